@@ -1,0 +1,165 @@
+//! The errors of a copy: what was attempted, on which path, and why it failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::shown;
+
+/// One entry that could not be copied.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", shown(.path))]
+pub struct PathError {
+    /// What was attempted.
+    pub action: Action,
+    /// On which path.
+    pub path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// What was attempted. `Display` gives the English verb phrase that follows "cannot".
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum Action {
+    /// Looking at an entry.
+    Stat,
+    /// Opening an entry for reading.
+    Open,
+    /// Reading the names in a folder.
+    List,
+    /// Reading contents or the target of a symbolic link.
+    Read,
+    /// Creating a file.
+    Create,
+    /// Creating a folder.
+    CreateDirectory,
+    /// Creating a symbolic link.
+    CreateSymlink,
+    /// Creating a further name of a file.
+    CreateHardLink,
+    /// Creating a FIFO, a socket or a device.
+    CreateSpecial,
+    /// Writing contents.
+    Write,
+    /// Putting the finished file under its name.
+    Rename,
+    /// Removing an entry.
+    Remove,
+    /// Setting the owner.
+    SetOwner,
+    /// Setting the mode.
+    SetMode,
+    /// Setting the times.
+    SetTimes,
+    /// Copying it at all, since workers died over it.
+    Copy,
+    /// Replacing an entry of another type.
+    Replace,
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stat => "stat",
+            Self::Open => "open",
+            Self::List => "read folder",
+            Self::Read => "read",
+            Self::Create => "create file",
+            Self::CreateDirectory => "create folder",
+            Self::CreateSymlink => "create symbolic link",
+            Self::CreateHardLink => "create hard link",
+            Self::CreateSpecial => "create special file",
+            Self::Write => "write",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::SetOwner => "set owner of",
+            Self::SetMode => "set mode of",
+            Self::SetTimes => "set times of",
+            Self::Copy => "copy",
+            Self::Replace => "replace",
+        })
+    }
+}
+
+/// Why a request was refused before the first write. The command ends with 2.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No source was named.
+    #[error("no source given")]
+    NoSource,
+    /// A source is not there or cannot be looked at.
+    #[error("cannot stat {}", shown(.path))]
+    Source {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The destination cannot be looked at, or the folder it would go into is missing.
+    #[error("cannot use destination {}", shown(.path))]
+    Destination {
+        /// The destination.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The source and its destination are one and the same.
+    #[error("{} and {} are the same", shown(.source_path), shown(.destination))]
+    SameEntry {
+        /// The source.
+        source_path: PathBuf,
+        /// The destination.
+        destination: PathBuf,
+    },
+    /// The destination lies inside the source.
+    #[error("cannot copy {} into itself, {}", shown(.source_path), shown(.destination))]
+    InsideSource {
+        /// The source.
+        source_path: PathBuf,
+        /// The destination.
+        destination: PathBuf,
+    },
+    /// The source lies inside the destination that it would be merged over.
+    #[error("{} lies inside its own destination {}", shown(.source_path), shown(.destination))]
+    InsideDestination {
+        /// The source.
+        source_path: PathBuf,
+        /// The destination.
+        destination: PathBuf,
+    },
+    /// A folder must go where something else is, or the other way round.
+    #[error("cannot put {what} over {}, which is {there}", shown(.destination))]
+    TypeMismatch {
+        /// The destination.
+        destination: PathBuf,
+        /// What should go there: "a folder", "a file".
+        what: &'static str,
+        /// What is there: "a folder", "not a folder".
+        there: &'static str,
+    },
+    /// Several sources need a folder to go into.
+    #[error("destination {} is not a folder, and there are several sources", shown(.destination))]
+    NotAFolder {
+        /// The destination.
+        destination: PathBuf,
+    },
+    /// Two sources would go to the same place.
+    #[error("two sources would both become {}", shown(.destination))]
+    Collision {
+        /// The place.
+        destination: PathBuf,
+    },
+    /// `-T` and a copy beside the source take exactly one source.
+    #[error("only one source can be copied to exactly one place")]
+    SeveralSources,
+    /// The root folder has no name to put a copy beside.
+    #[error("the root folder cannot be copied beside itself")]
+    RootBeside,
+    /// The worker processes could not be started.
+    #[error("cannot start the worker processes")]
+    Workers(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,160 @@
+//! What a running copy tells its caller: events as they happen, a snapshot for the display, a summary at the end.
+//! Nothing here prints.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::PathError;
+
+/// Something that happened, in the order in which it did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// An entry is done; sent only if [`Report::EveryEntry`](crate::Report::EveryEntry) was asked for.
+    File {
+        /// Where it was read.
+        source: PathBuf,
+        /// Where it now is.
+        destination: PathBuf,
+        /// What it is.
+        kind: EntryKind,
+        /// What was done.
+        outcome: Outcome,
+        /// Bytes of content, 0 for all but regular files.
+        bytes: u64,
+    },
+    /// An entry could not be copied.
+    Failed(PathError),
+    /// Something the user should know although nothing failed.
+    Note(Note),
+    /// A worker process ended before its time; its task goes to another.
+    WorkerLost {
+        /// The process that is gone.
+        pid: u32,
+        /// The signal that ended it, if one did.
+        signal: Option<i32>,
+    },
+    /// A worker process was started, at the beginning or in place of a lost one.
+    WorkerStarted {
+        /// The new process.
+        pid: u32,
+    },
+    /// The walk has found everything; totals in [`Progress`] are final from here on.
+    WalkFinished,
+}
+
+/// A remark that is neither success nor failure.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Note {
+    /// An owner could not be kept because this user may not give files away; said once.
+    OwnersNotKept,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum EntryKind {
+    /// A regular file with contents of its own.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A further name of a file that this run has already copied.
+    HardLink,
+    /// A FIFO, a socket or a device.
+    Special,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Outcome {
+    /// It is at the destination because of this run.
+    Copied,
+    /// It was at the destination already, with the same type, size and time.
+    Unchanged,
+    /// It was left out on purpose.
+    Skipped,
+    /// It is not, or not wholly, at the destination.
+    Failed,
+}
+
+/// The state of a running copy, for a display; taken at any time, at little cost.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Entries that the walk has found so far.
+    pub n_found: u64,
+    /// Entries done so far, whatever their outcome.
+    pub n_done: u64,
+    /// Bytes in the files that the walk has found so far; 0 without [`Totals::Wanted`](crate::Totals::Wanted).
+    pub bytes_found: u64,
+    /// Bytes dealt with so far, those of files in progress included. Never falls.
+    pub bytes_done: u64,
+    /// The walk has ended: `n_found` and `bytes_found` are final.
+    pub walk_finished: bool,
+    /// One for each worker process, in a stable order.
+    pub lanes: Vec<Lane>,
+    /// Worker processes lost so far.
+    pub n_lost_workers: u64,
+}
+
+/// What one worker process is doing.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// The process.
+    pub pid: u32,
+    /// Whether it has work.
+    pub state: LaneState,
+    /// The entry it works on, relative to the source; the beginning may be cut off.
+    pub path: PathBuf,
+}
+
+/// Whether a worker has work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LaneState {
+    /// It waits for a task.
+    Idle,
+    /// It reads a folder.
+    Listing,
+    /// It copies.
+    Copying,
+}
+
+/// The account of a whole run. `n_found = n_copied + n_unchanged + n_skipped + n_failed`, always.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Entries found.
+    pub n_found: u64,
+    /// Entries that are at the destination because of this run.
+    pub n_copied: u64,
+    /// Entries that were there already.
+    pub n_unchanged: u64,
+    /// Entries left out on purpose.
+    pub n_skipped: u64,
+    /// Entries that failed; each was an [`Event::Failed`].
+    pub n_failed: u64,
+    /// Entries that changed while they were read, even after retries; they count as failed too.
+    pub n_changed: u64,
+    /// Copied regular files.
+    pub n_files: u64,
+    /// Copied folders.
+    pub n_directories: u64,
+    /// Copied symbolic links.
+    pub n_symlinks: u64,
+    /// Copied further names of files.
+    pub n_hard_links: u64,
+    /// Copied FIFOs, sockets and devices.
+    pub n_special: u64,
+    /// Bytes of content copied.
+    pub bytes: u64,
+    /// From the start to the end.
+    pub elapsed: Duration,
+    /// Worker processes at work.
+    pub n_workers: usize,
+    /// Worker processes that ended before their time.
+    pub n_lost_workers: u64,
+    /// What was asked to end the run before it was complete; what was not reached is not in the counts.
+    pub interrupted: bool,
+    /// Why the run could not go on although nobody interrupted it.
+    pub broken: Option<String>,
+}

@@ -1,0 +1,51 @@
+//! What the caller asks for, in plain values. Nothing here touches a file system: see plan.rs.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// What to copy, where to, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The files and folders to copy. A trailing slash changes nothing; `SOURCE/.` means its contents.
+    pub sources: Vec<PathBuf>,
+    /// Where they go.
+    pub target: Target,
+    /// Worker processes; `None` takes one for each processor this process may use.
+    pub workers: Option<NonZeroUsize>,
+    /// Whether [`Event::File`](crate::Event::File) is wanted for each entry.
+    pub report: Report,
+    /// Whether totals are wanted before the copy ends, for a display.
+    pub totals: Totals,
+}
+
+/// How the place of the copy is found, as in `cp`.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Into `DESTINATION/NAME` if this is a folder, else as this path itself.
+    IntoOrAs(PathBuf),
+    /// As this path itself, also if it is a folder (`-T`); one source only.
+    Exactly(PathBuf),
+    /// Beside the source, under its own name with this suffix, numbered if taken; one source only.
+    Beside {
+        /// What is appended to the name: `_copy`, `_复件`.
+        suffix: String,
+    },
+}
+
+/// Which entries are reported one by one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Report {
+    /// Only those that failed.
+    Failures,
+    /// Every entry.
+    EveryEntry,
+}
+
+/// Whether the walk also asks for the size of each file, so that a percentage can be shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Totals {
+    /// The walk reads names only, which is cheaper.
+    NotNeeded,
+    /// The walk reads sizes too and runs ahead of the copying.
+    Wanted,
+}
