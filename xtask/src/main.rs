@@ -1,2 +1,51 @@
-//! Under construction.
-fn main() {}
+//! The project's own chores, `cargo xtask …`: the gate, the rules that no compiler checks, the benches.
+//! What a chore does is in its own file; this one only tells them apart.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+mod bench;
+mod ci;
+mod tidy;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  ci [--skip-tests]    everything a change must pass, in the order that fails fastest
+  tidy                 the rules of the house that no compiler checks
+  bench WHAT [...]     builds release programs and measures: copy, pool (bench WHAT --help tells more)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["ci"] => ci::run(ci::Tests::Run),
+        ["ci", "--skip-tests"] => ci::run(ci::Tests::Skip),
+        ["tidy"] => tidy::run(&workspace()),
+        ["bench", rest @ ..] if !rest.is_empty() => bench::run(rest),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The folder of the workspace, wherever `cargo xtask` was called.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_path_buf()
+}
+
+/// The program that called us, so that the same toolchain is used.
+fn cargo() -> std::process::Command {
+    let mut command =
+        std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
