@@ -1,0 +1,151 @@
+//! What a freshly started child does to itself before it runs code of the user, and signal masks.
+#![expect(
+    unsafe_code,
+    reason = "signal dispositions and masks, descriptors known by number, exit handlers"
+)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use super::spawn::FIRST_GIVEN_DESCRIPTOR;
+
+/// A set of signals, one bit each, as plain data.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SignalMask(pub u64);
+
+impl SignalMask {
+    /// Every signal that can be blocked.
+    pub const ALL: Self = Self(u64::MAX);
+    /// The signals by which a terminal stops a process. One that is stopped between its making and its program would
+    /// keep its maker waiting in the kernel.
+    pub const TERMINAL_STOPS: Self =
+        Self(bit(libc::SIGTSTP) | bit(libc::SIGTTIN) | bit(libc::SIGTTOU));
+
+    /// The signals in either set.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The mask of the calling thread.
+    #[must_use]
+    pub fn current() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: with a null new set this only writes the old one, for which the pointer is valid.
+        let result =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr()) };
+        assert_eq!(result, 0, "reading the signal mask cannot fail");
+        // SAFETY: it was written just now.
+        let set = unsafe { set.assume_init() };
+        let is_member = |signal: i32| {
+            // SAFETY: the set is initialized.
+            unsafe { libc::sigismember(&raw const set, signal) == 1 }
+        };
+        Self(
+            (1..=64)
+                .filter(|&signal| is_member(signal))
+                .map(bit)
+                .fold(0, |bits, bit| bits | bit),
+        )
+    }
+
+    /// Makes this the mask of the calling thread.
+    pub fn apply(self) {
+        let set = self.to_set();
+        // SAFETY: the set is initialized; the old one is not asked for.
+        let result = unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut())
+        };
+        assert_eq!(result, 0, "setting the signal mask cannot fail");
+    }
+
+    pub(super) fn to_set(self) -> libc::sigset_t {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: the pointer is valid for writing the set.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: sigemptyset initialized it.
+        let mut set = unsafe { set.assume_init() };
+        for signal in (1..=64).filter(|&signal| self.0 & bit(signal) != 0) {
+            // SAFETY: the set is initialized. Numbers that libc keeps for itself are refused, which is what we want.
+            unsafe { libc::sigaddset(&raw mut set, signal) };
+        }
+        set
+    }
+}
+
+const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// Whether the program runs with more rights than who started it has (AT_SECURE), and must not trust its environment.
+#[must_use]
+pub fn is_privileged() -> bool {
+    // SAFETY: getauxval has no preconditions.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Takes over the descriptors that this process was given at its start and closes all others above 2.
+///
+/// # Errors
+/// What close_range(2) and fcntl(2) say; `EBADF` if one of them is not there, and then nothing was closed.
+///
+/// # Safety
+/// Nobody else in this process may own the descriptors from [`FIRST_GIVEN_DESCRIPTOR`] on; that is so in a constructor that
+/// runs before `main`, if the parent says so in a way that only the parent can.
+pub unsafe fn take_given_descriptors(n_given: usize) -> io::Result<Vec<OwnedFd>> {
+    let first_other = FIRST_GIVEN_DESCRIPTOR + n_given as i32;
+    for number in FIRST_GIVEN_DESCRIPTOR..first_other {
+        // SAFETY: fcntl with F_SETFD takes no pointer; a bad number is answered by EBADF.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: the caller says that nobody owns these descriptors. The raw call is used since older C libraries lack it.
+    if unsafe { libc::syscall(libc::SYS_close_range, first_other, libc::c_uint::MAX, 0) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let own = |number| {
+        // SAFETY: it is open, as fcntl has just shown, and the caller says that nobody owns it.
+        unsafe { OwnedFd::from_raw_fd(number) }
+    };
+    Ok((FIRST_GIVEN_DESCRIPTOR..first_other).map(own).collect())
+}
+
+/// Ignores SIGPIPE, as Rust programs do: writing to a closed pipe is an error and not the end.
+pub fn ignore_broken_pipes() {
+    // SAFETY: SIG_IGN is a valid disposition; no handler is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Ignores SIGINT: a terminal sends it to a whole group, and this process leaves the answer to its parent.
+pub fn ignore_interrupts() {
+    // SAFETY: SIG_IGN is a valid disposition; no handler is installed.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}
+
+/// Opens /dev/null for those of the descriptors 0 to 2 that are closed, as std does before `main`.
+///
+/// # Errors
+/// What open(2) says.
+pub fn fill_standard_descriptors() -> io::Result<()> {
+    loop {
+        let descriptor = rustix::fs::open(
+            "/dev/null",
+            rustix::fs::OFlags::RDWR,
+            rustix::fs::Mode::empty(),
+        )?;
+        let number = std::os::fd::IntoRawFd::into_raw_fd(descriptor);
+        if number > 2 {
+            // SAFETY: it was opened just now by us and is owned by nobody else.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+            return Ok(());
+        }
+    }
+}
+
+/// Has a function called when the program ends by `exit` or by returning from `main`.
+pub fn call_at_exit(function: extern "C" fn()) {
+    // SAFETY: the function is valid for as long as the program.
+    unsafe { libc::atexit(function) };
+}

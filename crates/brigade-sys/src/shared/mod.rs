@@ -1,0 +1,15 @@
+//! Structures in bytes that several processes see. They use words and copies only, so that the same code runs over a
+//! mapping (kernel/memory.rs) and over a model checked by loom (model.rs).
+
+pub mod atomics;
+pub mod bytes;
+pub mod circle;
+pub mod event;
+pub mod flip;
+pub mod lock;
+pub mod ring;
+
+#[cfg(all(loom, test))]
+mod loom_tests;
+#[cfg(loom)]
+pub mod model;
