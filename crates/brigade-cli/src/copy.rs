@@ -1,0 +1,168 @@
+//! `brigade copy` from its arguments to its exit status: plans, starts, watches, ends. What is shown is in display/.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use brigade_copy::{Plan, Running, Summary, shown};
+
+use crate::arguments::CopyArguments;
+use crate::display::{Detail, Display, Told, Way};
+use crate::exit::Exit;
+use crate::language::Language;
+use crate::messages;
+use crate::problem;
+use crate::resume;
+use crate::signals::{self, Caught};
+use crate::wishes::{self, Place};
+
+/// How often the display is painted and signals are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Copies, and says how it ended. After a signal it does not return.
+pub fn run(arguments: &CopyArguments, language: Language) -> ExitCode {
+    match checked(arguments, language) {
+        Ok((plan, place)) => carried_out(plan, place, arguments, language),
+        Err(exit) => exit.into(),
+    }
+}
+
+/// Everything that can be refused, and has been told if it was.
+fn checked(arguments: &CopyArguments, language: Language) -> Result<(Plan, Place), Exit> {
+    let wishes = wishes::read(arguments, language)?;
+    match Plan::new(wishes.request) {
+        Ok(plan) => Ok((plan, wishes.place)),
+        Err(refusal) => Err(refused(&problem::refusal(language, &refusal))),
+    }
+}
+
+fn carried_out(
+    plan: Plan,
+    place: Place,
+    arguments: &CopyArguments,
+    language: Language,
+) -> ExitCode {
+    let pairs: Vec<(PathBuf, PathBuf)> = plan
+        .pairs()
+        .map(|(source, destination)| (source.to_path_buf(), destination.to_path_buf()))
+        .collect();
+    let made = pairs
+        .first()
+        .filter(|_| place != Place::Named)
+        .map(|(_, destination)| destination.as_path());
+    let caught = match signals::catch() {
+        Ok(caught) => caught,
+        Err(cause) => {
+            let sentence = messages::refused_signals(language);
+            let reason = problem::reason(language, &cause);
+            return refused(&format!("{sentence}: {reason}")).into();
+        }
+    };
+    if place == Place::BesideAsked
+        && let Some(path) = made
+    {
+        say(&messages::making(language, &shown(path).to_string()));
+    }
+    let mut display = Display::new(language, Way::chosen(arguments), Detail::of(arguments));
+    display.start(&pairs);
+    let display = Arc::new(Mutex::new(display));
+    let sink = Arc::clone(&display);
+    let running = match plan.start(move |event| lock(&sink).event(&event)) {
+        Ok(running) => running,
+        Err(refusal) => return refused(&problem::refusal(language, &refusal)).into(),
+    };
+    let summary = watched(&running, &caught, &display);
+    // The workers are gone before anything is said about the end.
+    drop(running);
+    let end = End {
+        arguments,
+        pairs: &pairs,
+        made,
+    };
+    end.told(&summary, &caught, &mut lock(&display))
+}
+
+/// Waits for the end, showing what happens and passing on a wish to stop.
+fn watched(running: &Running, caught: &Caught, display: &Mutex<Display>) -> Summary {
+    let mut is_stopping = false;
+    loop {
+        if let Some(summary) = running.wait_timeout(TICK) {
+            return summary;
+        }
+        if !is_stopping && caught.signal().is_some() {
+            is_stopping = true;
+            running.stop();
+        }
+        lock(display).tick(|| running.progress());
+    }
+}
+
+/// What the end of a run is told with.
+struct End<'a> {
+    arguments: &'a CopyArguments,
+    pairs: &'a [(PathBuf, PathBuf)],
+    made: Option<&'a Path>,
+}
+
+impl End<'_> {
+    fn told(&self, summary: &Summary, caught: &Caught, display: &mut Display) -> ExitCode {
+        let is_cut_short = summary.interrupted || summary.broken.is_some();
+        let go_on = is_cut_short
+            .then(|| resume::command(self.arguments, self.pairs))
+            .flatten();
+        let told = display.end(summary, self.made, go_on.as_deref());
+        match caught.signal() {
+            // A signal that came when all was done changes nothing.
+            Some(signal) if summary.interrupted => signals::die_of(signal),
+            _ => status(summary, told).into(),
+        }
+    }
+}
+
+fn status(summary: &Summary, told: Told) -> Exit {
+    let is_whole = summary.n_failed == 0 && summary.broken.is_none() && !summary.interrupted;
+    if is_whole && told == Told::Wholly {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    }
+}
+
+fn refused(sentence: &str) -> Exit {
+    say(&format!("brigade: {sentence}"));
+    Exit::Refused
+}
+
+fn say(line: &str) {
+    // Nothing is left to be done about a standard error that takes no text.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A panic of another thread while it held the display leaves at worst a line half told.
+fn lock(display: &Mutex<Display>) -> MutexGuard<'_, Display> {
+    display.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_tells_whether_everything_was_copied_and_told() {
+        let whole = Summary::default();
+        let failed = Summary {
+            n_failed: 1,
+            ..Summary::default()
+        };
+        let broken = Summary {
+            broken: Some("the pool ended".into()),
+            ..Summary::default()
+        };
+        assert_eq!(status(&whole, Told::Wholly), Exit::Done);
+        assert_eq!(status(&whole, Told::InPart), Exit::Incomplete);
+        assert_eq!(status(&failed, Told::Wholly), Exit::Incomplete);
+        assert_eq!(status(&broken, Told::Wholly), Exit::Incomplete);
+    }
+}

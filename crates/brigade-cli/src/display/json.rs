@@ -1,0 +1,457 @@
+//! Events for a program: one JSON object a line on standard output, named by its key `event`. Nothing here is translated.
+//!
+//! A name that is not UTF-8 stands under a key ending in `_bytes`, in base64. A reader that goes away does not end the copy: the
+//! report ends, which is remembered and told.
+
+use std::ffi::OsStr;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use brigade_copy::{EntryKind, Event, Outcome, Progress, Summary};
+use serde::Serialize;
+
+use super::Told;
+use crate::summary::OwnersLost;
+
+/// A `progress` event about this often.
+const PROGRESS_STEP: Duration = Duration::from_millis(500);
+
+/// The report, as far as it could be written.
+pub struct Json {
+    out: BufWriter<Box<dyn Write + Send>>,
+    next_progress_at: Duration,
+    state: State,
+}
+
+enum State {
+    Open,
+    Lost(io::Error),
+    /// Lost, and it was said.
+    Closed,
+}
+
+impl Json {
+    /// A report to `out`.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self {
+            out: BufWriter::with_capacity(64 << 10, out),
+            next_progress_at: PROGRESS_STEP,
+            state: State::Open,
+        }
+    }
+
+    /// The first event: what goes where.
+    pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)]) {
+        let entries = pairs.iter().map(|(source, destination)| Pair {
+            source: Source::of(source),
+            destination: Destination::of(destination),
+        });
+        self.write(&Line::Start {
+            version: env!("CARGO_PKG_VERSION"),
+            entries: entries.collect(),
+        });
+        self.write(&Line::Phase { phase: "copying" });
+        self.flush();
+    }
+
+    /// Something that happened.
+    pub fn event(&mut self, event: &Event) {
+        if let Some(line) = line_of(event) {
+            self.write(&line);
+        }
+    }
+
+    /// Writes a snapshot if it is time, and what has been waiting in any case.
+    pub fn tick(&mut self, snapshot: impl FnOnce() -> Progress, elapsed: Duration) {
+        if elapsed >= self.next_progress_at {
+            self.next_progress_at = elapsed + PROGRESS_STEP;
+            let progress = snapshot();
+            self.write(&Line::Progress {
+                found: progress.n_found,
+                done: progress.n_done,
+                bytes_found: progress.bytes_found,
+                bytes_done: progress.bytes_done,
+                walk_finished: progress.walk_finished,
+                workers: progress.lanes.len(),
+                lost_workers: progress.n_lost_workers,
+                seconds: elapsed.as_secs_f64(),
+            });
+        }
+        self.flush();
+    }
+
+    /// The last event.
+    pub fn summary(&mut self, summary: &Summary, owners_lost: OwnersLost) {
+        self.write(&Line::Summary(Account::of(summary, owners_lost)));
+        self.flush();
+    }
+
+    /// Whether everything so far was written.
+    pub fn told(&self) -> Told {
+        match self.state {
+            State::Open => Told::Wholly,
+            State::Lost(_) | State::Closed => Told::InPart,
+        }
+    }
+
+    /// Why the report ended before its end, once.
+    pub fn take_loss(&mut self) -> Option<io::Error> {
+        if !matches!(self.state, State::Lost(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Lost(cause) => Some(cause),
+            State::Open | State::Closed => None,
+        }
+    }
+
+    fn write(&mut self, line: &Line<'_>) {
+        if !matches!(self.state, State::Open) {
+            return;
+        }
+        let written = serde_json::to_writer(&mut self.out, line).map_err(io::Error::from);
+        if let Err(cause) = written.and_then(|()| self.out.write_all(b"\n")) {
+            self.state = State::Lost(cause);
+        }
+    }
+
+    fn flush(&mut self) {
+        if matches!(self.state, State::Open)
+            && let Err(cause) = self.out.flush()
+        {
+            self.state = State::Lost(cause);
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Start {
+        version: &'static str,
+        entries: Vec<Pair<'a>>,
+    },
+    Phase {
+        phase: &'static str,
+    },
+    File {
+        #[serde(flatten)]
+        path: Named<'a>,
+        #[serde(flatten)]
+        source: Source<'a>,
+        #[serde(flatten)]
+        destination: Destination<'a>,
+        kind: &'static str,
+        state: &'static str,
+        bytes: u64,
+    },
+    Error {
+        action: String,
+        #[serde(flatten)]
+        path: Named<'a>,
+        reason: String,
+        errno: Option<i32>,
+    },
+    Worker {
+        pid: u32,
+        state: &'static str,
+        signal: Option<i32>,
+    },
+    Progress {
+        found: u64,
+        done: u64,
+        bytes_found: u64,
+        bytes_done: u64,
+        walk_finished: bool,
+        workers: usize,
+        lost_workers: u64,
+        seconds: f64,
+    },
+    Summary(Account<'a>),
+}
+
+#[derive(Serialize)]
+struct Pair<'a> {
+    #[serde(flatten)]
+    source: Source<'a>,
+    #[serde(flatten)]
+    destination: Destination<'a>,
+}
+
+/// A type for a path under a key of its own, and under that key with `_bytes` where it is not UTF-8.
+macro_rules! path_keys {
+    ($($name:ident: $text_key:ident, $bytes_key:ident;)*) => {
+        $(
+            #[derive(Serialize)]
+            struct $name<'a> {
+                #[serde(skip_serializing_if = "Option::is_none")]
+                $text_key: Option<&'a str>,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                $bytes_key: Option<String>,
+            }
+
+            impl<'a> $name<'a> {
+                fn of(path: &'a Path) -> Self {
+                    let name: &OsStr = path.as_os_str();
+                    Self {
+                        $text_key: name.to_str(),
+                        $bytes_key: name.to_str().is_none().then(|| STANDARD.encode(name.as_bytes())),
+                    }
+                }
+            }
+        )*
+    };
+}
+
+path_keys! {
+    Named: path, path_bytes;
+    Source: source, source_bytes;
+    Destination: destination, destination_bytes;
+}
+
+/// The figures of a run under the names that programs rely on.
+#[derive(Serialize)]
+struct Account<'a> {
+    found: u64,
+    copied: u64,
+    unchanged: u64,
+    skipped: u64,
+    failed: u64,
+    changed: u64,
+    deleted: u64,
+    files: u64,
+    directories: u64,
+    symlinks: u64,
+    hard_links: u64,
+    special: u64,
+    bytes: u64,
+    /// Whether everything is known to be on disk. Nothing is flushed yet, so it is not.
+    durable: bool,
+    seconds: f64,
+    workers: usize,
+    lost_workers: u64,
+    limited_by: Option<&'static str>,
+    sandbox: &'static str,
+    unpreserved: Unpreserved,
+    interrupted: bool,
+    broken: Option<&'a str>,
+}
+
+/// What could not be kept although it was wanted; absent where all was.
+#[derive(Serialize)]
+struct Unpreserved {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<bool>,
+}
+
+impl<'a> Account<'a> {
+    fn of(summary: &'a Summary, owners_lost: OwnersLost) -> Self {
+        Self {
+            found: summary.n_found,
+            copied: summary.n_copied,
+            unchanged: summary.n_unchanged,
+            skipped: summary.n_skipped,
+            failed: summary.n_failed,
+            changed: summary.n_changed,
+            deleted: 0,
+            files: summary.n_files,
+            directories: summary.n_directories,
+            symlinks: summary.n_symlinks,
+            hard_links: summary.n_hard_links,
+            special: summary.n_special,
+            bytes: summary.bytes,
+            durable: false,
+            seconds: summary.elapsed.as_secs_f64(),
+            workers: summary.n_workers,
+            lost_workers: summary.n_lost_workers,
+            limited_by: None,
+            sandbox: "off",
+            unpreserved: Unpreserved {
+                owner: (owners_lost == OwnersLost::Yes).then_some(true),
+            },
+            interrupted: summary.interrupted,
+            broken: summary.broken.as_deref(),
+        }
+    }
+}
+
+fn line_of(event: &Event) -> Option<Line<'_>> {
+    Some(match event {
+        Event::File {
+            source,
+            destination,
+            kind,
+            outcome,
+            bytes,
+        } => Line::File {
+            path: Named::of(source),
+            source: Source::of(source),
+            destination: Destination::of(destination),
+            kind: kind_word(*kind),
+            state: outcome_word(*outcome),
+            bytes: *bytes,
+        },
+        Event::Failed(error) => Line::Error {
+            action: error.action.to_string(),
+            path: Named::of(&error.path),
+            reason: error.cause.to_string(),
+            errno: error.cause.raw_os_error(),
+        },
+        Event::WorkerStarted { pid } => Line::Worker {
+            pid: *pid,
+            state: "started",
+            signal: None,
+        },
+        Event::WorkerLost { pid, signal } => Line::Worker {
+            pid: *pid,
+            state: "lost",
+            signal: *signal,
+        },
+        _ => return None,
+    })
+}
+
+fn kind_word(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::HardLink => "hard_link",
+        EntryKind::Special => "special",
+    }
+}
+
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Copied => "copied",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Skipped => "skipped",
+        Outcome::Failed => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use brigade_copy::{Action, PathError};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn value(event: &Event) -> Value {
+        let line = line_of(event).unwrap();
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(!text.contains('\n'), "one object a line: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_file_event_names_source_destination_and_state() {
+        let event = Event::File {
+            source: "a/new\nline\u{1b}".into(),
+            destination: OsString::from_vec(b"b/\xff".to_vec()).into(),
+            kind: EntryKind::HardLink,
+            outcome: Outcome::Unchanged,
+            bytes: 12,
+        };
+        assert_eq!(
+            value(&event),
+            json!({
+                "event": "file", "path": "a/new\nline\u{1b}", "source": "a/new\nline\u{1b}",
+                "destination_bytes": "Yi//", "kind": "hard_link", "state": "unchanged", "bytes": 12,
+            })
+        );
+    }
+
+    #[test]
+    fn an_error_event_names_action_path_reason_and_number() {
+        let event = Event::Failed(PathError {
+            action: Action::SetTimes,
+            path: OsString::from_vec(b"\xff\xfe".to_vec()).into(),
+            cause: io::Error::from_raw_os_error(1),
+        });
+        assert_eq!(
+            value(&event),
+            json!({
+                "event": "error", "action": "set times of", "path_bytes": "//4=",
+                "reason": "Operation not permitted (os error 1)", "errno": 1,
+            })
+        );
+    }
+
+    #[test]
+    fn a_worker_event_tells_the_signal() {
+        let event = Event::WorkerLost {
+            pid: 7,
+            signal: Some(9),
+        };
+        assert_eq!(
+            value(&event),
+            json!({ "event": "worker", "pid": 7, "state": "lost", "signal": 9 })
+        );
+    }
+
+    #[test]
+    fn the_summary_has_all_its_names() {
+        let summary = Summary {
+            n_found: 3,
+            n_copied: 2,
+            n_failed: 1,
+            n_workers: 2,
+            elapsed: Duration::from_millis(1500),
+            ..Summary::default()
+        };
+        let line = Line::Summary(Account::of(&summary, OwnersLost::Yes));
+        assert_eq!(
+            serde_json::to_value(&line).unwrap(),
+            json!({
+                "event": "summary", "found": 3, "copied": 2, "unchanged": 0, "skipped": 0, "failed": 1, "changed": 0,
+                "deleted": 0, "files": 0, "directories": 0, "symlinks": 0, "hard_links": 0, "special": 0, "bytes": 0,
+                "durable": false, "seconds": 1.5, "workers": 2, "lost_workers": 0, "limited_by": null, "sandbox": "off",
+                "unpreserved": { "owner": true }, "interrupted": false, "broken": null,
+            })
+        );
+        let line = Line::Summary(Account::of(&summary, OwnersLost::No));
+        let value = serde_json::to_value(&line).unwrap();
+        assert_eq!(value["unpreserved"], json!({}));
+    }
+
+    /// Takes some bytes, then is closed.
+    struct Closing {
+        room_bytes: usize,
+    }
+
+    impl Write for Closing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room_bytes);
+            self.room_bytes -= taken;
+            match taken {
+                0 => Err(io::ErrorKind::BrokenPipe.into()),
+                taken => Ok(taken),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_reader_is_noticed_once() {
+        let mut report = Json::new(Box::new(Closing { room_bytes: 10 }));
+        assert_eq!(report.told(), Told::Wholly);
+        report.start(&[]);
+        assert_eq!(report.told(), Told::InPart);
+        let loss = report.take_loss().unwrap();
+        assert_eq!(loss.kind(), io::ErrorKind::BrokenPipe);
+        report.summary(&Summary::default(), OwnersLost::No);
+        assert!(report.take_loss().is_none());
+        assert_eq!(report.told(), Told::InPart);
+    }
+}

@@ -1,0 +1,409 @@
+//! What the user sees of a run: gets the engine's events and snapshots and hands them to one way of showing them. How each
+//! way looks is in the files below; when a snapshot is taken is decided in copy.rs.
+
+mod bar;
+mod estimate;
+mod json;
+mod lanes;
+mod plain;
+mod screen;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use brigade_copy::{Event, Note, Outcome, Progress, Report, Summary, Totals, shown};
+
+use self::bar::Bar;
+use self::estimate::Estimate;
+use self::json::Json;
+use crate::arguments::{CopyArguments, ProgressWay};
+use crate::language::Language;
+use crate::messages;
+use crate::problem;
+use crate::summary::{self, Circumstances, OwnersLost};
+
+/// A line of figures about this often, for `--progress=plain`.
+const PLAIN_STEP: Duration = Duration::from_secs(1);
+
+/// How progress is shown in this run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// A bar that is drawn over and over.
+    Bar,
+    /// A line now and then.
+    Plain,
+    /// Events on standard output, for a program.
+    Json,
+    /// Not at all.
+    Nothing,
+}
+
+impl Way {
+    /// What was asked for, as far as standard error can show it.
+    pub fn chosen(arguments: &CopyArguments) -> Self {
+        if arguments.progress == ProgressWay::Json {
+            return Self::Json;
+        }
+        if arguments.quiet {
+            return Self::Nothing;
+        }
+        Self::on(arguments.progress, Surface::of_standard_error())
+    }
+
+    fn on(wanted: ProgressWay, surface: Surface) -> Self {
+        match (wanted, surface) {
+            (ProgressWay::Json, _) => Self::Json,
+            (ProgressWay::Auto | ProgressWay::Bar, Surface::Screen) => Self::Bar,
+            (ProgressWay::Plain | ProgressWay::Bar, _)
+            | (ProgressWay::Auto, Surface::DumbTerminal) => Self::Plain,
+            (ProgressWay::None, _) | (ProgressWay::Auto, Surface::NoTerminal) => Self::Nothing,
+        }
+    }
+
+    /// Whether the walk must find out sizes for it.
+    pub fn totals(self) -> Totals {
+        match self {
+            Self::Nothing => Totals::NotNeeded,
+            Self::Bar | Self::Plain | Self::Json => Totals::Wanted,
+        }
+    }
+
+    /// Whether the engine must report every entry for it.
+    pub fn report(self, detail: Detail) -> Report {
+        if self == Self::Json || detail == Detail::EveryFile {
+            Report::EveryEntry
+        } else {
+            Report::Failures
+        }
+    }
+}
+
+/// What standard error leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Surface {
+    Screen,
+    DumbTerminal,
+    NoTerminal,
+}
+
+impl Surface {
+    fn of_standard_error() -> Self {
+        let kind = std::env::var_os("TERM").unwrap_or_default();
+        if !rustix::termios::isatty(io::stderr()) {
+            Self::NoTerminal
+        } else if kind.is_empty() || kind == "dumb" {
+            Self::DumbTerminal
+        } else {
+            Self::Screen
+        }
+    }
+}
+
+/// How much is told in words.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Detail {
+    /// Errors only.
+    Errors,
+    /// Errors and one line at the end.
+    Summary,
+    /// Also a line for each file and each worker.
+    EveryFile,
+}
+
+impl Detail {
+    /// What was asked for.
+    pub fn of(arguments: &CopyArguments) -> Self {
+        match (arguments.quiet, arguments.verbose) {
+            (true, _) => Self::Errors,
+            (false, true) => Self::EveryFile,
+            (false, false) => Self::Summary,
+        }
+    }
+}
+
+/// The display of one run.
+pub struct Display {
+    language: Language,
+    detail: Detail,
+    started: Instant,
+    estimate: Estimate,
+    surface: Painting,
+    /// Lines for standard error that may wait for the next tick: those of `-v`.
+    lines: String,
+    owners_lost: OwnersLost,
+}
+
+/// What each way of showing progress keeps.
+enum Painting {
+    Bar(Bar),
+    Plain { next_at: Duration },
+    Json(Json),
+    Nothing,
+}
+
+/// Whether everything that was to be told could be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Told {
+    /// It could.
+    Wholly,
+    /// Standard output was closed or full, and a program reads it.
+    InPart,
+}
+
+impl Display {
+    /// A display that starts now.
+    pub fn new(language: Language, way: Way, detail: Detail) -> Self {
+        let surface = match way {
+            Way::Bar => Painting::Bar(Bar::default()),
+            Way::Plain => Painting::Plain {
+                next_at: PLAIN_STEP,
+            },
+            Way::Json => Painting::Json(Json::new(Box::new(io::stdout()))),
+            Way::Nothing => Painting::Nothing,
+        };
+        Self {
+            language,
+            detail,
+            started: Instant::now(),
+            estimate: Estimate::default(),
+            surface,
+            lines: String::new(),
+            owners_lost: OwnersLost::No,
+        }
+    }
+
+    /// Tells a program what is about to happen.
+    pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)]) {
+        if let Painting::Json(json) = &mut self.surface {
+            json.start(pairs);
+        }
+    }
+
+    /// Takes an event of the engine.
+    pub fn event(&mut self, event: &Event) {
+        if let Painting::Json(json) = &mut self.surface {
+            json.event(event);
+        }
+        match event {
+            Event::Failed(error) => {
+                let sentence = problem::path_error(self.language, error);
+                self.complain(&sentence);
+            }
+            Event::Note(Note::OwnersNotKept) => self.owners_lost = OwnersLost::Yes,
+            _ => self.remark(event),
+        }
+    }
+
+    /// Shows a snapshot, if it is time.
+    pub fn tick(&mut self, snapshot: impl FnOnce() -> Progress) {
+        let elapsed = self.started.elapsed();
+        match &mut self.surface {
+            Painting::Nothing => {}
+            Painting::Json(json) => json.tick(snapshot, elapsed),
+            Painting::Plain { next_at } => {
+                if elapsed >= *next_at {
+                    *next_at = elapsed + PLAIN_STEP;
+                    let progress = snapshot();
+                    self.estimate.update(&progress, elapsed);
+                    let line = plain::line(self.language, &progress, &self.estimate);
+                    self.lines.push_str(&line);
+                    self.lines.push('\n');
+                }
+            }
+            Painting::Bar(bar) => {
+                let progress = snapshot();
+                self.estimate.update(&progress, elapsed);
+                if elapsed >= bar::FIRST_AFTER {
+                    let lines = std::mem::take(&mut self.lines);
+                    write(&bar.paint(self.language, &lines, &progress, &self.estimate));
+                }
+            }
+        }
+        self.flush();
+    }
+
+    /// Shows the end: the last state of the bar, the summary, and how to go on.
+    pub fn end(
+        &mut self,
+        summary: &Summary,
+        made: Option<&std::path::Path>,
+        go_on: Option<&str>,
+    ) -> Told {
+        if let Painting::Bar(bar) = &mut self.surface {
+            let lines = std::mem::take(&mut self.lines);
+            write(&bar.finish(self.language, &lines, summary));
+        }
+        self.flush();
+        if let Some(cause) = &summary.broken {
+            let sentence = messages::broke_off(self.language, cause);
+            self.complain(&sentence);
+        }
+        let told = self.end_of_report(summary);
+        if self.detail != Detail::Errors && (!self.is_for_program() || go_on.is_some()) {
+            self.say_end(summary, made, go_on);
+        }
+        told
+    }
+
+    fn say_end(&mut self, summary: &Summary, made: Option<&std::path::Path>, go_on: Option<&str>) {
+        if self.detail == Detail::EveryFile {
+            self.say(&summary::ledger(self.language, summary));
+        }
+        let circumstances = Circumstances {
+            made,
+            owners_lost: self.owners_lost,
+        };
+        self.say(&summary::line(self.language, summary, circumstances));
+        if let Some(command) = go_on {
+            self.say(&messages::to_go_on(self.language, command));
+        }
+        self.flush();
+    }
+
+    fn end_of_report(&mut self, summary: &Summary) -> Told {
+        let Painting::Json(json) = &mut self.surface else {
+            return Told::Wholly;
+        };
+        json.summary(summary, self.owners_lost);
+        let told = json.told();
+        self.tell_lost_output();
+        told
+    }
+
+    fn is_for_program(&self) -> bool {
+        matches!(self.surface, Painting::Json(_))
+    }
+
+    /// Says once that standard output takes nothing any more.
+    fn tell_lost_output(&mut self) {
+        if let Painting::Json(json) = &mut self.surface
+            && let Some(cause) = json.take_loss()
+        {
+            let reason = problem::reason(self.language, &cause);
+            let sentence = messages::output_closed(self.language, &reason);
+            self.complain(&sentence);
+        }
+    }
+
+    /// What is worth a line under `-v`, and losses also beside a bar.
+    fn remark(&mut self, event: &Event) {
+        let is_wanted = match event {
+            Event::WorkerLost { .. } => {
+                self.detail == Detail::EveryFile || matches!(self.surface, Painting::Bar(_))
+            }
+            _ => self.detail == Detail::EveryFile,
+        };
+        if is_wanted && let Some(line) = remark(self.language, event) {
+            self.say(&line);
+        }
+    }
+
+    /// An error: at once, unless a bar will be painted under it in a moment.
+    fn complain(&mut self, sentence: &str) {
+        self.say(&format!("brigade: {sentence}"));
+        if !matches!(&self.surface, Painting::Bar(bar) if bar.is_drawn()) {
+            self.flush();
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        /// A bar leaves the screen to lines that come faster than this within a tick.
+        const MOST_WAITING_BYTES: usize = 64 << 10;
+        self.lines.push_str(line);
+        self.lines.push('\n');
+        if self.lines.len() >= MOST_WAITING_BYTES {
+            if let Painting::Bar(bar) = &mut self.surface {
+                write(&bar.erase());
+            }
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.lines.is_empty() {
+            write(&self.lines);
+            self.lines.clear();
+        }
+        self.tell_lost_output();
+    }
+}
+
+/// Writes to standard error. One that is closed or full is no reason to end a copy, and there is nobody left to tell.
+fn write(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn remark(language: Language, event: &Event) -> Option<String> {
+    Some(match event {
+        Event::File {
+            source,
+            destination,
+            outcome,
+            ..
+        } => {
+            let destination = shown(destination).to_string();
+            match outcome {
+                Outcome::Copied => {
+                    messages::file_copied(language, &shown(source).to_string(), &destination)
+                }
+                Outcome::Unchanged => messages::file_unchanged(language, &destination),
+                Outcome::Skipped => messages::file_skipped(language, &destination),
+                // It has an error line of its own.
+                Outcome::Failed => return None,
+            }
+        }
+        Event::WorkerStarted { pid } => messages::worker_started(language, *pid),
+        Event::WorkerLost {
+            pid,
+            signal: Some(signal),
+        } => messages::worker_killed(language, *pid, *signal),
+        Event::WorkerLost { pid, signal: None } => messages::worker_ended(language, *pid),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_drawn_only_where_it_can_be() {
+        use {ProgressWay as Wanted, Surface::*};
+        let table = [
+            (Wanted::Auto, [Way::Bar, Way::Plain, Way::Nothing]),
+            (Wanted::Bar, [Way::Bar, Way::Plain, Way::Plain]),
+            (Wanted::Plain, [Way::Plain; 3]),
+            (Wanted::Json, [Way::Json; 3]),
+            (Wanted::None, [Way::Nothing; 3]),
+        ];
+        for (wanted, ways) in table {
+            let chosen = [Screen, DumbTerminal, NoTerminal].map(|surface| Way::on(wanted, surface));
+            assert_eq!(chosen, ways, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn the_engine_is_asked_only_for_what_is_shown() {
+        assert_eq!(Way::Nothing.totals(), Totals::NotNeeded);
+        assert_eq!(Way::Bar.totals(), Totals::Wanted);
+        assert_eq!(Way::Bar.report(Detail::Summary), Report::Failures);
+        assert_eq!(Way::Nothing.report(Detail::EveryFile), Report::EveryEntry);
+        assert_eq!(Way::Json.report(Detail::Errors), Report::EveryEntry);
+    }
+
+    #[test]
+    fn a_name_in_a_line_cannot_move_the_cursor() {
+        let event = Event::File {
+            source: "a/new\nline".into(),
+            destination: "b/\x1b[2J".into(),
+            kind: brigade_copy::EntryKind::File,
+            outcome: Outcome::Copied,
+            bytes: 1,
+        };
+        assert_eq!(
+            remark(Language::English, &event).unwrap(),
+            r"'a/new\x0aline' -> 'b/\x1b[2J'"
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! The exact command that goes on with an interrupted copy, fit for being pasted into a shell.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum as _;
+
+use crate::arguments::{CopyArguments, ProgressWay};
+
+/// The command that does what `arguments` asked for, whatever has been made at the destination in the meantime.
+///
+/// `pairs` are source and destination of each top-level entry. A single one is named with `-T`, since a destination that
+/// exists by now would otherwise be copied into; several go into a folder that was there before, so `-t` names that.
+pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Option<String> {
+    let mut words = vec!["brigade copy".to_owned()];
+    words.extend(options(arguments));
+    let operands: Vec<&Path> = match pairs {
+        [] => return None,
+        [(source, destination)] => {
+            words.push("-T".to_owned());
+            vec![source, destination]
+        }
+        [(_, destination), ..] => {
+            words.push(format!("-t {}", quoted(destination.parent()?.as_os_str())));
+            pairs.iter().map(|(source, _)| source.as_path()).collect()
+        }
+    };
+    let looks_like_option = |path: &&Path| path.as_os_str().as_bytes().starts_with(b"-");
+    if operands.iter().any(looks_like_option) {
+        words.push("--".to_owned());
+    }
+    words.extend(operands.iter().map(|path| quoted(path.as_os_str())));
+    Some(words.join(" "))
+}
+
+fn options(arguments: &CopyArguments) -> Vec<String> {
+    let mut options = Vec::new();
+    if let Some(count) = arguments.workers {
+        options.push(format!("-j {count}"));
+    }
+    if arguments.progress != ProgressWay::Auto
+        && let Some(value) = arguments.progress.to_possible_value()
+    {
+        options.push(format!("--progress={}", value.get_name()));
+    }
+    if arguments.verbose {
+        options.push("-v".to_owned());
+    }
+    if arguments.quiet {
+        options.push("-q".to_owned());
+    }
+    options
+}
+
+/// A word as a shell reads it back: plain, in single quotes, or in `$'…'` where it holds what a terminal must not see.
+pub fn quoted(word: &OsStr) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(byte);
+    let bytes = word.as_bytes();
+    if let Some(text) = word.to_str() {
+        if !bytes.is_empty() && bytes.iter().all(is_plain) {
+            return text.to_owned();
+        }
+        // What `shown` leaves as it is can be seen; quotes and backslashes can be too, and need care of their own.
+        let seen = brigade_copy::shown(&text.replace(['\'', '\\'], "")).to_string();
+        if !seen.contains('\\') {
+            return format!("'{}'", text.replace('\'', r"'\''"));
+        }
+    }
+    let escaped: String = bytes.iter().map(|byte| escaped_byte(*byte)).collect();
+    format!("$'{escaped}'")
+}
+
+fn escaped_byte(byte: u8) -> String {
+    match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        // Three octal digits always end by themselves; `\x` would swallow a digit that follows.
+        _ => format!("\\{byte:03o}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::arguments::{Command, CommandLine};
+    use crate::language::Language;
+
+    fn parsed(arguments: &[&str]) -> CopyArguments {
+        let words: Vec<OsString> = ["brigade", "copy"]
+            .iter()
+            .chain(arguments)
+            .map(OsString::from)
+            .collect();
+        let Command::Copy(arguments) = CommandLine::read(&words, Language::English)
+            .unwrap()
+            .command;
+        arguments
+    }
+
+    #[test]
+    fn one_source_is_named_with_its_place() {
+        let pairs = [("my photos".into(), "/backup/it's".into())];
+        assert_eq!(
+            command(&parsed(&["-j3", "--progress=json", "x", "y"]), &pairs).unwrap(),
+            r"brigade copy -j 3 --progress=json -T 'my photos' '/backup/it'\''s'"
+        );
+        let pairs = [("-x".into(), "照片".into())];
+        assert_eq!(
+            command(&parsed(&["-q", "x", "y"]), &pairs).unwrap(),
+            "brigade copy -q -T -- -x '照片'"
+        );
+    }
+
+    #[test]
+    fn several_sources_go_into_their_folder() {
+        let pairs = [("a".into(), "dir/a".into()), ("b/c".into(), "dir/c".into())];
+        assert_eq!(
+            command(&parsed(&["-v", "a", "b/c", "dir"]), &pairs).unwrap(),
+            "brigade copy -v -t dir a b/c"
+        );
+    }
+
+    #[test]
+    fn bash_reads_every_name_back_as_it_was() {
+        let names: [&[u8]; 8] = [
+            b"plain",
+            b"",
+            b"a b'c\\d\"$e`f",
+            b"new\nline",
+            b"\x1b[2J1",
+            b"\xff\xfe7",
+            "é\u{202e}x".as_bytes(),
+            b"it's \\n not",
+        ];
+        for name in names {
+            let word = quoted(OsStr::from_bytes(name));
+            assert!(!word.chars().any(char::is_control), "{word:?}");
+            let output = std::process::Command::new("bash")
+                .args(["-c", &format!("printf %s {word}")])
+                .output()
+                .unwrap();
+            assert_eq!(output.stdout, name, "{word}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the arguments mean for the engine: sources and the place of the copy, asked for where none is named. The engine's own
+//! checks are not repeated here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use brigade_copy::{Request, Target, shown};
+
+use crate::arguments::CopyArguments;
+use crate::ask;
+use crate::display::{Detail, Way};
+use crate::exit::Exit;
+use crate::language::Language;
+use crate::messages;
+use crate::problem;
+use crate::usage;
+
+/// A copy as the user wants it.
+pub struct Wishes {
+    /// For the engine.
+    pub request: Request,
+    /// Where the place of the copy comes from.
+    pub place: Place,
+}
+
+/// Where the place of the copy comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// The user named it.
+    Named,
+    /// It is made beside the source.
+    Beside,
+    /// Likewise, and the user was asked for the source.
+    BesideAsked,
+}
+
+/// Reads the wishes; asks for the folder where there is none and somebody to ask.
+///
+/// # Errors
+/// The arguments do not fit together, which has been said.
+pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exit> {
+    let (sources, target, place) = sources_and_target(arguments, language)?;
+    let way = Way::chosen(arguments);
+    let request = Request {
+        sources,
+        target,
+        workers: arguments.workers,
+        report: way.report(Detail::of(arguments)),
+        totals: way.totals(),
+    };
+    Ok(Wishes { request, place })
+}
+
+fn sources_and_target(
+    arguments: &CopyArguments,
+    language: Language,
+) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
+    let paths = arguments.paths.as_slice();
+    if let Some(folder) = &arguments.target_directory {
+        into_folder(paths, folder, language)
+    } else if arguments.no_target_directory {
+        exactly(paths, language)
+    } else {
+        match paths {
+            [] => Ok((vec![asked(language)?], beside(language), Place::BesideAsked)),
+            [source] => Ok((vec![source.clone()], beside(language), Place::Beside)),
+            [sources @ .., destination] => Ok((
+                sources.to_vec(),
+                Target::IntoOrAs(destination.clone()),
+                Place::Named,
+            )),
+        }
+    }
+}
+
+fn beside(language: Language) -> Target {
+    Target::Beside {
+        suffix: language.copy_suffix().to_owned(),
+    }
+}
+
+/// `-t DIR SOURCE...`. The engine would take a folder that is missing for the name of the copy, so it is looked at first.
+fn into_folder(
+    sources: &[PathBuf],
+    folder: &Path,
+    language: Language,
+) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
+    if sources.is_empty() {
+        return Err(usage::refuse(language, &messages::missing_source(language)));
+    }
+    let text = shown(folder).to_string();
+    let sentence = match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => {
+            let target = Target::IntoOrAs(folder.to_path_buf());
+            return Ok((sources.to_vec(), target, Place::Named));
+        }
+        Ok(_) => messages::not_a_folder(language, &text),
+        Err(cause) => {
+            let sentence = messages::refused_destination(language, &text);
+            format!("{sentence}: {}", problem::reason(language, &cause))
+        }
+    };
+    Err(usage::refuse(language, &sentence))
+}
+
+/// `-T SOURCE DESTINATION`.
+fn exactly(paths: &[PathBuf], language: Language) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
+    let sentence = match paths {
+        [source, destination] => {
+            let target = Target::Exactly(destination.clone());
+            return Ok((vec![source.clone()], target, Place::Named));
+        }
+        [] => messages::missing_source(language),
+        [source] => messages::missing_destination_after(language, &shown(source).to_string()),
+        [_, _, extra, ..] => messages::extra_operand(language, &shown(extra).to_string()),
+    };
+    Err(usage::refuse(language, &sentence))
+}
+
+/// The folder that the user names when asked.
+fn asked(language: Language) -> Result<PathBuf, Exit> {
+    if !rustix::termios::isatty(io::stdin()) {
+        return Err(usage::refuse(language, &messages::nobody_to_ask(language)));
+    }
+    let home = std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from);
+    let answer = ask::folder(
+        language,
+        home.as_deref(),
+        &mut io::stdin().lock(),
+        &mut io::stderr(),
+    );
+    // A terminal that cannot be read is as good as one where nobody answers.
+    answer.ok().flatten().ok_or(Exit::Refused)
+}
