@@ -2,22 +2,21 @@
 //! What they mean is told in wire.rs.
 //!
 //! A length or count is compared with the bytes that are left before anything is allocated or skipped, nesting is
-//! bounded, and nothing may be left over at the end.
+//! bounded, and nothing may be left over at the end. Bytes and numbers are taken
+//! from the input in input.rs; how a reader walks over elements and fields is in access.rs.
 
-use std::slice;
+mod access;
+mod input;
 
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+
+use self::access::{
+    Elements, Entries, Fields, Variant, VariantAsMap, all_read, visit_bytes_as_sequence,
 };
-use serde::forward_to_deserialize_any;
-
-use super::names::{self, Names};
+use self::input::unknown_tag;
+use super::names::Names;
 use super::{Fault, HANDLE, MAX_DEPTH, tag, too_deep};
-
-/// Elements for which a reader may ask for memory at once where an element can be as short as one byte.
-const MAX_HINTED_ELEMENTS: usize = 4096;
 
 /// Reads the one value that `bytes` hold.
 pub(super) fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
@@ -42,124 +41,9 @@ pub(super) struct Decoder<'de> {
     names: Names<'de>,
 }
 
-#[cold]
-fn cut_short() -> Fault {
-    Fault::custom("the bytes end too early")
-}
-
-#[cold]
-fn unknown_tag(tag: u8) -> Fault {
-    Fault::custom(format_args!("there is no tag {tag}"))
-}
-
 impl<'de> Decoder<'de> {
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (array, rest) = self.input.split_first_chunk().ok_or_else(cut_short)?;
-        self.input = rest;
-        Ok(*array)
-    }
-
-    fn byte(&mut self) -> Result<u8, Fault> {
-        self.array().map(|[byte]| byte)
-    }
-
-    #[inline]
-    fn tag(&mut self) -> Result<u8, Fault> {
-        match std::mem::replace(&mut self.next_tag, tag::NOTHING) {
-            tag::NOTHING => self.byte(),
-            known => Ok(known),
-        }
-    }
-
-    /// The tag for a reader that did not ask for an option: as in JSON, `Some(x)` is good where `x` is wanted.
-    #[inline]
-    fn plain_tag(&mut self) -> Result<u8, Fault> {
-        loop {
-            let tag = self.tag()?;
-            if tag != tag::SOME {
-                return Ok(tag);
-            }
-        }
-    }
-
-    fn length(&mut self) -> Result<usize, Fault> {
-        match self.byte()? {
-            u8::MAX => self.long_count(),
-            short => Ok(usize::from(short)),
-        }
-    }
-
-    fn long_count(&mut self) -> Result<usize, Fault> {
-        usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| cut_short())
-    }
-
-    /// The count of a sequence or map, of which each element takes at least `min_bytes`.
-    fn count(&mut self, is_long: bool, min_bytes: usize) -> Result<usize, Fault> {
-        let count = if is_long {
-            self.long_count()?
-        } else {
-            usize::from(self.byte()?)
-        };
-        match count.checked_mul(min_bytes) {
-            Some(n_bytes) if n_bytes <= self.input.len() => Ok(count),
-            _ => Err(cut_short()),
-        }
-    }
-
-    fn take(&mut self, n_bytes: usize) -> Result<&'de [u8], Fault> {
-        let (taken, rest) = self.input.split_at_checked(n_bytes).ok_or_else(cut_short)?;
-        self.input = rest;
-        Ok(taken)
-    }
-
-    fn sized_bytes(&mut self) -> Result<&'de [u8], Fault> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    fn sized_str(&mut self) -> Result<&'de str, Fault> {
-        let bytes = self.sized_bytes()?;
-        std::str::from_utf8(bytes).map_err(Fault::custom)
-    }
-
-    /// A field's or variant's name; `None` at the end of the fields.
-    fn name(&mut self) -> Result<Option<&'de str>, Fault> {
-        let name_idx = match self.byte()? {
-            names::DEFINE => {
-                let name = self.sized_str()?;
-                self.names.push(name);
-                return Ok(Some(name));
-            }
-            names::END => return Ok(None),
-            names::FAR => u32::from_le_bytes(self.array()?) as usize,
-            near => usize::from(near) - 1,
-        };
-        let known = self.names.get(name_idx);
-        known
-            .map(Some)
-            .ok_or_else(|| Fault::custom("a name is used before it is defined"))
-    }
-
-    fn variant_name(&mut self) -> Result<&'de str, Fault> {
-        self.name()?
-            .ok_or_else(|| Fault::custom("a variant has no name"))
-    }
-
-    fn bool(&mut self) -> Result<bool, Fault> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(Fault::custom(format_args!("{other} is no bool"))),
-        }
-    }
-
-    fn char(&mut self) -> Result<char, Fault> {
-        let code = u32::from_le_bytes(self.array()?);
-        char::from_u32(code).ok_or_else(|| Fault::custom(format_args!("{code:#x} is no char")))
-    }
-
     /// Reads something that is one level below what stands around it.
+    #[inline]
     fn inner<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth == MAX_DEPTH {
             return Err(too_deep());
@@ -219,18 +103,11 @@ impl<'de> Decoder<'de> {
     }
 
     fn sequence<V: Visitor<'de>>(&mut self, tag: u8, visitor: V) -> Result<V::Value, Fault> {
-        let is_long = matches!(tag, tag::SEQ_LONG | tag::PACKED_LONG);
         if matches!(tag, tag::SEQ | tag::SEQ_LONG) {
-            let n_left = self.count(is_long, 1)?;
+            let n_left = self.count(tag == tag::SEQ_LONG, 1)?;
             return self.inner(|inner| inner.elements(n_left, tag::NOTHING, visitor));
         }
-        // The elements' common tag follows the count, so each of them may take one byte less than there is.
-        let n_left = self.count(is_long, 1)?;
-        let packed = self.byte()?;
-        let width_bytes = tag::scalar_bytes(packed).ok_or_else(|| unknown_tag(packed))?;
-        if n_left > self.input.len() / width_bytes {
-            return Err(cut_short());
-        }
+        let (n_left, packed) = self.packed_count(tag == tag::PACKED_LONG)?;
         if packed == tag::U8 {
             let bytes = self.take(n_left)?;
             return self.inner(|_| visit_bytes_as_sequence(bytes, visitor));
@@ -268,6 +145,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
+    #[inline]
     fn fields<T>(
         &mut self,
         read: impl FnOnce(&mut Fields<'_, 'de>) -> Result<T, Fault>,
@@ -282,55 +160,6 @@ impl<'de> Decoder<'de> {
             return Err(Fault::custom("a struct has more fields than were read"));
         }
         Ok(value)
-    }
-
-    /// Passes over one value. Names that it defines count: later values may use them.
-    fn skip(&mut self) -> Result<(), Fault> {
-        let tag = self.tag()?;
-        match tag {
-            tag::UNIT | tag::NONE => Ok(()),
-            tag::STR | tag::BYTES => self.sized_bytes().map(drop),
-            tag::SOME | tag::HANDLE => self.inner(Self::skip),
-            tag::ENUM_UNIT => self.variant_name().map(drop),
-            tag::ENUM => {
-                self.variant_name()?;
-                self.inner(Self::skip)
-            }
-            tag::STRUCT => self.inner(|inner| {
-                while inner.name()?.is_some() {
-                    inner.skip()?;
-                }
-                Ok(())
-            }),
-            tag::SEQ | tag::SEQ_LONG => {
-                let count = self.count(tag == tag::SEQ_LONG, 1)?;
-                self.inner(|inner| (0..count).try_for_each(|_| inner.skip()))
-            }
-            tag::MAP | tag::MAP_LONG => {
-                let count = self.count(tag == tag::MAP_LONG, 2)?;
-                self.inner(|inner| (0..count * 2).try_for_each(|_| inner.skip()))
-            }
-            tag::PACKED | tag::PACKED_LONG => {
-                let count = self.count(tag == tag::PACKED_LONG, 1)?;
-                let packed = self.byte()?;
-                let width_bytes = tag::scalar_bytes(packed).ok_or_else(|| unknown_tag(packed))?;
-                self.take(count.checked_mul(width_bytes).ok_or_else(cut_short)?)
-                    .map(drop)
-            }
-            _ => {
-                let width_bytes = tag::scalar_bytes(tag).ok_or_else(|| unknown_tag(tag))?;
-                self.take(width_bytes).map(drop)
-            }
-        }
-    }
-}
-
-fn all_read(n_left: usize) -> Result<(), Fault> {
-    match n_left {
-        0 => Ok(()),
-        _ => Err(Fault::custom(format_args!(
-            "{n_left} more elements than were read"
-        ))),
     }
 }
 
@@ -388,8 +217,33 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     plain! {
-        deserialize_bool(), deserialize_char(), deserialize_str(), deserialize_string(), deserialize_map(),
-        deserialize_struct(&'static str, &'static [&'static str]), deserialize_identifier(),
+        deserialize_bool(), deserialize_char(), deserialize_map(), deserialize_identifier(),
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.plain_tag()? {
+            tag::STR => visitor.visit_borrowed_str(self.sized_str()?),
+            other => self.visit(other, visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match self.plain_tag()? {
+            tag::STRUCT => self.inner(|inner| inner.fields(|access| visitor.visit_map(access))),
+            other => self.visit(other, visitor),
+        }
     }
 
     sequences! {
@@ -401,13 +255,10 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         if !matches!(tag, tag::PACKED | tag::PACKED_LONG) {
             return self.visit(tag, visitor);
         }
-        let before = self.input;
-        let count = self.count(tag == tag::PACKED_LONG, 1)?;
-        if self.byte()? == tag::U8 {
-            return visitor.visit_borrowed_bytes(self.take(count)?);
+        match self.packed_count(tag == tag::PACKED_LONG)? {
+            (count, tag::U8) => visitor.visit_borrowed_bytes(self.take(count)?),
+            (count, packed) => self.inner(|inner| inner.elements(count, packed, visitor)),
         }
-        self.input = before;
-        self.visit(tag, visitor)
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -504,240 +355,5 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     /// See *Why names, and not positions* in wire.rs.
     fn is_human_readable(&self) -> bool {
         true
-    }
-}
-
-/// The elements of a sequence that are still to be read.
-struct Elements<'d, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    n_left: usize,
-    /// The tag that all of them have and none of them carries, or `NOTHING`.
-    packed: u8,
-}
-
-impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
-        if self.n_left == 0 {
-            return Ok(None);
-        }
-        self.n_left -= 1;
-        self.decoder.next_tag = self.packed;
-        seed.deserialize(&mut *self.decoder).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        match self.packed {
-            tag::NOTHING => Some(self.n_left.min(MAX_HINTED_ELEMENTS)),
-            _ => Some(self.n_left),
-        }
-    }
-}
-
-/// The keys and values of a map that are still to be read.
-struct Entries<'d, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    n_left: usize,
-}
-
-impl<'de> MapAccess<'de> for Entries<'_, 'de> {
-    type Error = Fault;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
-        if self.n_left == 0 {
-            return Ok(None);
-        }
-        self.n_left -= 1;
-        seed.deserialize(&mut *self.decoder).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(&mut *self.decoder)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.n_left.min(MAX_HINTED_ELEMENTS))
-    }
-}
-
-/// The fields of a struct that are still to be read.
-struct Fields<'d, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    ended: bool,
-}
-
-impl<'de> MapAccess<'de> for Fields<'_, 'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
-        if self.ended {
-            return Ok(None);
-        }
-        match self.decoder.name()? {
-            Some(name) => seed
-                .deserialize(BorrowedStrDeserializer::new(name))
-                .map(Some),
-            None => {
-                self.ended = true;
-                Ok(None)
-            }
-        }
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(&mut *self.decoder)
-    }
-}
-
-/// A variant with content, for a reader that wants an enum.
-struct Variant<'d, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    name: &'de str,
-}
-
-impl<'d, 'de> EnumAccess<'de> for Variant<'d, 'de> {
-    type Error = Fault;
-    type Variant = &'d mut Decoder<'de>;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self::Variant), Fault> {
-        let variant = seed.deserialize(BorrowedStrDeserializer::<Fault>::new(self.name))?;
-        Ok((variant, self.decoder))
-    }
-}
-
-impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
-    type Error = Fault;
-
-    fn unit_variant(self) -> Result<(), Fault> {
-        de::Deserialize::deserialize(self)
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(self)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.deserialize_tuple(length, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        self.deserialize_struct("", fields, visitor)
-    }
-}
-
-/// A variant with content, for a reader that takes anything: serde's buffer knows enums as maps with one entry.
-struct VariantAsMap<'d, 'de> {
-    decoder: &'d mut Decoder<'de>,
-    name: Option<&'de str>,
-}
-
-impl<'de> MapAccess<'de> for VariantAsMap<'_, 'de> {
-    type Error = Fault;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
-        match self.name.take() {
-            Some(name) => seed
-                .deserialize(BorrowedStrDeserializer::new(name))
-                .map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(&mut *self.decoder)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(usize::from(self.name.is_some()))
-    }
-}
-
-fn visit_bytes_as_sequence<'de, V: Visitor<'de>>(
-    bytes: &'de [u8],
-    visitor: V,
-) -> Result<V::Value, Fault> {
-    let mut access = Bytes(bytes.iter());
-    let value = visitor.visit_seq(&mut access)?;
-    all_read(access.0.len())?;
-    Ok(value)
-}
-
-/// Bytes as the elements of a sequence: the commonest packed one, read without a look at any tag.
-struct Bytes<'de>(slice::Iter<'de, u8>);
-
-impl<'de> SeqAccess<'de> for Bytes<'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
-        match self.0.next() {
-            Some(byte) => seed.deserialize(Byte(*byte)).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.0.len())
-    }
-}
-
-/// One element of a packed sequence of bytes.
-struct Byte(u8);
-
-impl<'de> Deserializer<'de> for Byte {
-    type Error = Fault;
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_u8(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        if name == HANDLE {
-            return Err(Fault::invalid_type(
-                Unexpected::Unsigned(self.0.into()),
-                &"a handle",
-            ));
-        }
-        visitor.visit_newtype_struct(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }

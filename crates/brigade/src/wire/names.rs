@@ -8,7 +8,7 @@
 //! | `FAR` | four bytes with the number follow |
 //! | `END` | no more fields |
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A name that was not written before.
 pub(super) const DEFINE: u8 = 0;
@@ -44,6 +44,7 @@ impl<'a> Names<'a> {
         self.count += 1;
     }
 
+    #[inline]
     pub(super) fn get(&self, name_idx: usize) -> Option<&'a str> {
         if name_idx >= self.count {
             return None;
@@ -60,7 +61,7 @@ impl<'a> Names<'a> {
 /// A name that lies at two places gets two numbers, which is right as well.
 pub(super) struct NamesWritten {
     names: Names<'static>,
-    far: HashMap<(usize, usize), usize>,
+    far: BTreeMap<(usize, usize), usize>,
     /// The number after the last one used: fields mostly follow each other as they did the first time.
     guess_idx: usize,
 }
@@ -69,7 +70,7 @@ impl NamesWritten {
     pub(super) fn new() -> Self {
         Self {
             names: Names::new(),
-            far: HashMap::new(),
+            far: BTreeMap::new(),
             guess_idx: 0,
         }
     }
