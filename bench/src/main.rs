@@ -1,2 +1,39 @@
-//! Under construction.
-fn main() {}
+//! The program behind `cargo xtask bench`: reads what is wanted; the measuring is in the library beside it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "bench",
+    about = "Measures brigade against its peers, in turn and in one run"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Copies data sets with brigade, cp, rsync and the floor.
+    Copy(bench::copy::Request),
+    /// Sends tasks that do nothing through the pool, and through that of Python.
+    Pool(bench::pool::Request),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().what {
+        What::Copy(request) => bench::copy::run(&request),
+        What::Pool(request) => bench::pool::run(&request),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            let interrupted = error.is::<bench::Interrupted>();
+            ExitCode::from(if interrupted { 130 } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The bench of the command: every tool copies the same tree in turn, round after round, and every copy is checked.
+//! Data, places and tools are made elsewhere; here is the order of things, and the table.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::ballast::Ballast;
+use crate::place::{self, Place};
+use crate::statistics::{Spread, Unit, grouped};
+use crate::timing::{self, Timing};
+use crate::tools::{BASELINE, BRIGADE, FLOOR, Tool};
+use crate::tree::{self, Survey};
+use crate::{BenchError, document, interrupt, kept, machine};
+
+pub use crate::data::DataSet;
+pub use crate::place::FileSystem;
+
+/// What to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Request {
+    /// Data sets.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        ignore_case = true,
+        default_value = "A,B,C,I"
+    )]
+    pub sets: Vec<DataSet>,
+    /// File systems.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tmpfs,ext4")]
+    pub on: Vec<FileSystem>,
+    /// Timed rounds, after one that warms up; the ten files of I get ten times as many.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// The command to measure [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub brigade: Option<PathBuf>,
+    /// Prints the tables only, and leaves docs/measurements.md as it is.
+    #[arg(long)]
+    pub dry: bool,
+}
+
+/// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
+const MOST_REPEATS: usize = 2;
+/// Runs of ten files are too short to be judged one by one.
+const ROUNDS_FACTOR_OF_TEN_FILES: u16 = 10;
+
+/// Single runs that are longer are shown as they come.
+const SHORTEST_SHOWN: Duration = Duration::from_millis(200);
+
+const DOCUMENT: &str = "docs/measurements.md";
+
+/// Measures, prints the tables and writes them down.
+pub fn run(request: &Request) -> Result<(), BenchError> {
+    place::enter_mount_namespace()?;
+    interrupt::install()?;
+    let tools = installed_tools(request)?;
+    let ballast = if request.on.contains(&FileSystem::Tmpfs) {
+        eprintln!("bench: taking ballast");
+        Some(Ballast::take()?)
+    } else {
+        None
+    };
+    for file_system in &request.on {
+        for set in &request.sets {
+            let section = measure(request, *set, *file_system, &tools, ballast.as_ref())?;
+            println!("{section}");
+            if !request.dry {
+                let key = format!("copy {} on {}", set.letter(), file_system.name());
+                document::write_section(Path::new(DOCUMENT), &key, &section)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn installed_tools(request: &Request) -> Result<Vec<Tool>, BenchError> {
+    let beside = std::env::current_exe()?;
+    let brigade = request
+        .brigade
+        .clone()
+        .unwrap_or_else(|| beside.with_file_name("brigade"));
+    let all = Tool::all(&brigade, &beside.with_file_name("floor"));
+    let (installed, missing): (Vec<Tool>, Vec<Tool>) =
+        all.into_iter().partition(Tool::is_installed);
+    for tool in missing {
+        eprintln!("bench: {} is not installed and is left out", tool.name);
+    }
+    Ok(installed)
+}
+
+/// What is known about one tool in the end.
+struct Row {
+    tool: Tool,
+    kept: String,
+    timings: Vec<Timing>,
+    /// How long the file system took afterwards to bring the data to the device.
+    flushes: Vec<Duration>,
+    n_disturbed: usize,
+}
+
+fn measure(
+    request: &Request,
+    set: DataSet,
+    file_system: FileSystem,
+    tools: &[Tool],
+    ballast: Option<&Ballast>,
+) -> Result<String, BenchError> {
+    let place = Place::make(file_system)?;
+    let source = place.folder().join("source");
+    eprintln!("bench: making {} on {}", set.letter(), file_system.name());
+    set.make(&source)?;
+    let survey = tree::survey(&source)?;
+    let mut rows = Vec::new();
+    for tool in tools {
+        let kept = kept::kept(tool, place.folder())?;
+        rows.push(Row {
+            tool: tool.clone(),
+            kept,
+            timings: Vec::new(),
+            flushes: Vec::new(),
+            n_disturbed: 0,
+        });
+    }
+    let n_rounds = if set == DataSet::I {
+        request.rounds * ROUNDS_FACTOR_OF_TEN_FILES
+    } else {
+        request.rounds
+    };
+    let bench = Bench {
+        place: &place,
+        source: &source,
+        survey,
+    };
+    for round in 0..=n_rounds {
+        for turn in 0..rows.len() {
+            let row_idx = (turn + usize::from(round)) % rows.len();
+            if round == 0 {
+                bench.warm_up(&rows[row_idx].tool)?;
+            } else {
+                bench.time_row(&mut rows[row_idx])?;
+            }
+        }
+    }
+    section(request, set, file_system, &survey, n_rounds, &rows, ballast)
+}
+
+struct Bench<'a> {
+    place: &'a Place,
+    source: &'a Path,
+    survey: Survey,
+}
+
+impl Bench<'_> {
+    /// An untimed run; ours is compared thoroughly.
+    fn warm_up(&self, tool: &Tool) -> Result<(), BenchError> {
+        let (_, _, copy) = self.run_once(tool)?;
+        if tool.name == BRIGADE {
+            match tree::differences(self.source, &copy)? {
+                None => eprintln!("bench: without rsync only entries and bytes are compared"),
+                Some(differences) if differences.is_empty() => {}
+                Some(differences) => {
+                    return Err(format!("{BRIGADE} made another tree:\n{differences}").into());
+                }
+            }
+        }
+        Ok(fs::remove_dir_all(&copy)?)
+    }
+
+    /// Runs until a run was undisturbed or enough were tried, and keeps the best of them.
+    fn time_row(&self, row: &mut Row) -> Result<(), BenchError> {
+        let mut best: Option<(Timing, Duration)> = None;
+        for _ in 0..=MOST_REPEATS {
+            let (timing, flush, copy) = self.run_once(&row.tool)?;
+            fs::remove_dir_all(&copy)?;
+            if best.is_none_or(|(best, _)| timing.others < best.others) {
+                best = Some((timing, flush));
+            }
+            if !timing.is_disturbed() {
+                break;
+            }
+        }
+        let (timing, flush) = best.expect("there is at least one run");
+        if timing.wall >= SHORTEST_SHOWN {
+            let [wall, processor, others] = [timing.wall, timing.processor, timing.others]
+                .map(|duration| duration.as_secs_f64());
+            eprintln!(
+                "bench: {:20} {wall:8.3} s wall, {processor:6.2} s processor, {others:5.2} s others",
+                row.tool.name
+            );
+        }
+        row.n_disturbed += usize::from(timing.is_disturbed());
+        row.timings.push(timing);
+        row.flushes.push(flush);
+        Ok(())
+    }
+
+    /// One copy into a fresh destination, checked for completeness.
+    fn run_once(&self, tool: &Tool) -> Result<(Timing, Duration, PathBuf), BenchError> {
+        let copy = self.place.folder().join("copy");
+        self.place.flush()?;
+        let (timing, status) = timing::run(&mut tool.command(self.source, &copy))?;
+        let started = Instant::now();
+        self.place.flush()?;
+        let flush = started.elapsed();
+        if !status.success() {
+            return Err(format!("{} failed: {status}", tool.name).into());
+        }
+        let found = tree::survey(&copy)?;
+        if found != self.survey {
+            return Err(format!(
+                "{} is incomplete: {found:?} instead of {:?}",
+                tool.name, self.survey
+            )
+            .into());
+        }
+        Ok((timing, flush, copy))
+    }
+}
+
+fn section(
+    request: &Request,
+    set: DataSet,
+    file_system: FileSystem,
+    survey: &Survey,
+    n_rounds: u16,
+    rows: &[Row],
+    ballast: Option<&Ballast>,
+) -> Result<String, BenchError> {
+    let mut lines = vec![
+        format!(
+            "## Copying {} on {}: {}",
+            set.letter(),
+            file_system.name(),
+            set.description()
+        ),
+        String::new(),
+        format!(
+            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --sets {} --on {} --rounds {}`",
+            grouped(survey.n_files),
+            grouped(survey.n_folders),
+            grouped(survey.n_symlinks),
+            survey.bytes as f64 / 1e9,
+            set.letter(),
+            file_system.name(),
+            request.rounds
+        ),
+        format!(
+            "on {}; {n_rounds} rounds in turn, caches warm.",
+            machine::description()?
+        ),
+        String::new(),
+    ];
+    lines.extend(table(rows, file_system));
+    lines.extend(["".to_owned(), notes(rows, file_system, ballast)]);
+    Ok(lines.join("\n") + "\n")
+}
+
+fn table(rows: &[Row], file_system: FileSystem) -> Vec<String> {
+    let wall = |row: &Row| {
+        Spread::of(row.timings.iter().map(|timing| timing.wall))
+            .expect("there is at least one round")
+    };
+    let median_of = |name: &str| {
+        rows.iter()
+            .find(|row| row.tool.name == name)
+            .map(|row| wall(row).median)
+    };
+    let unit = Unit::for_shortest(
+        rows.iter()
+            .map(|row| wall(row).median)
+            .min()
+            .unwrap_or_default(),
+    );
+    let sign = unit.sign();
+    let ratio = |above: Option<Duration>, below: Option<Duration>| match (above, below) {
+        (Some(above), Some(below)) => format!("{:.2}", above.as_secs_f64() / below.as_secs_f64()),
+        _ => "–".to_owned(),
+    };
+    let mut lines = vec![
+        format!(
+            "| tool | wall {sign}, median (min–max) | user + sys {sign} | times as fast as {BASELINE} | of the floor's time | flush afterwards {sign} | metadata kept |"
+        ),
+        "|---|---|---|---|---|---|---|".to_owned(),
+    ];
+    for row in rows {
+        let spread = wall(row);
+        let processor = Spread::of(row.timings.iter().map(|timing| timing.processor));
+        let flush = match file_system {
+            FileSystem::Tmpfs => "–".to_owned(),
+            FileSystem::Ext4 => Spread::of(row.flushes.iter().copied())
+                .map_or_else(String::new, |flush| unit.figure(flush.median)),
+        };
+        lines.push(format!(
+            "| {} | {} | {} | {} | {} | {flush} | {} |",
+            row.tool.name,
+            unit.spread(spread),
+            processor.map_or_else(String::new, |processor| unit.figure(processor.median)),
+            ratio(median_of(BASELINE), Some(spread.median)),
+            ratio(Some(spread.median), median_of(FLOOR)),
+            row.kept
+        ));
+    }
+    lines
+}
+
+fn notes(rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> String {
+    let mut notes = vec![match file_system {
+        FileSystem::Tmpfs => "No copy was on a disk, as tmpfs has none.".to_owned(),
+        FileSystem::Ext4 => {
+            "What a tool had not brought to the device when it ended is in “flush afterwards”."
+                .to_owned()
+        }
+    }];
+    if let (FileSystem::Tmpfs, Some(ballast)) = (file_system, ballast) {
+        notes.push(format!(
+            "{} GiB of memory had been touched beforehand.",
+            ballast.touched_bytes >> 30
+        ));
+    }
+    let disturbed: Vec<String> = rows
+        .iter()
+        .filter(|row| row.n_disturbed > 0)
+        .map(|row| format!("{} {}", row.tool.name, row.n_disturbed))
+        .collect();
+    notes.push(if disturbed.is_empty() {
+        "No run that counts was disturbed by other processes.".to_owned()
+    } else {
+        format!(
+            "Runs that other processes disturbed even after {MOST_REPEATS} repetitions: {}.",
+            disturbed.join(", ")
+        )
+    });
+    notes.join(" ")
+}

@@ -1,0 +1,301 @@
+//! The data sets A, B, C and I: the same bytes, names, modes and times every time (C: whatever this machine has).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::ValueEnum;
+use rustix::fs::{CWD, Mode, OFlags, Timespec, Timestamps, fchmod, futimens, openat};
+
+use crate::{BenchError, interrupt, timing};
+
+/// A tree to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum DataSet {
+    /// 100 000 files of 4 KiB in one folder.
+    A,
+    /// 100 000 files of 1 to 16 KiB in 5 000 nested folders.
+    B,
+    /// A real tree with symbolic links.
+    C,
+    /// Ten small files.
+    I,
+}
+
+impl DataSet {
+    /// Its letter.
+    pub fn letter(self) -> char {
+        match self {
+            Self::A => 'A',
+            Self::B => 'B',
+            Self::C => 'C',
+            Self::I => 'I',
+        }
+    }
+
+    /// What it is, for the head of a table.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::A => "files of 4 KiB in one folder",
+            Self::B => "files of 1 to 16 KiB in nested folders",
+            Self::C => {
+                "a real tree: /usr/share, sources of crates, headers, Python's and Rust's libraries"
+            }
+            Self::I => "ten small files",
+        }
+    }
+
+    /// Makes it as the new folder `root`.
+    pub fn make(self, root: &Path) -> Result<(), BenchError> {
+        match self {
+            Self::A => flat(root, 100_000, 4096),
+            Self::B => tree(
+                root,
+                &Shape {
+                    n_files: 100_000,
+                    n_folders: 5_000,
+                    least_bytes: 1024,
+                    most_bytes: 16_384,
+                },
+            ),
+            Self::C => real_tree(root),
+            Self::I => flat(root, 10, 2048),
+        }
+    }
+}
+
+/// Random bytes that files are cut from.
+const BLOCK_BYTES: usize = 4 << 20;
+/// Files begin somewhere in the first part of the block, so that the longest still fits.
+const START_BYTES: u64 = 1 << 20;
+const DEEPEST: usize = 8;
+const FIRST_SECOND: i64 = 1_600_000_000;
+/// C takes folders until it has so many files.
+const REAL_TREE_FILES: u64 = 50_000;
+
+struct Shape {
+    n_files: usize,
+    n_folders: usize,
+    least_bytes: u64,
+    most_bytes: u64,
+}
+
+/// SplitMix64: the same numbers from the same seed, on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Every order of magnitude is as likely as every other.
+    fn log_uniform(&mut self, least: u64, most: u64) -> u64 {
+        let part = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        (least as f64 * (most as f64 / least as f64).powf(part)) as u64
+    }
+
+    fn block(&mut self) -> Vec<u8> {
+        (0..BLOCK_BYTES / 8)
+            .flat_map(|_| self.next().to_le_bytes())
+            .collect()
+    }
+}
+
+fn flat(root: &Path, n_files: usize, file_bytes: u64) -> Result<(), BenchError> {
+    let mut random = Random(1);
+    let block = random.block();
+    fs::create_dir(root)?;
+    for idx in 0..n_files {
+        put(
+            &root.join(format!("file{idx:06}.dat")),
+            file_bytes,
+            &block,
+            &mut random,
+            idx,
+        )?;
+    }
+    Ok(())
+}
+
+fn tree(root: &Path, shape: &Shape) -> Result<(), BenchError> {
+    let mut random = Random(2);
+    let block = random.block();
+    let folders = nested_folders(root, shape.n_folders, &mut random)?;
+    for idx in 0..shape.n_files {
+        let file_bytes = random.log_uniform(shape.least_bytes, shape.most_bytes);
+        put(
+            &folders[idx % folders.len()].join(format!("f{idx:06}")),
+            file_bytes,
+            &block,
+            &mut random,
+            idx,
+        )?;
+    }
+    Ok(())
+}
+
+fn nested_folders(
+    root: &Path,
+    n_folders: usize,
+    random: &mut Random,
+) -> Result<Vec<PathBuf>, BenchError> {
+    fs::create_dir(root)?;
+    let mut parents = vec![(root.to_path_buf(), 0)];
+    let mut folders = Vec::new();
+    while folders.len() < n_folders {
+        let (parent, depth) = &parents[usize::try_from(random.below(parents.len() as u64))?];
+        if *depth < DEEPEST {
+            let folder = parent.join(format!("d{:04}", folders.len()));
+            let depth = depth + 1;
+            fs::create_dir(&folder)?;
+            parents.push((folder.clone(), depth));
+            folders.push(folder);
+        }
+    }
+    Ok(folders)
+}
+
+fn put(
+    path: &Path,
+    file_bytes: u64,
+    block: &[u8],
+    random: &mut Random,
+    idx: usize,
+) -> Result<(), BenchError> {
+    if idx.is_multiple_of(1000) {
+        interrupt::check()?;
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644))?;
+    let start = usize::try_from(random.below(START_BYTES))?;
+    let mut bytes = &block[start..start + usize::try_from(file_bytes)?];
+    while !bytes.is_empty() {
+        bytes = &bytes[rustix::io::write(&file, bytes)?..];
+    }
+    let mode = match idx {
+        _ if idx.is_multiple_of(97) => 0o600,
+        _ if idx.is_multiple_of(10) => 0o755,
+        _ => 0o644,
+    };
+    fchmod(&file, Mode::from_raw_mode(mode))?;
+    let idx = i64::try_from(idx)?;
+    let moment = Timespec {
+        tv_sec: FIRST_SECOND + idx,
+        tv_nsec: (idx * 7919) % 1_000_000_000,
+    };
+    Ok(futimens(
+        &file,
+        &Timestamps {
+            last_access: moment,
+            last_modification: moment,
+        },
+    )?)
+}
+
+/// Copies folders of this machine, one after the other, until there are enough files.
+fn real_tree(root: &Path) -> Result<(), BenchError> {
+    fs::create_dir(root)?;
+    let mut n_files = 0;
+    for (idx, folder) in real_folders()
+        .iter()
+        .filter(|folder| folder.is_dir())
+        .enumerate()
+    {
+        if n_files >= REAL_TREE_FILES {
+            break;
+        }
+        let target = root.join(format!("{idx}"));
+        let (_, status) = timing::run(Command::new("cp").arg("-a").arg(folder).arg(&target))?;
+        if !status.success() {
+            return Err(format!("cannot copy {folder:?} for set C").into());
+        }
+        n_files += crate::tree::survey(&target)?.n_files;
+    }
+    Ok(())
+}
+
+fn real_folders() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+    let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let rustup =
+        std::env::var_os("RUSTUP_HOME").map_or_else(|| home.join(".rustup"), PathBuf::from);
+    let mut folders = vec![PathBuf::from("/usr/share"), cargo.join("registry/src")];
+    folders.extend(
+        [
+            "/usr/include",
+            "/usr/lib/python3",
+            "/usr/local/lib",
+            "/usr/lib/gcc",
+        ]
+        .map(PathBuf::from),
+    );
+    folders.extend([home.join(".pyenv/versions"), rustup.join("toolchains")]);
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::survey;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_set_is_the_same_every_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let shape = Shape {
+            n_files: 50,
+            n_folders: 9,
+            least_bytes: 10,
+            most_bytes: 1000,
+        };
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        tree(&one, &shape).unwrap();
+        tree(&two, &shape).unwrap();
+        let facts = survey(&one).unwrap();
+        assert_eq!(facts, survey(&two).unwrap());
+        assert_eq!((facts.n_files, facts.n_folders), (50, 10));
+        let same = Command::new("diff")
+            .arg("-r")
+            .arg(&one)
+            .arg(&two)
+            .status()
+            .unwrap();
+        assert!(same.success());
+    }
+
+    #[test]
+    fn lengths_stay_in_their_bounds_and_differ() {
+        let mut random = Random(7);
+        let lengths: Vec<u64> = (0..1000)
+            .map(|_| random.log_uniform(1024, 16_384))
+            .collect();
+        assert!(lengths.iter().all(|length| (1024..16_384).contains(length)));
+        let n_short = lengths.iter().filter(|length| **length < 4096).count();
+        assert!(
+            (400..600).contains(&n_short),
+            "half of them under the geometric middle, not {n_short}"
+        );
+    }
+
+    #[test]
+    fn modes_and_times_are_set_to_the_nanosecond() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("flat");
+        flat(&root, 12, 100).unwrap();
+        let metadata = fs::metadata(root.join("file000010.dat")).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, 0o755);
+        assert_eq!(
+            (metadata.mtime(), metadata.mtime_nsec()),
+            (FIRST_SECOND + 10, 79_190)
+        );
+    }
+}

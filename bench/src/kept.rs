@@ -1,0 +1,147 @@
+//! Finds out which metadata a tool keeps, by letting it copy a small odd tree and looking at the result.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, lsetxattr, utimensat};
+
+use crate::BenchError;
+use crate::tools::Tool;
+
+const ATTRIBUTE: &str = "user.note";
+const OWNER: (u32, u32) = (1234, 2345);
+const HOLE_BYTES: u64 = 1 << 20;
+
+/// What `tool` keeps, in words for a table; `place` is a folder on the file system in question.
+pub fn kept(tool: &Tool, place: &Path) -> Result<String, BenchError> {
+    let (source, copy) = (place.join("odd"), place.join("odd-copy"));
+    make_odd_tree(&source)?;
+    let status = tool.command(&source, &copy).status()?;
+    let words = if status.success() {
+        compare(&source, &copy)?
+    } else {
+        format!("could not copy the odd tree: {status}")
+    };
+    fs::remove_dir_all(&source)?;
+    fs::remove_dir_all(&copy)?;
+    Ok(words)
+}
+
+fn make_odd_tree(root: &Path) -> Result<(), BenchError> {
+    fs::create_dir(root)?;
+    let [folder, file, link] = ["folder", "folder/file", "folder/link"].map(|name| root.join(name));
+    fs::create_dir(&folder)?;
+    fs::write(&file, "contents")?;
+    symlink("file", &link)?;
+    fs::hard_link(&file, folder.join("same"))?;
+    fs::File::create(folder.join("hole"))?.set_len(HOLE_BYTES)?;
+    if rustix::process::geteuid().is_root() {
+        chown(&file, Some(OWNER.0), Some(OWNER.1))?;
+    }
+    // Bits that a umask and a change of owner take away.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4766))?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?;
+    // A file system without user attributes has none to keep.
+    let _ = lsetxattr(&file, ATTRIBUTE, b"kept", XattrFlags::empty());
+    for (path, second) in [
+        (&file, 1_000_000_001),
+        (&link, 1_000_000_002),
+        (&folder, 1_000_000_003),
+    ] {
+        let moment = Timespec {
+            tv_sec: second,
+            tv_nsec: 123_456_789,
+        };
+        let times = Timestamps {
+            last_access: moment,
+            last_modification: moment,
+        };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+fn compare(source: &Path, copy: &Path) -> Result<String, BenchError> {
+    let look = |name: &str| -> Result<(fs::Metadata, fs::Metadata), BenchError> {
+        Ok((
+            source.join(name).symlink_metadata()?,
+            copy.join(name).symlink_metadata()?,
+        ))
+    };
+    let (file, file_copy) = look("folder/file")?;
+    let (folder, folder_copy) = look("folder")?;
+    let (link, link_copy) = look("folder/link")?;
+    // The bare floor copies folders, files and links alone, so each name is looked at for itself.
+    let same_copy = copy.join("folder/same").symlink_metadata()?;
+    let hole_copy = copy.join("folder/hole").symlink_metadata()?;
+    let time = |metadata: &fs::Metadata| (metadata.mtime(), metadata.mtime_nsec());
+    let facts = [
+        (
+            "modes",
+            file.mode() == file_copy.mode() && folder.mode() == folder_copy.mode(),
+        ),
+        (
+            "owners",
+            (file.uid(), file.gid()) == (file_copy.uid(), file_copy.gid()),
+        ),
+        ("file times", time(&file) == time(&file_copy)),
+        ("folder times", time(&folder) == time(&folder_copy)),
+        ("link times", time(&link) == time(&link_copy)),
+        ("hard links", same_copy.ino() == file_copy.ino()),
+        ("holes", hole_copy.blocks() == 0),
+        (
+            "attributes",
+            attribute(&source.join("folder/file")) == attribute(&copy.join("folder/file")),
+        ),
+    ];
+    let (kept, lost): (Vec<_>, Vec<_>) = facts.into_iter().partition(|(_, is_kept)| *is_kept);
+    let names = |facts: Vec<(&'static str, bool)>| {
+        facts
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Ok(match (kept.is_empty(), lost.is_empty()) {
+        (_, true) => "all of it".to_owned(),
+        (true, _) => "nothing".to_owned(),
+        _ if lost.len() < kept.len() => format!("all but {}", names(lost)),
+        _ => names(kept),
+    })
+}
+
+fn attribute(path: &Path) -> Option<Vec<u8>> {
+    let mut value = [0_u8; 64];
+    let n_bytes = lgetxattr(path, ATTRIBUTE, &mut value).ok()?;
+    Some(value[..n_bytes].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept_by(name: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = Tool::all(Path::new("/nowhere/brigade"), Path::new("/nowhere/floor"));
+        let tool = tools.iter().find(|tool| tool.name == name).unwrap();
+        let words = kept(tool, folder.path()).unwrap();
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "nothing stays behind"
+        );
+        words
+    }
+
+    #[test]
+    fn cp_a_keeps_all_and_cp_r_loses_times() {
+        assert_eq!(kept_by("cp -a"), "all of it");
+        let words = kept_by("cp -r");
+        assert!(
+            !words.contains("file times") || words.starts_with("all but"),
+            "{words}"
+        );
+        assert_ne!(words, "all of it");
+    }
+}

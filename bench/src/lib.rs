@@ -1,0 +1,25 @@
+//! Measures brigade against its peers: every tool in turn, in one run, on the same data, each result checked.
+//! The workspace's `cargo xtask bench` builds what is needed and starts the program `bench` of this package.
+//!
+//! `copy` is the bench of the command, `pool` that of the library; the rest serves both.
+#![forbid(unsafe_code)]
+
+pub mod copy;
+pub mod pool;
+
+mod ballast;
+mod data;
+mod document;
+mod interrupt;
+mod kept;
+mod machine;
+mod place;
+mod statistics;
+mod timing;
+mod tools;
+mod tree;
+
+pub use interrupt::Interrupted;
+
+/// Why a bench could not go on. Benches are for people, so one line of text is enough.
+pub type BenchError = Box<dyn std::error::Error + Send + Sync>;
