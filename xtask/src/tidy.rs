@@ -62,11 +62,9 @@ pub fn run(workspace: &Path) -> ExitCode {
 }
 
 fn check(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = sources(files).iter().flat_map(rust::check).collect();
     for file in files {
-        if file.path.ends_with(".rs") {
-            findings.extend(rust::check(&Source::new(&file.path, &file.text)));
-        } else if file.path.ends_with("Cargo.toml") {
+        if file.path.ends_with("Cargo.toml") {
             findings.extend(manifests::check(&file.path, &file.text));
         } else if file.path.ends_with(".md") {
             findings.extend(documents::check_links(&file.path, &file.text, exists));
@@ -84,6 +82,21 @@ fn check(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
         text_of(".ci/run"),
     ));
     findings
+}
+
+/// The Rust files, each knowing whether some other one declares it for tests only.
+fn sources(files: &[TextFile]) -> Vec<Source> {
+    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
+    let mut sources: Vec<Source> = rust
+        .map(|file| Source::new(&file.path, &file.text))
+        .collect();
+    let test_modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in &mut sources {
+        if test_modules.iter().any(|path| source.is_in_module(path)) {
+            source.take_for_tests();
+        }
+    }
+    sources
 }
 
 /// Every file a rule looks at, sorted; build folders and hidden ones (but `.ci`) are left out.
@@ -123,6 +136,27 @@ fn is_checked(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_declared_for_tests_is_no_product_code() {
+        let file = |path: &str, text: &str| TextFile {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        let prints = "//! Why.\nfn a() { println!(); }\n";
+        let files = [
+            file(
+                "crates/brigade/src/lib.rs",
+                "//! Why.\n#[cfg(test)]\nmod helper;\nmod product;\n",
+            ),
+            file("crates/brigade/src/helper.rs", prints),
+            file("crates/brigade/src/product.rs", prints),
+        ];
+        let findings = check(&files, &|_| true);
+        let printing = findings.iter().filter(|finding| finding.rule == "printing");
+        let paths: Vec<&str> = printing.map(|finding| finding.path.as_str()).collect();
+        assert_eq!(paths, ["crates/brigade/src/product.rs"]);
+    }
 
     #[test]
     fn the_workspace_is_tidy() {

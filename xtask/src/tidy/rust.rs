@@ -237,7 +237,11 @@ fn atomics(source: &Source) -> Vec<Finding> {
     if !source.path.starts_with(folder) || source.path == format!("{folder}atomics.rs") {
         return Vec::new();
     }
-    let origins = ["core::sync::atomic", "std::sync::atomic", "loom::sync"];
+    let origins = [
+        "core::sync::atomic",
+        "std::sync::atomic",
+        "loom::sync::atomic",
+    ];
     let message =
         "take atomics from `brigade_sys::shared::atomics`, so that loom can take their place";
     each(source, &source.code, &origins, "atomics", message)

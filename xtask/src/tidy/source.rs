@@ -30,6 +30,36 @@ impl Source {
         }
     }
 
+    /// Takes the whole file for test code, since it is declared as such elsewhere.
+    pub fn take_for_tests(&mut self) {
+        self.product_code.clear();
+    }
+
+    /// The modules that this file declares for tests only, as paths without `.rs`.
+    pub fn test_modules(&self) -> Vec<String> {
+        let (folder, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let stem = file.trim_end_matches(".rs");
+        let inside = match stem {
+            "lib" | "main" | "mod" => folder.to_owned(),
+            _ => format!("{folder}/{stem}"),
+        };
+        let items = test_items(&self.code)
+            .into_iter()
+            .map(|(start, end)| &self.code[start..end]);
+        let name = |item: &str| {
+            let declaration = item.strip_suffix(';')?;
+            let (_, name) = declaration.rsplit_once("mod ")?;
+            Some(format!("{inside}/{}", name.trim()))
+        };
+        items.filter_map(name).collect()
+    }
+
+    /// Whether this file is the module `path`, or inside it.
+    pub fn is_in_module(&self, path: &str) -> bool {
+        let rest = self.path.strip_prefix(path);
+        rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    }
+
     /// The `//!` lines at the top.
     pub fn head(&self) -> String {
         self.text
@@ -170,23 +200,31 @@ fn is_character_literal(text: &str) -> bool {
     }
 }
 
-/// Blanks each item under an attribute like `#[cfg(test)]` or `#[cfg(all(test, …))]`.
+/// Blanks each item that only tests see.
 fn blank_test_items(code: &str) -> String {
     let mut bytes = code.as_bytes().to_vec();
-    for (start, end) in attributes(code) {
-        let attribute = &code[start..end];
-        if attribute.starts_with("#[cfg(")
-            && has_word(attribute, "test")
-            && !attribute.contains("not(")
-        {
-            for byte in &mut bytes[start..item_end(code, end)] {
-                if *byte != b'\n' {
-                    *byte = b' ';
-                }
+    for (start, end) in test_items(code) {
+        for byte in &mut bytes[start..end] {
+            if *byte != b'\n' {
+                *byte = b' ';
             }
         }
     }
     String::from_utf8(bytes).expect("whole items are blanked, and those begin and end with ASCII")
+}
+
+/// Start and end of each item under an attribute like `#[cfg(test)]` or `#[cfg(all(test, …))]`.
+fn test_items(code: &str) -> Vec<(usize, usize)> {
+    let for_tests = |(start, end): &(usize, usize)| {
+        let attribute = &code[*start..*end];
+        attribute.starts_with("#[cfg(")
+            && has_word(attribute, "test")
+            && !attribute.contains("not(")
+    };
+    let attributes = attributes(code).into_iter().filter(for_tests);
+    attributes
+        .map(|(start, end)| (start, item_end(code, end)))
+        .collect()
 }
 
 /// Where the item that begins at `from` ends: at its first `;` outside brackets, or with its block.
@@ -273,6 +311,29 @@ mod tests {
             assert!(source.code.contains(gone));
         }
         assert_eq!(source.product_code.lines().count(), text.lines().count());
+    }
+
+    #[test]
+    fn a_module_declared_for_tests_is_found() {
+        let text =
+            "#[cfg(test)]\nmod one;\nmod two;\n#[cfg(all(loom, test))]\npub(crate) mod three;\n";
+        let root = Source::new("crates/x/src/lib.rs", text);
+        assert_eq!(
+            root.test_modules(),
+            ["crates/x/src/one", "crates/x/src/three"]
+        );
+        assert_eq!(
+            Source::new("crates/x/src/a.rs", text).test_modules()[0],
+            "crates/x/src/a/one"
+        );
+        for (path, inside) in [
+            ("one.rs", true),
+            ("one/more.rs", true),
+            ("one_more.rs", false),
+        ] {
+            let source = Source::new(&format!("crates/x/src/{path}"), "");
+            assert_eq!(source.is_in_module("crates/x/src/one"), inside, "{path}");
+        }
     }
 
     #[test]
