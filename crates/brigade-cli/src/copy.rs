@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use brigade_copy::{Plan, Running, Summary, shown};
 
@@ -16,6 +16,7 @@ use crate::messages;
 use crate::problem;
 use crate::resume;
 use crate::signals::{self, Caught};
+use crate::usage;
 use crate::wishes::{self, Place};
 
 /// How often the display is painted and signals are looked at.
@@ -34,7 +35,7 @@ fn checked(arguments: &CopyArguments, language: Language) -> Result<(Plan, Place
     let wishes = wishes::read(arguments, language)?;
     match Plan::new(wishes.request) {
         Ok(plan) => Ok((plan, wishes.place)),
-        Err(refusal) => Err(refused(&problem::refusal(language, &refusal))),
+        Err(refusal) => Err(usage::refuse_plainly(&problem::refusal(language, &refusal))),
     }
 }
 
@@ -57,7 +58,7 @@ fn carried_out(
         Err(cause) => {
             let sentence = messages::refused_signals(language);
             let reason = problem::reason(language, &cause);
-            return refused(&format!("{sentence}: {reason}")).into();
+            return usage::refuse_plainly(&format!("{sentence}: {reason}")).into();
         }
     };
     if place == Place::BesideAsked
@@ -71,7 +72,7 @@ fn carried_out(
     let sink = Arc::clone(&display);
     let running = match plan.start(move |event| lock(&sink).event(&event)) {
         Ok(running) => running,
-        Err(refusal) => return refused(&problem::refusal(language, &refusal)).into(),
+        Err(refusal) => return usage::refuse_plainly(&problem::refusal(language, &refusal)).into(),
     };
     let summary = watched(&running, &caught, &display);
     // The workers are gone before anything is said about the end.
@@ -95,7 +96,25 @@ fn watched(running: &Running, caught: &Caught, display: &Mutex<Display>) -> Summ
             is_stopping = true;
             running.stop();
         }
-        lock(display).tick(|| running.progress());
+        if let Some(mut display) = soon(display) {
+            display.tick(|| running.progress());
+        }
+    }
+}
+
+/// The display, unless an event is being written to somebody who does not read: a wish to stop must be seen even then.
+fn soon(display: &Mutex<Display>) -> Option<MutexGuard<'_, Display>> {
+    const PATIENCE: Duration = Duration::from_millis(50);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match display.try_lock() {
+            Ok(display) => return Some(display),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(TryLockError::WouldBlock) => return None,
+        }
     }
 }
 
@@ -128,11 +147,6 @@ fn status(summary: &Summary, told: Told) -> Exit {
     } else {
         Exit::Incomplete
     }
-}
-
-fn refused(sentence: &str) -> Exit {
-    say(&format!("brigade: {sentence}"));
-    Exit::Refused
 }
 
 fn say(line: &str) {

@@ -81,3 +81,45 @@ pub fn table(language: Language) -> String {
         .map(|row| format!("  {:<5} {}", row.status, row.meaning(language)));
     rows.collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments;
+
+    fn help(language: Language) -> String {
+        let mut command = arguments::command(language);
+        let copy = command
+            .find_subcommand_mut("copy")
+            .expect("there is such a command");
+        copy.render_long_help().to_string()
+    }
+
+    #[test]
+    fn help_shows_the_table_in_both_languages() {
+        for language in [Language::English, Language::Chinese] {
+            let help = help(language);
+            for row in &TABLE {
+                let line = format!("  {:<5} {}", row.status, row.meaning(language));
+                assert!(help.lines().any(|told| told == line), "{line:?} in {help}");
+            }
+        }
+    }
+
+    #[test]
+    fn readme_shows_the_same_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(path).expect("README.md is part of the workspace");
+        for row in &TABLE {
+            let line = format!("| {} | {} |", row.status, row.meaning(Language::English));
+            assert!(readme.contains(&line), "README.md lacks the row {line:?}");
+        }
+    }
+
+    #[test]
+    fn the_codes_are_those_of_the_table() {
+        let codes =
+            [Exit::Done, Exit::Incomplete, Exit::Refused].map(|exit| (exit as u8).to_string());
+        assert_eq!(codes, [TABLE[0].status, TABLE[1].status, TABLE[2].status]);
+    }
+}

@@ -26,6 +26,7 @@ use crate::arguments::{Command, CommandLine};
 use crate::language::Language;
 
 fn main() -> ExitCode {
+    brigade::init();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let language = Language::wanted(&arguments);
     match CommandLine::read(&arguments, language) {

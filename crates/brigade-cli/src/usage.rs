@@ -26,11 +26,19 @@ pub fn tell(language: Language, error: &clap::Error) -> Exit {
     }
 }
 
-/// Prints one sentence about wrong use, and where to look.
+/// Says what is wrong with the arguments, and where to look.
 pub fn refuse(language: Language, sentence: &str) -> Exit {
     let hint = messages::try_help(language, "brigade copy");
+    refuse_plainly(&format!(
+        "{sentence}{}{hint}",
+        messages::semicolon(language)
+    ))
+}
+
+/// Says why nothing is begun, where the arguments themselves are right.
+pub fn refuse_plainly(sentence: &str) -> Exit {
     // Nothing is left to be done about a standard error that takes no text.
-    let _ = writeln!(std::io::stderr(), "brigade: {sentence}\nbrigade: {hint}");
+    let _ = writeln!(std::io::stderr(), "brigade: {sentence}");
     Exit::Refused
 }
 

@@ -100,7 +100,7 @@ fn into_folder(
             format!("{sentence}: {}", problem::reason(language, &cause))
         }
     };
-    Err(usage::refuse(language, &sentence))
+    Err(usage::refuse_plainly(&sentence))
 }
 
 /// `-T SOURCE DESTINATION`.

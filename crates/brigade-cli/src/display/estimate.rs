@@ -85,12 +85,12 @@ impl Estimate {
         self.entries_rate.per_second()
     }
 
-    /// How long the rest takes at the present rate. `None` until the walk has ended, and while nothing moves.
+    /// How long the rest takes at the present rate, in whole seconds, at least one. `None` until the walk has ended, and while nothing moves.
     pub fn time_left(&self) -> Option<Duration> {
         /// Longer estimates mean that nothing moves.
         const MOST_SECONDS: f64 = 100.0 * 3600.0;
         let seconds = self.work_left? / self.work_rate.per_second();
-        (seconds < MOST_SECONDS).then(|| Duration::from_secs_f64(seconds))
+        (seconds < MOST_SECONDS).then(|| Duration::from_secs_f64(seconds.ceil().max(1.0)))
     }
 }
 
@@ -198,8 +198,7 @@ mod tests {
             let progress = snapshot(tenth * 100, 10_000, tenth << 20, 100 << 20);
             estimate.update(&progress, Duration::from_millis(tenth * 100));
         }
-        let left = estimate.time_left().unwrap().as_secs_f64();
-        assert!((left - 5.0).abs() < 0.01, "{left}");
+        assert_eq!(estimate.time_left(), Some(Duration::from_secs(5)));
         assert!((estimate.entries_per_second() - 1000.0).abs() < 1.0);
         assert!((estimate.bytes_per_second() - 10_485_760.0).abs() < 1000.0);
     }

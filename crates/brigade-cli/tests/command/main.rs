@@ -1,0 +1,11 @@
+//! The command as its users meet it: wording, report, terminal, signals. What the engine copies is tested in its own crate.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its scene has failed"
+)]
+
+mod json;
+mod signals;
+mod support;
+mod terminal;
+mod wording;
