@@ -56,7 +56,7 @@ fn each_kind_of_damage_has_its_reason() {
 /// The tests' allocator is the system's: a count that is believed would end the process here.
 #[test]
 fn counts_beyond_the_message_are_refused_before_anything_is_allocated() {
-    let mut huge = vec![0; 9];
+    let mut huge = [0; 9];
     huge[1..].copy_from_slice(&(u64::MAX / 3).to_le_bytes());
     for tag in [tag::SEQ_LONG, tag::MAP_LONG, tag::PACKED_LONG] {
         huge[0] = tag;
