@@ -49,8 +49,8 @@ pub const TABLE: [Row; 6] = [
     },
     Row {
         status: "1",
-        english: "some entries failed (each is named), or the run or its JSON report broke off",
-        chinese: "部分条目失败（逐一列出），或者复制或 JSON 报告中断",
+        english: "some entries failed, each named; or the run or its report broke off",
+        chinese: "部分条目失败（逐一列出），或者复制或其报告中断",
     },
     Row {
         status: "2",

@@ -26,7 +26,7 @@ catalogue! {
         "Brigade copies folders with a pool of worker processes.",
         "Brigade 用一组工作进程复制文件夹。";
     about_copy():
-        "Copies files and folders with a pool of worker processes, as faithfully as cp -a.",
+        "Copies files and folders with a pool of worker processes, as cp -a does.",
         "用一组工作进程复制文件和文件夹，像 cp -a 一样忠实。";
     usage_heading(): "Usage:", "用法：";
     options_heading(): "Options:", "选项：";
@@ -50,10 +50,9 @@ catalogue! {
       在终端上询问要复制的文件夹";
     notes_copy():
         "A trailing slash on SOURCE changes nothing; SOURCE/. means its contents.
--a -r -R -p -d (also --archive and --recursive) are accepted and change nothing: folders are
-always copied whole, with modes, owners, times, symbolic links and hard links.",
+-a -r -R -p -d (also --archive and --recursive) are accepted and change nothing: folders are always copied whole, with modes, owners, times, symbolic links and hard links.",
         "源末尾的斜杠没有影响；“源/.”表示其中的内容。
-可以使用 -a -r -R -p -d（以及 --archive 和 --recursive），但它们不改变任何行为：
+可以使用 -a -r -R -p -d（以及 --archive 和 --recursive），但它们不改变任何行为。
 始终完整复制文件夹，并保留权限、所有者、时间、符号链接和硬链接。";
     help_help(): "Print this help", "显示本帮助";
     help_version(): "Print the version", "显示版本";

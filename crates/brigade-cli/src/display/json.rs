@@ -15,15 +15,17 @@ use brigade_copy::{EntryKind, Event, Outcome, Progress, Summary};
 use serde::Serialize;
 
 use super::Told;
+use super::estimate::Estimate;
 use crate::summary::OwnersLost;
 
 /// A `progress` event about this often.
-const PROGRESS_STEP: Duration = Duration::from_millis(500);
+const PROGRESS_STEP: Duration = Duration::from_millis(250);
 
 /// The report, as far as it could be written.
 pub struct Json {
     out: BufWriter<Box<dyn Write + Send>>,
     next_progress_at: Duration,
+    estimate: Estimate,
     state: State,
 }
 
@@ -40,6 +42,7 @@ impl Json {
         Self {
             out: BufWriter::with_capacity(64 << 10, out),
             next_progress_at: PROGRESS_STEP,
+            estimate: Estimate::default(),
             state: State::Open,
         }
     }
@@ -70,11 +73,15 @@ impl Json {
         if elapsed >= self.next_progress_at {
             self.next_progress_at = elapsed + PROGRESS_STEP;
             let progress = snapshot();
+            self.estimate.update(&progress, elapsed);
             self.write(&Line::Progress {
+                percent: self.estimate.percent(),
                 found: progress.n_found,
                 done: progress.n_done,
                 bytes_found: progress.bytes_found,
                 bytes_done: progress.bytes_done,
+                bytes_per_second: self.estimate.bytes_per_second().round(),
+                seconds_left: self.estimate.time_left().map(|left| left.as_secs()),
                 walk_finished: progress.walk_finished,
                 workers: progress.lanes.len(),
                 lost_workers: progress.n_lost_workers,
@@ -162,10 +169,14 @@ enum Line<'a> {
         signal: Option<i32>,
     },
     Progress {
+        /// Null while the walk runs.
+        percent: Option<u8>,
         found: u64,
         done: u64,
         bytes_found: u64,
         bytes_done: u64,
+        bytes_per_second: f64,
+        seconds_left: Option<u64>,
         walk_finished: bool,
         workers: usize,
         lost_workers: u64,
@@ -338,6 +349,7 @@ fn outcome_word(outcome: Outcome) -> &'static str {
 mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt as _;
+    use std::sync::{Arc, Mutex};
 
     use brigade_copy::{Action, PathError};
     use serde_json::{Value, json};
@@ -398,6 +410,30 @@ mod tests {
     }
 
     #[test]
+    fn a_progress_event_tells_the_share_once_it_is_known() {
+        let told = Written::default();
+        let mut report = Json::new(Box::new(told.clone()));
+        let mut progress = Progress {
+            n_found: 4,
+            n_done: 1,
+            ..Progress::default()
+        };
+        report.tick(|| unreachable!("it is too early"), Duration::ZERO);
+        report.tick(|| progress.clone(), Duration::from_secs(1));
+        progress.walk_finished = true;
+        report.tick(|| progress.clone(), Duration::from_secs(2));
+        let text = told.text();
+        let events: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[0]["percent"], Value::Null);
+        assert_eq!(events[1]["percent"], 25);
+        assert_eq!(events[1]["done"], 1);
+    }
+
+    #[test]
     fn the_summary_has_all_its_names() {
         let summary = Summary {
             n_found: 3,
@@ -420,6 +456,26 @@ mod tests {
         let line = Line::Summary(Account::of(&summary, OwnersLost::No));
         let value = serde_json::to_value(&line).unwrap();
         assert_eq!(value["unpreserved"], json!({}));
+    }
+
+    /// Takes everything, for all to see.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     /// Takes some bytes, then is closed.
