@@ -259,51 +259,67 @@ fn section(
 }
 
 fn table(rows: &[Row], file_system: FileSystem) -> Vec<String> {
-    let wall = |row: &Row| {
-        Spread::of(row.timings.iter().map(|timing| timing.wall))
-            .expect("there is at least one round")
-    };
     let median_of = |name: &str| {
         rows.iter()
             .find(|row| row.tool.name == name)
-            .map(|row| wall(row).median)
+            .map(|row| row.wall().median)
     };
+    let references = [median_of(BASELINE), median_of(FLOOR)];
     let unit = Unit::for_shortest(
         rows.iter()
-            .map(|row| wall(row).median)
+            .map(|row| row.wall().median)
             .min()
             .unwrap_or_default(),
     );
     let sign = unit.sign();
-    let ratio = |above: Option<Duration>, below: Option<Duration>| match (above, below) {
-        (Some(above), Some(below)) => format!("{:.2}", above.as_secs_f64() / below.as_secs_f64()),
-        _ => "–".to_owned(),
-    };
     let mut lines = vec![
         format!(
-            "| tool | wall {sign}, median (min–max) | user + sys {sign} | times as fast as {BASELINE} | of the floor's time | flush afterwards {sign} | metadata kept |"
+            "| tool | wall {sign}, median (min–max) | user + sys {sign} | times as fast as {BASELINE} \
+             | of the floor's time | flush afterwards {sign} | metadata kept |"
         ),
         "|---|---|---|---|---|---|---|".to_owned(),
     ];
-    for row in rows {
-        let spread = wall(row);
-        let processor = Spread::of(row.timings.iter().map(|timing| timing.processor));
+    lines.extend(
+        rows.iter()
+            .map(|row| row.line(unit, file_system, references)),
+    );
+    lines
+}
+
+impl Row {
+    fn wall(&self) -> Spread {
+        Spread::of(self.timings.iter().map(|timing| timing.wall))
+            .expect("there is at least one round")
+    }
+
+    fn line(
+        &self,
+        unit: Unit,
+        file_system: FileSystem,
+        [baseline, floor]: [Option<Duration>; 2],
+    ) -> String {
+        let wall = self.wall();
+        let median = |durations: Vec<Duration>| {
+            Spread::of(durations).map_or_else(String::new, |of| unit.figure(of.median))
+        };
+        let processor = median(self.timings.iter().map(|timing| timing.processor).collect());
         let flush = match file_system {
             FileSystem::Tmpfs => "–".to_owned(),
-            FileSystem::Ext4 => Spread::of(row.flushes.iter().copied())
-                .map_or_else(String::new, |flush| unit.figure(flush.median)),
+            FileSystem::Ext4 => median(self.flushes.clone()),
         };
-        lines.push(format!(
-            "| {} | {} | {} | {} | {} | {flush} | {} |",
-            row.tool.name,
-            unit.spread(spread),
-            processor.map_or_else(String::new, |processor| unit.figure(processor.median)),
-            ratio(median_of(BASELINE), Some(spread.median)),
-            ratio(Some(spread.median), median_of(FLOOR)),
-            row.kept
-        ));
+        let seconds = wall.median.as_secs_f64();
+        let ratio = |ratio: Option<f64>| {
+            ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
+        };
+        format!(
+            "| {} | {} | {processor} | {} | {} | {flush} | {} |",
+            self.tool.name,
+            unit.spread(wall),
+            ratio(baseline.map(|baseline| baseline.as_secs_f64() / seconds)),
+            ratio(floor.map(|floor| seconds / floor.as_secs_f64())),
+            self.kept
+        )
     }
-    lines
 }
 
 fn notes(rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> String {

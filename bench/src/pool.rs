@@ -118,50 +118,9 @@ fn figure(text: &str) -> Option<Figure> {
 }
 
 fn section(request: &Request, sides: &[Side; 2]) -> Result<String, BenchError> {
-    let mut lines = vec![
-        "## Tasks through a pool".to_owned(),
-        String::new(),
-        format!(
-            "`cargo xtask bench pool --rounds {}` on {}. {N_WORKERS} workers, a task that does nothing.",
-            request.rounds,
-            machine::description()?
-        ),
-        format!(
-            "Round trip: one `apply` at a time, median of {} ({} in Python). Throughput: {} `apply_async`, then `get` each.",
-            grouped(N_ROUND_TRIPS[0].into()),
-            grouped(N_ROUND_TRIPS[1].into()),
-            grouped(N_SUBMITTED.into())
-        ),
-        format!(
-            "Medians of {} rounds in turn (least–greatest).",
-            request.rounds
-        ),
-        String::new(),
-        "| pool | round trip µs | processor µs each | tasks a second | processor µs each |"
-            .to_owned(),
-        "|---|---|---|---|---|".to_owned(),
-    ];
+    let mut lines = head(request)?;
     for side in sides {
-        let round_trip = spread(&side.round_trips, |figure| figure.time)?;
-        let throughput = spread(&side.throughputs, |figure| figure.time)?;
-        let each = |figures: &[Figure], n_tasks: u32| {
-            spread(figures, |figure| figure.processor)
-                .map(|spread| microseconds(spread.median / n_tasks))
-        };
-        let a_second =
-            |time: Duration| grouped((f64::from(N_SUBMITTED) / time.as_secs_f64()).round() as u64);
-        lines.push(format!(
-            "| {} | {:.2} ({:.2}–{:.2}) | {:.2} | {} ({}–{}) | {:.2} |",
-            side.name,
-            microseconds(round_trip.median),
-            microseconds(round_trip.min),
-            microseconds(round_trip.max),
-            each(&side.round_trips, side.n_round_trips)?,
-            a_second(throughput.median),
-            a_second(throughput.max),
-            a_second(throughput.min),
-            each(&side.throughputs, N_SUBMITTED)?
-        ));
+        lines.push(row(side)?);
     }
     let [ours, theirs] = sides;
     let ratio = |figures: fn(&Side) -> &[Figure]| -> Result<f64, BenchError> {
@@ -170,16 +129,59 @@ fn section(request: &Request, sides: &[Side; 2]) -> Result<String, BenchError> {
         };
         Ok(median(theirs)? / median(ours)?)
     };
-    lines.extend([
+    let round_trip = ratio(|side| &side.round_trips)?;
+    let throughput = ratio(|side| &side.throughputs)?;
+    lines.push(String::new());
+    lines.push(format!(
+        "{} is {round_trip:.0} times as fast in a round trip and {throughput:.0} times in throughput.",
+        ours.name
+    ));
+    Ok(lines.join("\n") + "\n")
+}
+
+fn head(request: &Request) -> Result<Vec<String>, BenchError> {
+    let [ours, theirs] = N_ROUND_TRIPS.map(|number| grouped(number.into()));
+    let n_submitted = grouped(N_SUBMITTED.into());
+    let rounds = request.rounds;
+    let machine = machine::description()?;
+    Ok(vec![
+        "## Tasks through a pool".to_owned(),
         String::new(),
         format!(
-            "{} is {:.0} times as fast in a round trip and {:.0} times in throughput.",
-            ours.name,
-            ratio(|side| &side.round_trips)?,
-            ratio(|side| &side.throughputs)?
+            "`cargo xtask bench pool --rounds {rounds}` on {machine}. {N_WORKERS} workers, a task that does nothing."
         ),
-    ]);
-    Ok(lines.join("\n") + "\n")
+        format!("Round trip: one `apply` at a time, median of {ours} ({theirs} in Python)."),
+        format!(
+            "Throughput: {n_submitted} `apply_async`, then `get` each. Medians of {rounds} rounds in turn (least–greatest)."
+        ),
+        String::new(),
+        "| pool | round trip µs | processor µs each | tasks a second | processor µs each |"
+            .to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+    ])
+}
+
+fn row(side: &Side) -> Result<String, BenchError> {
+    let round_trip = spread(&side.round_trips, |figure| figure.time)?;
+    let throughput = spread(&side.throughputs, |figure| figure.time)?;
+    let each = |figures: &[Figure], n_tasks: u32| {
+        spread(figures, |figure| figure.processor)
+            .map(|spread| microseconds(spread.median / n_tasks))
+    };
+    let a_second =
+        |time: Duration| grouped((f64::from(N_SUBMITTED) / time.as_secs_f64()).round() as u64);
+    Ok(format!(
+        "| {} | {:.2} ({:.2}–{:.2}) | {:.2} | {} ({}–{}) | {:.2} |",
+        side.name,
+        microseconds(round_trip.median),
+        microseconds(round_trip.min),
+        microseconds(round_trip.max),
+        each(&side.round_trips, side.n_round_trips)?,
+        a_second(throughput.median),
+        a_second(throughput.max),
+        a_second(throughput.min),
+        each(&side.throughputs, N_SUBMITTED)?
+    ))
 }
 
 fn spread(figures: &[Figure], of: fn(&Figure) -> Duration) -> Result<Spread, BenchError> {
