@@ -1,1 +1,70 @@
-//! Under construction.
+//! Processes for Rust: start a function in a process of its own, pass values between processes, keep a pool of workers.
+//!
+//! The names are those of Python's `multiprocessing`, the habits those of the standard library. Values cross by serde;
+//! handles (queues, shared memory, open files) may stand anywhere inside such a value. Whatever a process holds, it may be
+//! killed at any instruction: nothing is corrupted, and nobody waits for ever.
+//!
+//! ```
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     brigade::init();
+//!     let songs = brigade::Queue::<String>::bounded(3)?;
+//!     let singer = brigade::spawn((songs.clone(), 3u32), |(songs, verses)| {
+//!         for verse in 0..verses {
+//!             songs.put(format!("verse {verse}"))?;
+//!         }
+//!         Ok::<u32, brigade::PutError<String>>(verses)
+//!     })?;
+//!     for song in songs.iter() {
+//!         println!("{song}"); // ends: no other handle that could put is left
+//!     }
+//!     println!("{} verses", singer.join()??);
+//!     Ok(())
+//! }
+//! ```
+
+mod at_exit;
+mod channel;
+mod child;
+mod current;
+mod descriptor;
+mod entry;
+mod error;
+mod object;
+mod oom;
+mod parcel;
+mod pool;
+mod process;
+mod procfs;
+mod queue;
+mod session;
+mod slice;
+mod spin;
+mod status;
+mod supervisor;
+mod wire;
+
+pub use at_exit::at_exit;
+pub use current::{ChildInfo, Current, Parent, active_children, available_cpus, current, parent};
+pub use descriptor::Descriptor;
+pub use error::{MemoryError, SystemError};
+pub use pool::{
+    Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task,
+    TaskError, WorkerInfo, WorkerState,
+};
+pub use process::{Process, ProcessError, ProcessState, Usage, spawn};
+pub use queue::{
+    Consumer, GetError, GetTimeoutError, Iter, Producer, PutError, PutTimeoutError, Queue,
+    TryGetError, TryPutError,
+};
+pub use slice::SharedSlice;
+pub use status::{ExitStatus, PanicReport};
+pub use supervisor::SpawnError;
+pub use wire::{DecodeError, EncodeError};
+
+/// Makes this program able to start processes of itself. The first statement of `main`.
+///
+/// In a process that was started by [`spawn`] or a pool it does not return: the process does its work and ends. Where the
+/// loader runs constructors, children never come here, and programs work without it too; calling it makes sure.
+pub fn init() {
+    entry::pin();
+}

@@ -1,0 +1,258 @@
+//! A child from its first instruction to its last: taken over from the loader, told who it is, made ready, run, ended.
+//! The other side of the conversation is in supervisor.rs.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
+
+use brigade_sys::kernel::child as this_process;
+use brigade_sys::kernel::child::SignalMask;
+use brigade_sys::kernel::passing::Blocking;
+use rustix::net::{SocketType, sockopt};
+use serde::{Deserialize, Serialize};
+
+use crate::current::{self, Identity};
+use crate::entry::{self, EntryPoint};
+use crate::parcel::{self, Parcel, Received, Receiver};
+use crate::session::{self, Participant};
+use crate::status::PanicReport;
+
+/// The variable that tells a child that it is one: how many descriptors it was given.
+pub(crate) const MARKER: &str = "__BRIGADE_CHILD";
+/// The exit code of a process whose function panicked, as in Rust programs.
+const PANIC_CODE: i32 = 101;
+/// The exit code of a process that could not begin.
+const START_FAILED_CODE: i32 = 70;
+
+/// What a child is told first; the arguments of its function follow in the same parcel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Instructions {
+    pub(crate) build: u64,
+    pub(crate) entry: EntryPoint,
+    pub(crate) name: String,
+    pub(crate) parent_pid: u32,
+    pub(crate) parent_name: String,
+    pub(crate) participant: Option<Participant>,
+    pub(crate) blocked_signals: u64,
+    /// Processors that the spawning thread may use, if they are not those of the supervisor.
+    pub(crate) processors: Option<Vec<usize>>,
+    pub(crate) nice: i32,
+    pub(crate) dies_with_parent: bool,
+}
+
+/// What a child says, told apart by the tag of the parcel.
+pub(crate) mod say {
+    /// The arguments have arrived and been decoded; the function is entered.
+    pub(crate) const ENTERED: u64 = 1;
+    /// The result follows: the end of a good process.
+    pub(crate) const RESULT: u64 = 2;
+    /// A [`CallError`](crate::entry::CallError) follows.
+    pub(crate) const CALL_ERROR: u64 = 3;
+    /// A [`PanicReport`](super::PanicReport) follows. It counts if the process then ends as one that panicked.
+    pub(crate) const PANIC: u64 = 4;
+    /// A text follows: why the process could not begin.
+    pub(crate) const START_FAILED: u64 = 5;
+}
+
+/// Runs this process as a child if it is one, and never returns then.
+pub(crate) fn take_over_if_child() {
+    let Some(marker) = std::env::var_os(MARKER) else {
+        return;
+    };
+    // Whatever it says, nobody below us may inherit it.
+    entry::remove_marker(MARKER);
+    let n_given = marker
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .filter(|n_given| (1..=3).contains(n_given));
+    let Some(n_given) = n_given else { return };
+    if this_process::is_privileged() || !is_socket_of_parent() {
+        return;
+    }
+    match entry::take_given_descriptors(n_given) {
+        Ok(given) => run(given),
+        Err(_) => std::process::exit(START_FAILED_CODE),
+    }
+}
+
+/// Whether the first given descriptor is a socket that our parent made. A variable alone proves nothing.
+fn is_socket_of_parent() -> bool {
+    let number = brigade_sys::kernel::spawn::FIRST_GIVEN_DESCRIPTOR;
+    this_process::with_descriptor(number, |socket| {
+        let is_ours = sockopt::socket_type(socket) == Ok(SocketType::SEQPACKET);
+        let peer = sockopt::socket_peercred(socket).map(|credentials| credentials.pid);
+        is_ours && peer.ok() == rustix::process::getppid()
+    })
+    .unwrap_or(false)
+}
+
+static CONTROL: OnceLock<OwnedFd> = OnceLock::new();
+
+fn control() -> BorrowedFd<'static> {
+    CONTROL
+        .get()
+        .expect("set when the child was taken over")
+        .as_fd()
+}
+
+fn run(mut given: Vec<OwnedFd>) -> ! {
+    let session_descriptors = (given.len() == 3).then(|| (given.remove(1), given.remove(1)));
+    let socket = given.pop().expect("at least the socket was given");
+    assert!(CONTROL.set(socket).is_ok(), "a process is taken over once");
+    let code = match begin(session_descriptors) {
+        Ok((instructions, arguments)) => work(&instructions, arguments),
+        Err(error) => {
+            let mut text = error.to_string();
+            text.insert_str(0, "cannot begin: ");
+            tell(say::START_FAILED, &text);
+            START_FAILED_CODE
+        }
+    };
+    std::process::exit(code)
+}
+
+/// Sends a value to the parent. That the parent is gone is no concern of ours: we die with it.
+fn tell<T: Serialize + serde::de::DeserializeOwned>(tag: u64, value: &T) {
+    if let Ok(parcel) = Parcel::pack(value) {
+        let _ = parcel::send(control(), tag, &parcel, Blocking::Wait);
+    }
+}
+
+fn begin(
+    session_descriptors: Option<(OwnedFd, OwnedFd)>,
+) -> io::Result<(Instructions, parcel::Arrival)> {
+    let mut receiver = Receiver::default();
+    // Two parcels: the instructions, and the arguments, whose handles count in the session that the first one joins.
+    let Received::Parcel { arrival, .. } = receiver.receive(control(), Blocking::Wait)? else {
+        return Err(no_parent());
+    };
+    let instructions: Instructions = arrival.unpack().map_err(io::Error::other)?;
+    if instructions.dies_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    }
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32);
+    if instructions.dies_with_parent && parent != Some(instructions.parent_pid) {
+        // It died before the kernel was told that we die with it.
+        std::process::exit(START_FAILED_CODE);
+    }
+    if instructions.build != entry::build_fingerprint() {
+        return Err(io::Error::other(
+            "the program is another build than its parent",
+        ));
+    }
+    if let (Some((arena, tokens)), Some(participant)) =
+        (session_descriptors, instructions.participant)
+    {
+        session::join(arena, tokens, participant).map_err(io::Error::other)?;
+    }
+    let Received::Parcel { arrival, .. } = receiver.receive(control(), Blocking::Wait)? else {
+        return Err(no_parent());
+    };
+    settle(&instructions)?;
+    Ok((instructions, arrival))
+}
+
+fn no_parent() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the parent is gone")
+}
+
+/// Makes the process what `main` would find, with the name and the limits that the spawning thread had.
+fn settle(instructions: &Instructions) -> io::Result<()> {
+    this_process::fill_standard_descriptors()?;
+    this_process::ignore_broken_pipes();
+    let short_name: Vec<u8> = instructions
+        .name
+        .bytes()
+        .filter(|&byte| byte != 0)
+        .take(15)
+        .collect();
+    rustix::thread::set_name(&std::ffi::CString::new(short_name)?)?;
+    if let Some(processors) = &instructions.processors {
+        let mut set = rustix::thread::CpuSet::new();
+        processors.iter().for_each(|&processor| set.set(processor));
+        rustix::thread::sched_setaffinity(None, &set)?;
+    }
+    if rustix::process::getpriority_process(None)? != instructions.nice {
+        rustix::process::setpriority_process(None, instructions.nice)?;
+    }
+    current::set_identity(Identity {
+        name: instructions.name.clone(),
+        parent_pid: instructions.parent_pid,
+        parent_name: instructions.parent_name.clone(),
+        parent_pidfd: current::open_pidfd(instructions.parent_pid),
+    });
+    SignalMask(instructions.blocked_signals).apply();
+    Ok(())
+}
+
+fn work(instructions: &Instructions, arguments: parcel::Arrival) -> i32 {
+    let Some(caller) = instructions.entry.caller() else {
+        tell(
+            say::START_FAILED,
+            &"the function is not in this program".to_owned(),
+        );
+        return START_FAILED_CODE;
+    };
+    report_panics();
+    let mut entered = || {
+        // The parent may now give up its clones of the handles in our arguments.
+        let _ = parcel::send(control(), say::ENTERED, &Parcel::default(), Blocking::Wait);
+    };
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| caller(arguments, &mut entered)));
+    match outcome {
+        Ok(Ok(result)) => {
+            // The clones of handles in the result live until the parent has counted its own: it says so by closing.
+            let _ = parcel::send(control(), say::RESULT, &result, Blocking::Wait);
+            wait_for_receipt(&result);
+            0
+        }
+        Ok(Err(error)) => {
+            tell(say::CALL_ERROR, &error);
+            0
+        }
+        Err(_) => PANIC_CODE,
+    }
+}
+
+/// A result with handles in it must not be let go of before the parent has counted them.
+fn wait_for_receipt(result: &Parcel) {
+    if !result.handles.is_empty() {
+        let mut receiver = Receiver::default();
+        let _ = receiver.receive(control(), Blocking::Wait);
+    }
+}
+
+thread_local! {
+    /// What the last panic of this thread said, for who catches it.
+    static LAST_PANIC: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Installs the hook that reports panics to the parent before they unwind, or abort.
+fn report_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let report = PanicReport::capture(info);
+        if IS_QUIET.get() {
+            LAST_PANIC.replace(Some(report.clone()));
+        }
+        tell(say::PANIC, &report);
+        if !IS_QUIET.get() {
+            print(info);
+        }
+    }));
+}
+
+/// Runs `work`; a panic in it is not printed but returned.
+pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    IS_QUIET.set(true);
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
+    IS_QUIET.set(false);
+    outcome.map_err(|_| {
+        LAST_PANIC
+            .take()
+            .expect("the hook of a child stores each panic before it unwinds")
+    })
+}

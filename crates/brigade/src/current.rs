@@ -1,0 +1,159 @@
+//! This process: who it is, who started it, what it started.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::supervisor;
+
+/// What a child is told about itself.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) parent_pid: u32,
+    pub(crate) parent_name: String,
+    pub(crate) parent_pidfd: Option<OwnedFd>,
+}
+
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+pub(crate) fn set_identity(identity: Identity) {
+    let set = IDENTITY.set(identity);
+    assert!(
+        set.is_ok(),
+        "a child is told who it is once, before any other code runs"
+    );
+}
+
+/// This process.
+#[must_use]
+pub const fn current() -> Current {
+    Current(())
+}
+
+/// This process. Made by [`current`].
+#[derive(Clone, Copy, Debug)]
+pub struct Current(());
+
+impl Current {
+    /// The number of this process.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        std::process::id()
+    }
+
+    /// The number of the process that started this one.
+    #[must_use]
+    pub fn parent_pid(self) -> u32 {
+        rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32)
+    }
+
+    /// The name given to this process by who spawned it; the program's name in the first process.
+    #[must_use]
+    pub fn name(self) -> String {
+        IDENTITY
+            .get()
+            .map_or_else(program_name, |identity| identity.name.clone())
+    }
+
+    /// The arguments of the program. A spawned process has those of its parent.
+    pub fn args(self) -> impl Iterator<Item = OsString> {
+        std::env::args_os()
+    }
+}
+
+fn program_name() -> String {
+    let argument = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&argument)
+        .file_name()
+        .unwrap_or(&argument);
+    // A name for people; the bytes themselves are in `args`.
+    String::from_utf8_lossy(name.as_encoded_bytes()).into_owned()
+}
+
+/// The process that spawned this one; `None` in a process that was not started by brigade.
+#[must_use]
+pub fn parent() -> Option<Parent> {
+    IDENTITY.get().map(|identity| Parent { identity })
+}
+
+/// The process that spawned this one. Made by [`parent`].
+#[derive(Clone, Copy, Debug)]
+pub struct Parent {
+    identity: &'static Identity,
+}
+
+impl Parent {
+    /// Its number.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        self.identity.parent_pid
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        &self.identity.parent_name
+    }
+
+    /// Whether it is still alive.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        !self.has_ended_within(Some(Duration::ZERO))
+    }
+
+    /// Waits until it has ended. Only a detached process can see that.
+    pub fn wait(self) {
+        while !self.has_ended_within(None) {}
+    }
+
+    fn has_ended_within(self, timeout: Option<Duration>) -> bool {
+        let Some(pidfd) = &self.identity.parent_pidfd else {
+            return true;
+        };
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: 0,
+        });
+        let mut descriptors = [PollFd::new(pidfd, PollFlags::IN)];
+        rustix::event::poll(&mut descriptors, timeout.as_ref()).is_ok_and(|n_ready| n_ready > 0)
+    }
+}
+
+/// A descriptor for a process that becomes readable when it ends.
+pub(crate) fn open_pidfd(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(pid.try_into().ok()?)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// A child of this process that has not ended. Made by [`active_children`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChildInfo {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// The processes spawned by this one that have not ended, pool workers and managers among them.
+#[must_use]
+pub fn active_children() -> Vec<ChildInfo> {
+    supervisor::children()
+        .into_iter()
+        .map(|child| ChildInfo {
+            pid: child.pid(),
+            name: child.name().to_owned(),
+        })
+        .collect()
+}
+
+/// How many processors this process may use: the affinity mask, and a quota of its control group, rounded up.
+#[must_use]
+pub fn available_cpus() -> usize {
+    // std looks at both; it fails only where neither can be read, and one processor is always there.
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,333 @@
+//! Handles to shared objects: counted, cloned, sent, and the last one frees the object.
+//! What the object does is in queue.rs and slice.rs; how counts survive deaths is in session.rs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use brigade_sys::kernel::memory::{self, Mapping};
+use brigade_sys::shared::atomics::Ordering;
+use brigade_sys::shared::bytes::SharedBytes;
+use brigade_sys::shared::event::Wake;
+
+pub(crate) use crate::channel::HandleNote;
+use crate::channel::{self, Channel, mark};
+use crate::error::MemoryError;
+use crate::session::{Ends, HandleCount, Participant, Session, WindowId, WindowKind, session};
+
+/// The first word of every window: how many bytes of it are mapped.
+const MAPPED_BYTES: usize = 0;
+/// No object maps more than this; a larger number in shared memory is garbage.
+const MAX_MAPPED_BYTES: u64 = 1 << 38;
+
+/// An object as this process sees it. All handles of a process share one.
+#[derive(Debug)]
+pub(crate) struct Object {
+    session: &'static Session,
+    window: WindowId,
+    kind: WindowKind,
+    mapping: Mapping,
+}
+
+impl Object {
+    pub(crate) const fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) const fn channel(&self) -> Channel<'_> {
+        Channel::new(self.session, &self.mapping, self.window)
+    }
+
+    fn map(
+        session: &'static Session,
+        window: WindowId,
+        kind: WindowKind,
+        n_bytes: usize,
+    ) -> Result<Self, MemoryError> {
+        let mapping = Mapping::new(session.arena(), window.offset(), n_bytes)
+            .map_err(|error| MemoryError::new("map a shared object", &error))?;
+        Ok(Self {
+            session,
+            window,
+            kind,
+            mapping,
+        })
+    }
+
+    /// Maps an object that some process of the session has made.
+    fn open(
+        session: &'static Session,
+        window: WindowId,
+        kind: WindowKind,
+    ) -> Result<Self, MemoryError> {
+        let garbage = || {
+            let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
+            MemoryError::new("open a shared object", &error)
+        };
+        if !session.holds(window, kind) {
+            return Err(garbage());
+        }
+        let mut size = [0; 8];
+        memory::read_at(
+            session.arena(),
+            window.offset() + MAPPED_BYTES as u64,
+            &mut size,
+        )
+        .map_err(|error| MemoryError::new("open a shared object", &error))?;
+        let n_bytes = u64::from_le_bytes(size);
+        if n_bytes == 0 || n_bytes > MAX_MAPPED_BYTES {
+            return Err(garbage());
+        }
+        Self::map(session, window, kind, n_bytes as usize)
+    }
+}
+
+/// The objects that some handle of this process uses.
+fn registry() -> MutexGuard<'static, HashMap<WindowId, Weak<Object>>> {
+    static OBJECTS: LazyLock<Mutex<HashMap<WindowId, Weak<Object>>>> =
+        LazyLock::new(Mutex::default);
+    // The map is whole at every instant, so a panic elsewhere under the lock is no reason to stop.
+    OBJECTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One counted handle to an object.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    object: Arc<Object>,
+    ends: Ends,
+}
+
+impl Handle {
+    /// Makes an object of which `n_bytes` are mapped, zeroed but for what `initialize` writes.
+    pub(crate) fn create(
+        kind: WindowKind,
+        n_bytes: usize,
+        initialize: impl FnOnce(&Object),
+    ) -> Result<Self, MemoryError> {
+        let session = session()?;
+        let window = session.create_window(kind)?;
+        let made = memory::allocate(session.arena(), window.offset(), n_bytes as u64)
+            .map_err(|error| MemoryError::new("allocate a shared object", &error))
+            .and_then(|()| Object::map(session, window, kind, n_bytes));
+        match made {
+            Ok(object) => {
+                object
+                    .mapping
+                    .word64(MAPPED_BYTES)
+                    .store(n_bytes as u64, Ordering::Release);
+                initialize(&object);
+                let object = Arc::new(object);
+                registry().insert(window, Arc::downgrade(&object));
+                Ok(Self {
+                    object,
+                    ends: Ends::Both,
+                })
+            }
+            Err(error) => {
+                session.remove_handle(window, Ends::Both);
+                free_garbage(session, window);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a handle that has come from elsewhere. Whoever sent it still holds one.
+    pub(crate) fn arrive(note: HandleNote) -> Result<Self, MemoryError> {
+        let session = session()?;
+        let kind = if note.kind == WindowKind::Queue as u8 {
+            WindowKind::Queue
+        } else {
+            WindowKind::Slice
+        };
+        let object = {
+            let mut objects = registry();
+            match objects.get(&note.window).and_then(Weak::upgrade) {
+                Some(object) => object,
+                None => {
+                    let object = Arc::new(Object::open(session, note.window, kind)?);
+                    objects.retain(|_, object| object.strong_count() > 0);
+                    objects.insert(note.window, Arc::downgrade(&object));
+                    object
+                }
+            }
+        };
+        Self::count(object, note.ends)
+    }
+
+    fn count(object: Arc<Object>, ends: Ends) -> Result<Self, MemoryError> {
+        object.session.add_handle(object.window, ends)?;
+        if object.kind == WindowKind::Queue {
+            let putter = if ends.can_put() {
+                mark::OTHER_PUTTER
+            } else {
+                0
+            };
+            let getter = if ends.can_get() {
+                mark::OTHER_GETTER
+            } else {
+                0
+            };
+            object.channel().set_mark(putter | getter);
+        }
+        Ok(Self { object, ends })
+    }
+
+    /// Another handle with the same ends. Fails only if there is no memory for counting it.
+    pub(crate) fn try_clone(&self) -> Result<Self, String> {
+        Self::count(Arc::clone(&self.object), self.ends).map_err(|error| error.to_string())
+    }
+
+    /// The same handle with fewer ends.
+    pub(crate) fn narrow(self, ends: Ends) -> Result<Self, MemoryError> {
+        // Counted anew before the old one goes, so that there is one at every moment.
+        self.object.session.add_handle(self.object.window, ends)?;
+        Ok(Self {
+            object: Arc::clone(&self.object),
+            ends,
+        })
+    }
+
+    pub(crate) fn note(&self) -> HandleNote {
+        HandleNote {
+            window: self.object.window,
+            kind: self.object.kind as u8,
+            ends: self.ends,
+        }
+    }
+
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Whether a get that finds nothing would wait for ever: no handle but this one could put, and once there was another.
+    pub(crate) fn is_without_putters(&self) -> bool {
+        let own = u64::from(self.ends.can_put());
+        self.object.channel().has_mark(mark::OTHER_PUTTER)
+            && self.is_alone(|count| count.n_putters <= own, |note| note.ends.can_put())
+    }
+
+    /// The same for a put that finds no room.
+    pub(crate) fn is_without_getters(&self) -> bool {
+        let own = u64::from(self.ends.can_get());
+        self.object.channel().has_mark(mark::OTHER_GETTER)
+            && self.is_alone(|count| count.n_getters <= own, |note| note.ends.can_get())
+    }
+
+    /// Whether neither a living process nor a message that waits in a queue has another handle of the asked kind.
+    fn is_alone(
+        &self,
+        is_none: impl Fn(HandleCount) -> bool,
+        would_count: impl Fn(&HandleNote) -> bool,
+    ) -> bool {
+        let Object {
+            session, window, ..
+        } = *self.object;
+        loop {
+            let epoch = session.epoch();
+            if !is_none(session.count(window)) {
+                return false;
+            }
+            let carried = session.handles_travel_in_queues()
+                && notes_in_queues(session)
+                    .iter()
+                    .any(|(_, note)| note.window == window && would_count(note));
+            // A handle that moved from a message into a process meanwhile has made the epoch grow.
+            if session.epoch() == epoch {
+                return !carried;
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let Object {
+            session,
+            window,
+            kind,
+            ..
+        } = *self.object;
+        session.remove_handle(window, self.ends);
+        if kind == WindowKind::Queue {
+            // Somebody may wait for what only this handle could have brought.
+            channel::ITEMS.notify(&self.object.mapping, Wake::All);
+            channel::SPACE.notify(&self.object.mapping, Wake::All);
+        }
+        if !session.has_own_handles(window) && session.count(window) == HandleCount::default() {
+            free_garbage(session, window);
+        }
+    }
+}
+
+/// Forgets a child that is known to be dead, and frees what only it still held.
+pub(crate) fn reap(dead: Participant) {
+    if let Ok(session) = session() {
+        session.reap(dead);
+        session.free_windows(|| unreachable_windows(session));
+    }
+}
+
+/// Frees a window to which no process has a handle, unless a message carries one; with it what only its messages carried.
+fn free_garbage(session: &'static Session, window: WindowId) {
+    session.free_windows(|| {
+        if session.handles_travel_in_queues() {
+            return unreachable_windows(session);
+        }
+        let is_in_use = session.windows().any(|(used, _)| used == window);
+        if is_in_use && session.count(window) == HandleCount::default() {
+            vec![window]
+        } else {
+            Vec::new()
+        }
+    });
+}
+
+/// The windows that no process can reach: neither by a handle nor by a handle in a message it could receive.
+fn unreachable_windows(session: &'static Session) -> Vec<WindowId> {
+    loop {
+        let epoch = session.epoch();
+        let all: Vec<WindowId> = session.windows().map(|(window, _)| window).collect();
+        let mut reached: HashSet<WindowId> = all
+            .iter()
+            .copied()
+            .filter(|&window| session.count(window) != HandleCount::default())
+            .collect();
+        if session.handles_travel_in_queues() {
+            let carried = notes_in_queues(session);
+            while carried
+                .iter()
+                .any(|(inside, note)| reached.contains(inside) && reached.insert(note.window))
+            {
+            }
+        }
+        if session.epoch() == epoch {
+            return all
+                .into_iter()
+                .filter(|window| !reached.contains(window))
+                .collect();
+        }
+    }
+}
+
+/// Every handle in a message that waits in a queue, with the queue it is in.
+fn notes_in_queues(session: &'static Session) -> Vec<(WindowId, HandleNote)> {
+    let mut found = Vec::new();
+    for (window, kind) in session.windows() {
+        if kind != WindowKind::Queue as u8 {
+            continue;
+        }
+        // A queue that is being made or freed at this moment has no messages that count.
+        let Ok(object) = Object::open(session, window, WindowKind::Queue) else {
+            continue;
+        };
+        if object.channel().has_mark(mark::HANDLES) {
+            found.extend(
+                object
+                    .channel()
+                    .notes_inside()
+                    .into_iter()
+                    .map(|note| (window, note)),
+            );
+        }
+    }
+    found
+}

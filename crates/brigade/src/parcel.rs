@@ -1,0 +1,342 @@
+//! An encoded value together with what cannot be written as bytes: descriptors, and handles to shared objects.
+//! How the bytes look is in wire.rs; how descriptors cross is in brigade-sys.
+//!
+//! A handle travels as a number in the bytes and a [`HandleNote`] beside them. Its sender keeps a clone until the receiver
+//! has counted its own: so an object is never without a counted handle while one is on its way, and a death on either side
+//! loses or leaks nothing.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use brigade_sys::kernel::memory;
+use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS, MAX_PACKET_BYTES};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::object::{Handle, HandleNote};
+use crate::wire::{self, DecodeError, EncodeError};
+
+/// A value that is ready to travel.
+#[derive(Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Clones that keep the objects alive while their handles are on the way.
+    pub(crate) handles: Vec<Handle>,
+}
+
+/// A value that has arrived, its handles counted in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Arrival {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) handles: Vec<Handle>,
+}
+
+impl From<Parcel> for Arrival {
+    fn from(parcel: Parcel) -> Self {
+        Self {
+            bytes: parcel.bytes,
+            descriptors: parcel.descriptors,
+            handles: parcel.handles,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Packing {
+    descriptors: Vec<OwnedFd>,
+    handles: Vec<Handle>,
+}
+
+#[derive(Default)]
+struct Unpacking {
+    descriptors: Vec<Option<OwnedFd>>,
+    handles: Vec<Option<Handle>>,
+}
+
+thread_local! {
+    static PACKING: RefCell<Option<Packing>> = const { RefCell::new(None) };
+    static UNPACKING: RefCell<Option<Unpacking>> = const { RefCell::new(None) };
+}
+
+impl Parcel {
+    /// Encodes a value. If that fails, whatever it had taken hold of is released.
+    pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, EncodeError> {
+        // Packing can nest: a value's own Serialize may send something.
+        let outer = PACKING.replace(Some(Packing::default()));
+        let mut bytes = Vec::new();
+        let encoded = wire::encode_checked(value, &mut bytes);
+        let packed = PACKING.replace(outer).expect("it was put there above");
+        encoded.map(|()| Self {
+            bytes,
+            descriptors: packed.descriptors,
+            handles: packed.handles,
+        })
+    }
+
+    pub(crate) fn notes(&self) -> Vec<HandleNote> {
+        self.handles.iter().map(Handle::note).collect()
+    }
+}
+
+impl Arrival {
+    /// Decodes the value. Descriptors and handles that it does not ask for are released.
+    pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
+        let unpacking = Unpacking {
+            descriptors: self.descriptors.into_iter().map(Some).collect(),
+            handles: self.handles.into_iter().map(Some).collect(),
+        };
+        let outer = UNPACKING.replace(Some(unpacking));
+        let decoded = wire::decode(&self.bytes);
+        drop(UNPACKING.replace(outer));
+        decoded
+    }
+}
+
+/// Serializes a handle: its number among those that travel with the value.
+pub(crate) fn serialize_handle<S: Serializer>(
+    handle: &Handle,
+    type_name: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let number = with_packing(type_name, |packing| {
+        packing.handles.push(handle.try_clone()?);
+        Ok(packing.handles.len() - 1)
+    });
+    serializer.serialize_newtype_struct(wire::HANDLE, &number.map_err(S::Error::custom)?)
+}
+
+/// The counterpart of [`serialize_handle`].
+pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
+    type_name: &str,
+    deserializer: D,
+) -> Result<Handle, D::Error> {
+    let number = HandleNumber::deserialize(deserializer)?.0;
+    let found =
+        UNPACKING.with_borrow_mut(|unpacking| unpacking.as_mut()?.handles.get_mut(number)?.take());
+    found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
+}
+
+/// Serializes a descriptor: its number among those that travel with the value.
+pub(crate) fn serialize_descriptor<S: Serializer>(
+    descriptor: BorrowedFd<'_>,
+    type_name: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let number = with_packing(type_name, |packing| {
+        let copy = descriptor.try_clone_to_owned().and_then(memory::move_up);
+        packing
+            .descriptors
+            .push(copy.map_err(|error| format!("cannot duplicate a descriptor: {error}"))?);
+        Ok(packing.descriptors.len() - 1)
+    });
+    serializer.serialize_newtype_struct(wire::HANDLE, &number.map_err(S::Error::custom)?)
+}
+
+/// The counterpart of [`serialize_descriptor`].
+pub(crate) fn deserialize_descriptor<'de, D: Deserializer<'de>>(
+    type_name: &str,
+    deserializer: D,
+) -> Result<OwnedFd, D::Error> {
+    let number = HandleNumber::deserialize(deserializer)?.0;
+    let found = UNPACKING
+        .with_borrow_mut(|unpacking| unpacking.as_mut()?.descriptors.get_mut(number)?.take());
+    found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
+}
+
+fn with_packing(
+    type_name: &str,
+    add: impl FnOnce(&mut Packing) -> Result<usize, String>,
+) -> Result<usize, String> {
+    PACKING.with_borrow_mut(|packing| match packing {
+        Some(packing) => add(packing),
+        None => Err(format!(
+            "{type_name} can only be sent by brigade: to a process, through a queue or a pool"
+        )),
+    })
+}
+
+struct HandleNumber(usize);
+
+impl<'de> Deserialize<'de> for HandleNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = HandleNumber;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a handle")
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<HandleNumber, D::Error> {
+                usize::deserialize(inner).map(HandleNumber)
+            }
+        }
+        deserializer.deserialize_newtype_struct(wire::HANDLE, Visitor)
+    }
+}
+
+/// What goes ahead of the bytes in the first packet.
+#[derive(Debug, Serialize, Deserialize)]
+struct Label {
+    tag: u64,
+    n_descriptors: usize,
+    /// The bytes are in sealed memory, which is the last descriptor.
+    in_memory: bool,
+    handles: Vec<HandleNote>,
+}
+
+/// Sends a parcel. It stays with the caller, whose clones of the handles must outlive the journey.
+///
+/// # Errors
+/// `EPIPE` when the other side is gone; `WouldBlock` if it does not read and `blocking` forbids to wait (then nothing of a
+/// parcel with at most [`MAX_DESCRIPTORS`] descriptors was sent).
+pub(crate) fn send(
+    socket: impl AsFd,
+    tag: u64,
+    parcel: &Parcel,
+    blocking: Blocking,
+) -> std::io::Result<()> {
+    let notes = parcel.notes();
+    let mut descriptors: Vec<BorrowedFd<'_>> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
+    // The label's own size is bounded by its handles; 64 bytes are ample for each.
+    let in_memory = parcel.bytes.len() + 64 * (notes.len() + 2) > MAX_PACKET_BYTES;
+    let (label_handles, memory) = if in_memory {
+        let notes_bytes = wire::encode(&notes).map_err(std::io::Error::other)?;
+        let length = (notes_bytes.len() as u64).to_le_bytes();
+        (
+            Vec::new(),
+            Some(memory::create_holding(
+                c"brigade-value",
+                &[&length, &notes_bytes, &parcel.bytes],
+            )?),
+        )
+    } else {
+        (notes, None)
+    };
+    descriptors.extend(memory.as_ref().map(AsFd::as_fd));
+    let label = Label {
+        tag,
+        n_descriptors: descriptors.len(),
+        in_memory,
+        handles: label_handles,
+    };
+    let label = wire::encode(&label).map_err(std::io::Error::other)?;
+    let label_length = (label.len() as u32).to_le_bytes();
+    let inline: &[u8] = if in_memory { &[] } else { &parcel.bytes };
+    let (first, rest) = descriptors.split_at(descriptors.len().min(MAX_DESCRIPTORS));
+    passing::send(
+        socket.as_fd(),
+        &[&label_length, &label, inline],
+        first,
+        blocking,
+    )?;
+    for chunk in rest.chunks(MAX_DESCRIPTORS) {
+        passing::send(socket.as_fd(), &[&[0]], chunk, Blocking::Wait)?;
+    }
+    Ok(())
+}
+
+/// Puts parcels together again from packets.
+#[derive(Debug, Default)]
+pub(crate) struct Receiver {
+    begun: Option<(Label, Vec<u8>, Vec<OwnedFd>)>,
+    buffer: Vec<u8>,
+}
+
+/// What a look at the socket brought.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Parcel {
+        tag: u64,
+        arrival: Arrival,
+    },
+    /// Nothing is there now.
+    NotYet,
+    /// The other side is gone and all it sent was received.
+    Gone,
+}
+
+impl Receiver {
+    pub(crate) fn receive(
+        &mut self,
+        socket: impl AsFd,
+        blocking: Blocking,
+    ) -> std::io::Result<Received> {
+        self.buffer.resize(2 * MAX_PACKET_BYTES, 0);
+        loop {
+            let packet = match passing::receive(socket.as_fd(), &mut self.buffer, blocking) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    return Ok(Received::NotYet);
+                }
+                Ok(None) => return Ok(Received::Gone),
+                other => other?.expect("None was handled above"),
+            };
+            let (label, bytes, mut descriptors) = match self.begun.take() {
+                Some(begun) => begun,
+                None => begin(&self.buffer[..packet.n_bytes])?,
+            };
+            descriptors.extend(packet.descriptors);
+            if descriptors.len() < label.n_descriptors {
+                self.begun = Some((label, bytes, descriptors));
+                continue;
+            }
+            return finish(label, bytes, descriptors);
+        }
+    }
+}
+
+fn broken(what: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, what)
+}
+
+fn begin(packet: &[u8]) -> std::io::Result<(Label, Vec<u8>, Vec<OwnedFd>)> {
+    let (length, rest) = packet
+        .split_first_chunk()
+        .ok_or_else(|| broken("a packet without a label"))?;
+    let (label, bytes) = rest
+        .split_at_checked(u32::from_le_bytes(*length) as usize)
+        .ok_or_else(|| broken("a packet with half a label"))?;
+    let label = wire::decode(label).map_err(std::io::Error::other)?;
+    Ok((label, bytes.to_vec(), Vec::new()))
+}
+
+fn finish(
+    label: Label,
+    mut bytes: Vec<u8>,
+    mut descriptors: Vec<OwnedFd>,
+) -> std::io::Result<Received> {
+    let mut notes = label.handles;
+    if label.in_memory {
+        let held = descriptors
+            .pop()
+            .ok_or_else(|| broken("the memory of a value is missing"))?;
+        let n_bytes = memory::sealed_size(&held)?;
+        let mut length = [0; 8];
+        memory::read_at(&held, 0, &mut length)?;
+        let n_notes_bytes = u64::from_le_bytes(length);
+        let n_value_bytes = n_bytes
+            .checked_sub(8)
+            .and_then(|left| left.checked_sub(n_notes_bytes));
+        let n_value_bytes =
+            n_value_bytes.ok_or_else(|| broken("the memory of a value is too small"))?;
+        let mut notes_bytes = vec![0; n_notes_bytes as usize];
+        memory::read_at(&held, 8, &mut notes_bytes)?;
+        notes = wire::decode(&notes_bytes).map_err(std::io::Error::other)?;
+        bytes = vec![0; n_value_bytes as usize];
+        memory::read_at(&held, 8 + n_notes_bytes, &mut bytes)?;
+    }
+    let handles: Result<Vec<Handle>, _> = notes.into_iter().map(Handle::arrive).collect();
+    let handles = handles.map_err(std::io::Error::other)?;
+    Ok(Received::Parcel {
+        tag: label.tag,
+        arrival: Arrival {
+            bytes,
+            descriptors,
+            handles,
+        },
+    })
+}

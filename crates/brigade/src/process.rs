@@ -1,0 +1,329 @@
+//! `spawn` and `Process`: a function in a process of its own. The starting is done by supervisor.rs.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{CallError, EntryPoint};
+use crate::parcel::Parcel;
+pub use crate::procfs::Usage;
+use crate::procfs::{self, Ticks};
+use crate::status::{End, ExitStatus, PanicReport};
+use crate::supervisor::{self, AtExit, Child, Order, SpawnError};
+use crate::wire::{DecodeError, EncodeError};
+
+/// Runs `function` in a new process of this program, with `args`, and returns when the kernel has made the process.
+///
+/// The function is a `fn` item or a closure that captures nothing; everything it needs is in `args`, which may contain
+/// queues and other handles. It runs on the main thread of a process that has only what it is given: descriptors 0 to 2,
+/// the environment, the current folder, and the caller's processors, nice value and signal mask. `main` does not run there.
+///
+/// A closure that captures does not build. Either rustc says so, where the capture is not `Copy`:
+/// ```compile_fail
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let name = String::from("moon");
+/// brigade::spawn((), move |()| name.len())?; // the trait `Copy` is not implemented for `String`
+/// # Ok(())
+/// # }
+/// ```
+/// or this crate does: *the function captures variables, which cannot follow it into another process*:
+/// ```compile_fail
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let verses = 3_u32;
+/// brigade::spawn((), move |()| verses)?;
+/// # Ok(())
+/// # }
+/// ```
+/// The one cure: put it into `args`.
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let verses = 3_u32;
+/// let process = brigade::spawn(verses, |verses| verses + 1)?;
+/// assert_eq!(process.join()?, 4);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// - `NotInMainProgram`: the function is in a library that the program loaded.
+/// - `Encode`: the arguments cannot be encoded.
+/// - `System`: the system refused; nothing is left of the attempt.
+pub fn spawn<A, R, F>(args: A, function: F) -> Result<Process<R>, SpawnError>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+{
+    spawn_named(default_name(), args, function, AtExit::Join)
+}
+
+pub(crate) fn spawn_named<A, R, F>(
+    name: String,
+    args: A,
+    _function: F,
+    at_exit: AtExit,
+) -> Result<Process<R>, SpawnError>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+{
+    let entry = EntryPoint::of::<F, A, R>().map_err(|_| SpawnError::NotInMainProgram)?;
+    let order = Order {
+        entry,
+        name,
+        arguments: Parcel::pack(&args)?,
+        at_exit,
+        on_exit: None,
+    };
+    // Only now may the caller's own handles go: those in the parcel are counted.
+    drop(args);
+    let child = supervisor::spawn(order)?;
+    Ok(Process {
+        child,
+        ticks: Mutex::default(),
+        result: PhantomData,
+    })
+}
+
+/// How a panic ends a program built with `panic=abort`.
+const SIGABRT: i32 = Signal::ABORT.as_raw();
+
+/// `Process-1`, `Process-2`, …
+fn default_name() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static N_NAMED: AtomicU32 = AtomicU32::new(0);
+    format!("Process-{}", N_NAMED.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+/// A process started by [`spawn`], whose function returns `R`.
+///
+/// Dropping it lets the process run on. When `main` returns, processes that still run are waited for; if this process dies
+/// in any other way, they die at once.
+pub struct Process<R> {
+    child: Arc<Child>,
+    /// Processor time at the last look, by which running is told from being ready to run.
+    ticks: Mutex<Option<Ticks>>,
+    result: PhantomData<fn() -> R>,
+}
+
+/// Where a process is in its life, as the kernel sees it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// It exists; its function is not entered yet.
+    Created,
+    /// It could run and waits for a processor.
+    Ready,
+    /// It runs: it could run, and used processor time since the last look.
+    Running,
+    /// It waits for something and can be woken by a signal.
+    Waiting,
+    /// It waits in the kernel and cannot be woken, usually for a disk or a network file system.
+    Blocked,
+    /// It was stopped and can be continued.
+    Stopped,
+    /// It has ended.
+    Finished,
+}
+
+/// Why a process gave no value.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// Its function panicked.
+    #[error("the process panicked: {0}")]
+    Panicked(PanicReport),
+    /// A signal ended it.
+    #[error("the process was killed by signal {signal}{}", if *.out_of_memory { " for lack of memory" } else { "" })]
+    Killed {
+        /// The signal.
+        signal: i32,
+        /// Whether a core file was written.
+        core_dumped: bool,
+        /// Whether the kernel killed for lack of memory at that time.
+        out_of_memory: bool,
+    },
+    /// It called `exit` before its function returned.
+    #[error("the process ended with code {code} before its function returned")]
+    Exited {
+        /// The exit code.
+        code: i32,
+    },
+    /// It could not begin.
+    #[error("the process could not begin: {reason}")]
+    StartFailed {
+        /// Why.
+        reason: String,
+    },
+    /// It could not decode its arguments.
+    #[error("in the process")]
+    DecodeArgs(#[source] DecodeError),
+    /// It could not encode what its function returned.
+    #[error("in the process")]
+    EncodeResult(#[source] EncodeError),
+    /// What its function returned cannot be decoded here.
+    #[error(transparent)]
+    DecodeResult(DecodeError),
+    /// It ended, and nobody can tell how: the host program took the status for itself.
+    #[error("the process ended and its status is lost")]
+    StatusLost,
+}
+
+impl<R> Process<R> {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.child.status().is_none()
+    }
+
+    /// How it ended; `None` while it has not.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child.status()
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub fn state(&self) -> ProcessState {
+        if self.child.status().is_some() {
+            return ProcessState::Finished;
+        }
+        let Some(look) = procfs::look(self.pid()) else {
+            return ProcessState::Finished;
+        };
+        let before = self
+            .ticks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(look.ticks);
+        if !self.child.has_entered() {
+            supervisor::catch_up();
+        }
+        if !self.child.has_entered() && !matches!(look.letter, b'Z' | b'X') {
+            return ProcessState::Created;
+        }
+        match look.letter {
+            b'R' if before.is_none_or(|before| before != look.ticks) => ProcessState::Running,
+            b'R' => ProcessState::Ready,
+            b'D' => ProcessState::Blocked,
+            b'T' | b't' => ProcessState::Stopped,
+            b'Z' | b'X' => ProcessState::Finished,
+            _ => ProcessState::Waiting,
+        }
+    }
+
+    /// What it uses now, over all its threads; `None` once it has ended.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.child
+            .status()
+            .is_none()
+            .then(|| procfs::usage(self.pid()))
+            .flatten()
+    }
+
+    /// Waits until it has ended. The value of its function stays to be fetched by [`join`](Self::join).
+    pub fn wait(&self) -> ExitStatus {
+        self.child
+            .wait(None)
+            .expect("without a deadline the wait ends with the process")
+    }
+
+    /// Waits until it has ended, at most for `timeout`; `None` if it has not.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitStatus> {
+        self.child.wait(Instant::now().checked_add(timeout))
+    }
+
+    /// Asks it to stop what it does, as Ctrl-C would (SIGINT).
+    pub fn interrupt(&self) {
+        self.child.signal(Signal::INT);
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.child.signal(Signal::TERM);
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(&self) {
+        self.child.signal(Signal::KILL);
+    }
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    /// Waits until it has ended and returns what its function returned.
+    ///
+    /// # Errors
+    /// [`ProcessError`] if its function did not return. An `Err` that the function returned is a value like any other.
+    pub fn join(self) -> Result<R, ProcessError> {
+        let _ = self.child.wait(None);
+        let remains = self.child.remains();
+        if let Some(result) = remains.result {
+            return result.unpack().map_err(ProcessError::DecodeResult);
+        }
+        if let Some(reason) = remains.start_failure {
+            return Err(ProcessError::StartFailed { reason });
+        }
+        match (remains.call_error, remains.panic, remains.status.0) {
+            (Some(CallError::DecodeArgs(error)), ..) => Err(ProcessError::DecodeArgs(error)),
+            (Some(CallError::EncodeResult(error)), ..) => Err(ProcessError::EncodeResult(error)),
+            (
+                None,
+                Some(report),
+                End::Exited(101)
+                | End::Signaled {
+                    signal: SIGABRT, ..
+                },
+            ) => Err(ProcessError::Panicked(report)),
+            (None, _, End::Exited(code)) => Err(ProcessError::Exited { code }),
+            (
+                None,
+                _,
+                End::Signaled {
+                    signal,
+                    core_dumped,
+                },
+            ) => Err(ProcessError::Killed {
+                signal,
+                core_dumped,
+                out_of_memory: remains.out_of_memory,
+            }),
+            (None, _, End::Lost) => Err(ProcessError::StatusLost),
+        }
+    }
+}
+
+impl<R> AsFd for Process<R> {
+    /// The pidfd: readable once the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd().as_fd()
+    }
+}
+
+impl<R> std::fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process")
+            .field("pid", &self.pid())
+            .field("name", &self.name())
+            .field("exit_status", &self.exit_status())
+            .finish()
+    }
+}

@@ -1,0 +1,544 @@
+//! The memory that a tree of processes shares: one sparse, sealed memfd, and the table of who is alive.
+//! What lies in a window is known elsewhere (object.rs, queue/, slice.rs); nothing here knows of values.
+//!
+//! The memfd is far larger than any machine's memory, and almost all of it is a hole. It is cut into windows of 1 TiB of
+//! *file offsets*; each shared object has one, so that it can grow without ever moving, a handle to it is a number, and a
+//! thousand objects cost no descriptor. Window 0 is the directory:
+//!
+//! ```text
+//!      0  magic u64
+//!     64  lock u32           serializes the slow paths: joining, leaving, making and freeing windows
+//!    128  epoch u64          grows before any handle count grows (see `Session::others`)
+//!    192  n_participants u64 · 200 n_windows u64     one past the highest ever used
+//!    208  u64               1 once a handle was put into a queue
+//!   4 Ki  participants u64 × 4 096    state · generation · parent
+//!  64 Ki  windows u64 × 65 536        kind · generation
+//!   1 Mi  rows: for each participant 65 536 × (u32 putting handles, u32 getting handles)
+//! ```
+//!
+//! A row is changed by its participant only, until that is dead. A process killed at any instruction leaves its row as it
+//! was; whoever needs to know counts only rows of the living, and the reaper clears the others. Life is told by a record
+//! lock that the kernel drops at death.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use brigade_sys::kernel::liveness;
+use brigade_sys::kernel::memory::{self, Mapping};
+use brigade_sys::shared::bytes::SharedBytes;
+use brigade_sys::shared::lock::{OwnedLock, Owner};
+
+use crate::error::MemoryError;
+
+const ARENA_BYTES: u64 = 1 << 62;
+/// File offsets that one object may use.
+pub(crate) const WINDOW_BYTES: u64 = 1 << 40;
+const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
+const LOCK: OwnedLock = OwnedLock::at(64);
+const EPOCH: usize = 128;
+const N_PARTICIPANTS: usize = 192;
+const N_WINDOWS: usize = 200;
+const HANDLES_IN_QUEUES: usize = 208;
+const PARTICIPANTS: usize = 4 << 10;
+const MAX_PARTICIPANTS: usize = 4096;
+const WINDOWS: usize = 64 << 10;
+const MAX_WINDOWS: usize = 1 << 16;
+const ROWS: usize = 1 << 20;
+const ROW_BYTES: usize = MAX_WINDOWS * 8;
+const DIRECTORY_BYTES: usize = ROWS + MAX_PARTICIPANTS * ROW_BYTES;
+const PAGE_BYTES: usize = 4096;
+const _: () =
+    assert!(PARTICIPANTS + MAX_PARTICIPANTS * 8 <= WINDOWS && WINDOWS + MAX_WINDOWS * 8 <= ROWS);
+
+/// The lowest two bits of a participant's word.
+///
+/// | state      | meaning                             | left by                                     |
+/// |------------|-------------------------------------|---------------------------------------------|
+/// | `FREE`     | nobody                              | a parent about to spawn: `RESERVED`         |
+/// | `RESERVED` | a child that has not started yet    | that child: `ALIVE`; a reaper: `FREE`       |
+/// | `ALIVE`    | a process that holds its token      | a reaper, once the token is gone: `FREE`    |
+mod state {
+    pub(super) const FREE: u64 = 0;
+    pub(super) const RESERVED: u64 = 1;
+    pub(super) const ALIVE: u64 = 2;
+    pub(super) const MASK: u64 = 3;
+}
+
+const GENERATION_MASK: u64 = (1 << 17) - 1;
+
+fn participant_word(state: u64, generation: u64, parent: Participant) -> u64 {
+    state | (generation & GENERATION_MASK) << 8 | (parent.slot as u64) << 32
+}
+
+/// A process of the session: its slot, and which use of the slot it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Participant {
+    slot: u16,
+    generation: u32,
+}
+
+impl Participant {
+    /// How this process is named in lock words.
+    pub(crate) fn owner(self) -> Owner {
+        Owner::new((u32::from(self.slot) + 1) | self.generation << 14)
+    }
+
+    fn from_owner(owner: Owner) -> Self {
+        let number = owner.number();
+        Self {
+            slot: (((number & 0x3fff) - 1) & 0x3fff) as u16,
+            generation: number >> 14,
+        }
+    }
+}
+
+/// A window: its index, and which use of the index it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, serde::Serialize, serde::Deserialize)]
+pub(crate) struct WindowId {
+    index: u32,
+    generation: u32,
+}
+
+impl WindowId {
+    pub(crate) const fn from_parts(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    pub(crate) const fn to_parts(self) -> (u32, u32) {
+        (self.index, self.generation)
+    }
+
+    /// Where the window starts in the memfd.
+    pub(crate) const fn offset(self) -> u64 {
+        self.index as u64 * WINDOW_BYTES
+    }
+}
+
+/// What a window holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum WindowKind {
+    Queue = 1,
+    Slice = 2,
+}
+
+/// Which ends of an object a handle can use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Ends {
+    Both,
+    Put,
+    Get,
+}
+
+const ONE_PUTTER: u64 = 1;
+const ONE_GETTER: u64 = 1 << 32;
+
+impl Ends {
+    pub(crate) const fn can_put(self) -> bool {
+        matches!(self, Self::Both | Self::Put)
+    }
+
+    pub(crate) const fn can_get(self) -> bool {
+        matches!(self, Self::Both | Self::Get)
+    }
+
+    const fn count(self) -> u64 {
+        match self {
+            Self::Both => ONE_PUTTER + ONE_GETTER,
+            Self::Put => ONE_PUTTER,
+            Self::Get => ONE_GETTER,
+        }
+    }
+}
+
+/// How many handles of living processes there are to one object.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct HandleCount {
+    pub(crate) n_putters: u64,
+    pub(crate) n_getters: u64,
+}
+
+/// The session that this process belongs to.
+#[derive(Debug)]
+pub(crate) struct Session {
+    arena: OwnedFd,
+    /// Never closed: closing it would drop this process's token (see `liveness`).
+    tokens: OwnedFd,
+    directory: Mapping,
+    me: Participant,
+    /// Pages of our row that were allocated, one bit each.
+    row_pages: [AtomicU64; ROW_BYTES / PAGE_BYTES / 64],
+}
+
+static SESSION: OnceLock<Result<Session, MemoryError>> = OnceLock::new();
+
+/// The session of this process; the first call in the first process makes it.
+pub(crate) fn session() -> Result<&'static Session, MemoryError> {
+    SESSION
+        .get_or_init(Session::create)
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+/// Joins the session whose descriptors the parent passed. Called once, before anything else asks for it.
+pub(crate) fn join(arena: OwnedFd, tokens: OwnedFd, me: Participant) -> Result<(), MemoryError> {
+    let joined = Session::join(arena, tokens, me);
+    let outcome = joined.as_ref().map(|_| ()).map_err(Clone::clone);
+    SESSION
+        .set(joined)
+        .expect("a child joins before any code that could ask for the session");
+    outcome
+}
+
+impl Session {
+    fn create() -> Result<Self, MemoryError> {
+        let failed = |error| MemoryError::new("create the shared memory of the session", &error);
+        let arena = memory::create_sparse(c"brigade", ARENA_BYTES).map_err(failed)?;
+        memory::allocate(&arena, 0, WINDOWS as u64).map_err(failed)?;
+        let tokens =
+            memory::create_sparse(c"brigade-alive", MAX_PARTICIPANTS as u64).map_err(failed)?;
+        let me = Participant {
+            slot: 0,
+            generation: 0,
+        };
+        let session = Self::over(arena, tokens, me)?;
+        session
+            .word(PARTICIPANTS)
+            .store(participant_word(state::ALIVE, 0, me), Ordering::Relaxed);
+        session.word(N_PARTICIPANTS).store(1, Ordering::Relaxed);
+        session.word(N_WINDOWS).store(1, Ordering::Relaxed);
+        session.word(0).store(MAGIC, Ordering::Release);
+        Ok(session)
+    }
+
+    fn join(arena: OwnedFd, tokens: OwnedFd, me: Participant) -> Result<Self, MemoryError> {
+        let session = Self::over(arena, tokens, me)?;
+        if session.word(0).load(Ordering::Acquire) != MAGIC {
+            let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
+            return Err(MemoryError::new("join the session", &error));
+        }
+        let word = session.participant(me.slot);
+        let reserved = word.load(Ordering::Acquire);
+        word.store(reserved & !state::MASK | state::ALIVE, Ordering::Release);
+        Ok(session)
+    }
+
+    fn over(arena: OwnedFd, tokens: OwnedFd, me: Participant) -> Result<Self, MemoryError> {
+        liveness::hold(tokens.as_fd(), u32::from(me.slot))
+            .map_err(|error| MemoryError::new("hold the token of this process", &error))?;
+        let directory = Mapping::new(arena.as_fd(), 0, DIRECTORY_BYTES)
+            .map_err(|error| MemoryError::new("map the directory of the session", &error))?;
+        Ok(Self {
+            arena,
+            tokens,
+            directory,
+            me,
+            row_pages: [const { AtomicU64::new(0) }; 2],
+        })
+    }
+
+    /// The memory in which all windows lie.
+    pub(crate) fn arena(&self) -> BorrowedFd<'_> {
+        self.arena.as_fd()
+    }
+
+    /// The memory whose bytes are the tokens of the living.
+    pub(crate) fn tokens(&self) -> BorrowedFd<'_> {
+        self.tokens.as_fd()
+    }
+
+    /// This process, as lock words name it.
+    pub(crate) fn owner(&self) -> Owner {
+        self.me.owner()
+    }
+
+    /// Whether the owner of a lock is dead.
+    pub(crate) fn is_dead(&self, owner: Owner) -> bool {
+        let participant = Participant::from_owner(owner);
+        if usize::from(participant.slot) >= MAX_PARTICIPANTS {
+            return true;
+        }
+        let word = self.participant(participant.slot).load(Ordering::Acquire);
+        let generation = (word >> 8) & GENERATION_MASK;
+        generation != u64::from(participant.generation)
+            || !self.is_slot_alive(participant.slot, word)
+    }
+
+    fn is_slot_alive(&self, slot: u16, word: u64) -> bool {
+        if slot == self.me.slot {
+            return true;
+        }
+        match word & state::MASK {
+            state::FREE => false,
+            // Not started yet: as alive as its parent, who either starts it or reaps it.
+            state::RESERVED => self.has_token((word >> 32) as u16),
+            _ => self.has_token(slot),
+        }
+    }
+
+    fn has_token(&self, slot: u16) -> bool {
+        // An error here would be EBADF, a bug of ours; "alive" is the answer that destroys nothing.
+        slot == self.me.slot
+            || liveness::is_held(self.tokens.as_fd(), u32::from(slot)).unwrap_or(true)
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        self.directory.word64(offset)
+    }
+
+    fn participant(&self, slot: u16) -> &AtomicU64 {
+        self.word(PARTICIPANTS + usize::from(slot) * 8)
+    }
+
+    fn window(&self, index: u32) -> &AtomicU64 {
+        self.word(WINDOWS + index as usize * 8)
+    }
+
+    fn row_word(&self, slot: u16, window: WindowId) -> &AtomicU64 {
+        self.word(ROWS + usize::from(slot) * ROW_BYTES + window.index as usize * 8)
+    }
+
+    /// Runs `work` while no other process changes the directory. A process that died in here leaves nothing to repair:
+    /// every change below is one store, and the next holder does again what was not finished.
+    fn exclusively<T>(&self, work: impl FnOnce() -> T) -> T {
+        let taken = LOCK.lock(
+            &self.directory,
+            self.owner(),
+            |owner| self.is_dead(owner),
+            None,
+        );
+        assert!(taken.is_ok(), "without a deadline a lock is always taken");
+        let result = work();
+        LOCK.unlock(&self.directory);
+        result
+    }
+
+    /// Reserves a slot for a child that is about to be started.
+    pub(crate) fn reserve(&self) -> Result<Participant, MemoryError> {
+        self.exclusively(|| {
+            let n_used = self
+                .word(N_PARTICIPANTS)
+                .load(Ordering::Relaxed)
+                .min(MAX_PARTICIPANTS as u64) as u16;
+            let candidate = (1..n_used).find(|&slot| self.make_free(slot)).or_else(|| {
+                let next = n_used;
+                (usize::from(next) < MAX_PARTICIPANTS).then_some(next)
+            });
+            let Some(slot) = candidate else {
+                let error = std::io::Error::other("4096 processes of one session are alive");
+                return Err(MemoryError::new("find a place for another process", &error));
+            };
+            let word = self.participant(slot);
+            let generation = ((word.load(Ordering::Relaxed) >> 8) + 1) & GENERATION_MASK;
+            word.store(
+                participant_word(state::RESERVED, generation, self.me),
+                Ordering::Release,
+            );
+            self.word(N_PARTICIPANTS)
+                .fetch_max(u64::from(slot) + 1, Ordering::Release);
+            Ok(Participant {
+                slot,
+                generation: generation as u32,
+            })
+        })
+    }
+
+    /// Whether a slot is free, after clearing it if its process is dead.
+    fn make_free(&self, slot: u16) -> bool {
+        let word = self.participant(slot).load(Ordering::Acquire);
+        if word & state::MASK == state::FREE {
+            return true;
+        }
+        if self.is_slot_alive(slot, word) {
+            return false;
+        }
+        self.clear(slot, word);
+        true
+    }
+
+    /// Forgets a dead process: first its row, then its word, so that dying in between is harmless.
+    fn clear(&self, slot: u16, word: u64) {
+        let row = (ROWS + usize::from(slot) * ROW_BYTES) as u64;
+        // Punching a hole into our own allocated memory has no reason to fail; should it, the row still belongs to a
+        // dead process and the slot is simply not used again.
+        if memory::give_back(&self.arena, row, ROW_BYTES as u64).is_ok() {
+            self.participant(slot)
+                .store(word & !state::MASK, Ordering::Release);
+        }
+    }
+
+    /// Forgets a child that is known to be dead, and frees what only it still held.
+    pub(crate) fn reap(&self, dead: Participant) {
+        self.exclusively(|| {
+            let word = self.participant(dead.slot).load(Ordering::Acquire);
+            let generation = (word >> 8) & GENERATION_MASK;
+            if generation == u64::from(dead.generation) && word & state::MASK != state::FREE {
+                self.clear(dead.slot, word);
+            }
+        });
+    }
+
+    /// Makes a window for a new object and counts one handle to it.
+    pub(crate) fn create_window(&self, kind: WindowKind) -> Result<WindowId, MemoryError> {
+        self.exclusively(|| {
+            let n_used = self
+                .word(N_WINDOWS)
+                .load(Ordering::Relaxed)
+                .min(MAX_WINDOWS as u64) as u32;
+            let free =
+                (1..n_used).find(|&index| self.window(index).load(Ordering::Relaxed) & 0xff == 0);
+            let index = match free {
+                Some(index) => index,
+                None if (n_used as usize) < MAX_WINDOWS => n_used,
+                None => {
+                    let error = std::io::Error::other("65535 shared objects exist");
+                    return Err(MemoryError::new(
+                        "find a place for another shared object",
+                        &error,
+                    ));
+                }
+            };
+            let page = (WINDOWS + index as usize * 8) & !(PAGE_BYTES - 1);
+            memory::allocate(&self.arena, page as u64, PAGE_BYTES as u64).map_err(|error| {
+                MemoryError::new("allocate the table of shared objects", &error)
+            })?;
+            let generation =
+                ((self.window(index).load(Ordering::Relaxed) >> 8) as u32).wrapping_add(1);
+            let window = WindowId { index, generation };
+            self.add_handle(window, Ends::Both)?;
+            self.window(index)
+                .store(kind as u64 | u64::from(generation) << 8, Ordering::Release);
+            self.word(N_WINDOWS)
+                .fetch_max(u64::from(index) + 1, Ordering::Release);
+            Ok(window)
+        })
+    }
+
+    /// Whether a window still holds the object that a handle was made for.
+    pub(crate) fn holds(&self, window: WindowId, kind: WindowKind) -> bool {
+        (window.index as usize) < MAX_WINDOWS
+            && self.window(window.index).load(Ordering::Acquire)
+                == kind as u64 | u64::from(window.generation) << 8
+    }
+
+    /// Counts one more handle of this process.
+    pub(crate) fn add_handle(&self, window: WindowId, ends: Ends) -> Result<(), MemoryError> {
+        self.allocate_row_page(window)?;
+        // Before the count grows: pairs with the loads in `count`.
+        self.word(EPOCH).fetch_add(1, Ordering::SeqCst);
+        self.row_word(self.me.slot, window)
+            .fetch_add(ends.count(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Counts one handle of this process less.
+    pub(crate) fn remove_handle(&self, window: WindowId, ends: Ends) {
+        self.row_word(self.me.slot, window)
+            .fetch_sub(ends.count(), Ordering::SeqCst);
+    }
+
+    fn allocate_row_page(&self, window: WindowId) -> Result<(), MemoryError> {
+        let page_idx = window.index as usize * 8 / PAGE_BYTES;
+        let (word, bit) = (&self.row_pages[page_idx / 64], 1 << (page_idx % 64));
+        if word.load(Ordering::Relaxed) & bit != 0 {
+            return Ok(());
+        }
+        let offset = ROWS + usize::from(self.me.slot) * ROW_BYTES + page_idx * PAGE_BYTES;
+        memory::allocate(&self.arena, offset as u64, PAGE_BYTES as u64).map_err(|error| {
+            MemoryError::new("allocate the handle counts of this process", &error)
+        })?;
+        word.fetch_or(bit, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The handles of all living processes, as of one moment: if any count grew meanwhile, it counts again.
+    ///
+    /// A handle only ever comes from another handle, which is dropped later. So if a moment shows none, there is none
+    /// for good.
+    pub(crate) fn count(&self, window: WindowId) -> HandleCount {
+        loop {
+            let epoch = self.word(EPOCH).load(Ordering::SeqCst);
+            let count = self.count_once(window);
+            fence(Ordering::SeqCst);
+            if self.word(EPOCH).load(Ordering::SeqCst) == epoch {
+                return count;
+            }
+        }
+    }
+
+    fn count_once(&self, window: WindowId) -> HandleCount {
+        let n_used = self
+            .word(N_PARTICIPANTS)
+            .load(Ordering::Acquire)
+            .min(MAX_PARTICIPANTS as u64) as u16;
+        let mut count = HandleCount::default();
+        for slot in 0..n_used {
+            let word = self.participant(slot).load(Ordering::Acquire);
+            if word & state::MASK == state::FREE {
+                continue;
+            }
+            let row = self.row_word(slot, window).load(Ordering::SeqCst);
+            if row != 0 && self.is_slot_alive(slot, word) {
+                count.n_putters += row & 0xffff_ffff;
+                count.n_getters += row >> 32;
+            }
+        }
+        count
+    }
+
+    /// The window in use at each index, with its kind.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = (WindowId, u8)> + '_ {
+        let n_used = self
+            .word(N_WINDOWS)
+            .load(Ordering::Acquire)
+            .min(MAX_WINDOWS as u64) as u32;
+        (1..n_used).filter_map(|index| {
+            let word = self.window(index).load(Ordering::Acquire);
+            let kind = (word & 0xff) as u8;
+            (kind != 0).then_some((
+                WindowId {
+                    index,
+                    generation: (word >> 8) as u32,
+                },
+                kind,
+            ))
+        })
+    }
+
+    /// Whether this process has any handle to a window.
+    pub(crate) fn has_own_handles(&self, window: WindowId) -> bool {
+        self.row_word(self.me.slot, window).load(Ordering::SeqCst) != 0
+    }
+
+    /// Remembers that from now on handles may lie in messages that wait in queues.
+    pub(crate) fn let_handles_travel_in_queues(&self) {
+        let word = self.word(HANDLES_IN_QUEUES);
+        if word.load(Ordering::Relaxed) == 0 {
+            word.store(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a handle was ever put into a queue.
+    pub(crate) fn handles_travel_in_queues(&self) -> bool {
+        self.word(HANDLES_IN_QUEUES).load(Ordering::SeqCst) != 0
+    }
+
+    /// The epoch of handle counts; see [`Session::count`].
+    pub(crate) fn epoch(&self) -> u64 {
+        self.word(EPOCH).load(Ordering::SeqCst)
+    }
+
+    /// Frees windows that `find` names, while nobody else makes or frees any.
+    pub(crate) fn free_windows(&self, find: impl FnOnce() -> Vec<WindowId>) {
+        self.exclusively(|| {
+            for window in find() {
+                // First the memory, then the word: whoever dies in between leaves a window that is found again.
+                if memory::give_back(&self.arena, window.offset(), WINDOW_BYTES).is_ok() {
+                    self.window(window.index)
+                        .store(u64::from(window.generation) << 8, Ordering::Release);
+                }
+            }
+        });
+    }
+}
