@@ -1,12 +1,52 @@
-//! The copying engine: copies folders with a pool of worker processes.
+//! The copying engine: copies folders with a pool of worker processes, faithfully, and tells its caller what happens. It knows
+//! no terminal and no command line.
+//!
+//! A [`Request`] says what to copy where. [`Plan::new`] looks at everything that can be looked at before the first write and
+//! refuses what must not be begun; [`Plan::start`] makes a [`Running`] copy, which sends [`Event`]s, shows its [`Progress`],
+//! can be stopped, and ends with a [`Summary`] in which every entry is accounted for.
+//!
+//! ```no_run
+//! use brigade_copy::{Event, Plan, Report, Request, Target, Totals};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     brigade::init();
+//!     let request = Request {
+//!         sources: vec!["/usr/share".into()],
+//!         target: Target::IntoOrAs("/tmp/share".into()),
+//!         workers: None,
+//!         report: Report::Failures,
+//!         totals: Totals::NotNeeded,
+//!     };
+//!     let running = Plan::new(request)?.start(|event| {
+//!         if let Event::Failed(error) = event {
+//!             eprintln!("{error}: {}", error.cause);
+//!         }
+//!     })?;
+//!     println!("{} entries copied", running.wait().n_copied);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Inside, arrows run one way: `run` drives `scheduler`, a state machine that calls nobody; what it hands out and takes back is
+//! the plain data of `task`; `worker` carries it out in another process, holding only folders that it was given.
 #![forbid(unsafe_code)]
 
 mod error;
 mod event;
+mod lanes;
+mod names;
 mod plan;
 mod request;
 mod run;
+mod scheduler;
 mod shown;
+mod task;
+mod worker;
+
+#[cfg(test)]
+mod rehearsal;
+#[cfg(test)]
+mod rehearsal_tests;
 
 pub use error::{Action, PathError, Refusal};
 pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summary};

@@ -1,17 +1,63 @@
-//! Finds out what would go where, and refuses what must not be begun. Everything here happens before the first write.
+//! Finds out what would go where, and refuses what must not be begun. Everything here happens before the first write; only
+//! here are paths used as the operator typed them, links in them included. The copy itself is started in run.rs.
 
+mod identity;
+mod place;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Refusal;
 use crate::event::Event;
-use crate::request::Request;
+use crate::names::Kind;
+use crate::request::{Request, Target};
 use crate::run::Running;
+use identity::{Entry, Found, Lineage};
+use place::{Shape, Typed};
 
 /// A copy that has been checked and can be started.
+///
+/// # Example
+/// ```
+/// use brigade_copy::{Plan, Refusal, Report, Request, Target, Totals};
+///
+/// let request = Request {
+///     sources: vec!["/no/such/folder".into()],
+///     target: Target::IntoOrAs("/tmp".into()),
+///     workers: None,
+///     report: Report::Failures,
+///     totals: Totals::NotNeeded,
+/// };
+/// assert!(matches!(Plan::new(request), Err(Refusal::Source { .. })));
+/// ```
 #[derive(Debug)]
 pub struct Plan {
-    pairs: Vec<(PathBuf, PathBuf)>,
-    request: Request,
+    pub(crate) request: Request,
+    pub(crate) pairs: Vec<Pair>,
+}
+
+/// One source and the place of its copy.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) kind: Kind,
+    /// As the operator would write them.
+    pub(crate) source: PathBuf,
+    pub(crate) destination: PathBuf,
+    pub(crate) source_place: Place,
+    pub(crate) destination_place: Place,
+}
+
+/// How an entry is reached.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    /// By this name in this folder.
+    Named {
+        folder: PathBuf,
+        name: std::ffi::OsString,
+    },
+    /// It is this folder, however it is called.
+    Folder(PathBuf),
 }
 
 impl Plan {
@@ -23,24 +69,291 @@ impl Plan {
         if request.sources.is_empty() {
             return Err(Refusal::NoSource);
         }
-        Ok(Self {
-            pairs: Vec::new(),
-            request,
-        })
+        let is_single = matches!(request.target, Target::Exactly(_) | Target::Beside { .. });
+        if is_single && request.sources.len() > 1 {
+            return Err(Refusal::SeveralSources);
+        }
+        let sources: Vec<_> = request
+            .sources
+            .iter()
+            .map(|path| Source::look(path))
+            .collect::<Result<_, _>>()?;
+        let pairs: Vec<_> = match &request.target {
+            Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,
+            Target::Exactly(destination) => {
+                exactly(&sources[0], destination).map(|pair| vec![pair])?
+            }
+            Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
+        };
+        for (pair, source) in pairs.iter().zip(&sources) {
+            check(pair, source)?;
+        }
+        refuse_collisions(&pairs)?;
+        Ok(Self { request, pairs })
     }
 
     /// Source and destination of every top-level entry.
     pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.pairs
             .iter()
-            .map(|(source, destination)| (source.as_path(), destination.as_path()))
+            .map(|pair| (pair.source.as_path(), pair.destination.as_path()))
     }
 
-    /// Starts the workers and the copy, and returns at once. `sink` gets every event, from one thread.
+    /// Starts the workers and the copy, and returns at once. `sink` gets every event, one at a time.
     ///
     /// # Errors
-    /// [`Refusal::Workers`] if no process could be started.
+    /// [`Refusal::Workers`] if the worker processes could not be started, [`Refusal::Source`] or [`Refusal::Destination`] if
+    /// one of the folders is no longer there.
     pub fn start(self, sink: impl FnMut(Event) + Send + 'static) -> Result<Running, Refusal> {
-        Running::start(self.request, Box::new(sink))
+        Running::start(self, Box::new(sink))
     }
+}
+
+/// A source as it was typed and as it was found.
+struct Source {
+    typed: Typed,
+    entry: Entry,
+}
+
+impl Source {
+    fn look(path: &Path) -> Result<Self, Refusal> {
+        let typed = Typed::new(path);
+        // A trailing slash or `/.` asks for what a link points to, as everywhere.
+        let found = if typed.follows {
+            identity::follow(path)
+        } else {
+            identity::look(path)
+        };
+        let refuse = |cause| Refusal::Source {
+            path: path.to_owned(),
+            cause,
+        };
+        match found.map_err(refuse)? {
+            Found::Entry(entry) => Ok(Self { typed, entry }),
+            Found::Nothing(cause) => Err(refuse(cause)),
+        }
+    }
+
+    fn place(&self) -> Place {
+        match &self.typed.shape {
+            Shape::Named { folder, name } if !self.typed.follows => Place::Named {
+                folder: folder.clone(),
+                name: name.clone(),
+            },
+            _ if self.entry.kind == Kind::Folder => Place::Folder(self.typed.path.clone()),
+            Shape::Named { folder, name } => Place::Named {
+                folder: folder.clone(),
+                name: name.clone(),
+            },
+            Shape::Contents => Place::Folder(self.typed.path.clone()),
+        }
+    }
+}
+
+/// As `cp` decides: into a folder that is there, else as this path itself.
+fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refusal> {
+    let refuse = |cause| Refusal::Destination {
+        path: destination.to_owned(),
+        cause,
+    };
+    let there = identity::follow(destination).map_err(refuse)?;
+    let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
+    if !is_folder && sources.len() > 1 {
+        return Err(Refusal::NotAFolder {
+            destination: destination.to_owned(),
+        });
+    }
+    sources
+        .iter()
+        .map(|source| match &source.typed.shape {
+            Shape::Named { name, .. } if is_folder => Ok(Pair {
+                kind: source.entry.kind,
+                source: source.typed.path.clone(),
+                destination: destination.join(name),
+                source_place: source.place(),
+                destination_place: Place::Named {
+                    folder: destination.to_owned(),
+                    name: name.clone(),
+                },
+            }),
+            _ => exactly(source, destination),
+        })
+        .collect()
+}
+
+fn exactly(source: &Source, destination: &Path) -> Result<Pair, Refusal> {
+    let typed = Typed::new(destination);
+    let refuse = |cause| Refusal::Destination {
+        path: destination.to_owned(),
+        cause,
+    };
+    let there = identity::follow(destination).map_err(refuse)?;
+    let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
+    let destination_place = match (typed.shape, there) {
+        _ if is_folder => Place::Folder(destination.to_owned()),
+        (Shape::Contents, Found::Nothing(cause)) => return Err(refuse(cause)),
+        // `cp file new/` asks for a folder that is not there.
+        (_, Found::Nothing(cause)) if typed.follows && source.entry.kind != Kind::Folder => {
+            return Err(refuse(cause));
+        }
+        (Shape::Contents, Found::Entry(_)) => return Err(refuse(rustix::io::Errno::NOTDIR.into())),
+        (Shape::Named { folder, name }, _) => Place::Named { folder, name },
+    };
+    Ok(Pair {
+        kind: source.entry.kind,
+        source: source.typed.path.clone(),
+        destination: typed.path,
+        source_place: source.place(),
+        destination_place,
+    })
+}
+
+/// Beside the source, under its resolved name with a suffix, numbered from 2 if that is taken.
+fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
+    let refuse = |cause| Refusal::Source {
+        path: source.typed.path.clone(),
+        cause,
+    };
+    let (folder, name) = match &source.typed.shape {
+        Shape::Named { folder, name } if !source.typed.follows => (folder.clone(), name.clone()),
+        _ => {
+            let resolved = source.typed.path.canonicalize().map_err(refuse)?;
+            match (resolved.parent(), resolved.file_name()) {
+                (Some(folder), Some(name)) => (folder.to_owned(), name.to_owned()),
+                _ => return Err(Refusal::RootBeside),
+            }
+        }
+    };
+    let mut n_copies = 1_u64;
+    loop {
+        let mut copy = name.clone();
+        copy.push(suffix);
+        if n_copies > 1 {
+            copy.push(format!("_{n_copies}"));
+        }
+        let destination = folder.join(&copy);
+        let there = identity::look(&destination).map_err(|cause| Refusal::Destination {
+            path: destination.clone(),
+            cause,
+        })?;
+        if matches!(there, Found::Nothing(_)) {
+            return Ok(Pair {
+                kind: source.entry.kind,
+                source: source.typed.path.clone(),
+                destination,
+                source_place: source.place(),
+                destination_place: Place::Named { folder, name: copy },
+            });
+        }
+        n_copies += 1;
+    }
+}
+
+/// All reasons against one pair.
+fn check(pair: &Pair, source: &Source) -> Result<(), Refusal> {
+    let refuse = |cause| Refusal::Destination {
+        path: pair.destination.clone(),
+        cause,
+    };
+    let (above, there) = match &pair.destination_place {
+        Place::Named { folder, name } => {
+            let folder = place::or_here(folder);
+            let lineage = Lineage::of(folder).map_err(|cause| Refusal::Destination {
+                path: folder.to_owned(),
+                cause,
+            })?;
+            (lineage, identity::look(&folder.join(name)).map_err(refuse)?)
+        }
+        Place::Folder(folder) => (
+            Lineage::of(folder).map_err(refuse)?,
+            identity::follow(folder).map_err(refuse)?,
+        ),
+    };
+    if let Found::Entry(there) = &there {
+        refuse_the_same(pair, source, there)?;
+        refuse_mismatch(pair, there)?;
+    }
+    if source.entry.kind == Kind::Folder {
+        refuse_nesting(pair, source, &above, &there)?;
+    }
+    Ok(())
+}
+
+fn refuse_the_same(pair: &Pair, source: &Source, there: &Entry) -> Result<(), Refusal> {
+    // Copying a link over what it points to would lose the file, and copying a file over a link to it is a mistake. Two links
+    // to the same file are two entries.
+    let is_same = source.entry.identity == there.identity
+        || identity::target_of(&pair.source) == Some(there.identity)
+        || identity::target_of(&pair.destination) == Some(source.entry.identity);
+    if is_same {
+        return Err(Refusal::SameEntry {
+            source_path: pair.source.clone(),
+            destination: pair.destination.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn refuse_mismatch(pair: &Pair, there: &Entry) -> Result<(), Refusal> {
+    let (what, there) = match (pair.kind == Kind::Folder, there.kind == Kind::Folder) {
+        (true, false) => ("a folder", "not a folder"),
+        (false, true) => ("a file", "a folder"),
+        _ => return Ok(()),
+    };
+    Err(Refusal::TypeMismatch {
+        destination: pair.destination.clone(),
+        what,
+        there,
+    })
+}
+
+fn refuse_nesting(
+    pair: &Pair,
+    source: &Source,
+    above: &Lineage,
+    there: &Found,
+) -> Result<(), Refusal> {
+    let refuse = |cause| Refusal::Source {
+        path: pair.source.clone(),
+        cause,
+    };
+    let lineage = Lineage::of(&pair.source).map_err(refuse)?;
+    if above.contains(source.entry.identity) || above.is_below(&lineage) {
+        return Err(Refusal::InsideSource {
+            source_path: pair.source.clone(),
+            destination: pair.destination.clone(),
+        });
+    }
+    let Found::Entry(there) = there else {
+        return Ok(());
+    };
+    let destination = Lineage::of(&pair.destination).map_err(|cause| Refusal::Destination {
+        path: pair.destination.clone(),
+        cause,
+    })?;
+    if lineage.contains(there.identity) || lineage.is_below(&destination) {
+        return Err(Refusal::InsideDestination {
+            source_path: pair.source.clone(),
+            destination: pair.destination.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn refuse_collisions(pairs: &[Pair]) -> Result<(), Refusal> {
+    let mut places = std::collections::HashSet::new();
+    for pair in pairs {
+        if !places.insert(&pair.destination) {
+            return Err(Refusal::Collision {
+                destination: pair.destination.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A name in the form in which it is given to the kernel.
+pub(crate) fn name_of(name: &OsStr) -> std::ffi::CString {
+    std::ffi::CString::new(name.as_bytes())
+        .expect("the kernel found an entry of this name, and would not with a zero byte")
 }

@@ -1,0 +1,354 @@
+//! What workers and parent tell each other without messages, in shared words: a lane for each worker with what it is doing,
+//! the order to stop, and the wish for work. What is made of it for a display is decided in run.rs.
+//!
+//! | word of a lane | meaning | written by |
+//! |---|---|---|
+//! | `PID` | the worker that has this lane, 0 = free | its worker from 0 to its pid; the parent back to 0 when that process is gone |
+//! | `STATE` | `IDLE`, `LISTING`, `COPYING` | its worker |
+//! | `TASK` | the task that the counts below belong to, 0 = none | its worker |
+//! | `FOUND` `DONE` `BYTES` | counts within that task | its worker |
+//! | `SEQUENCE` | odd while the path is being written | its worker |
+//! | `PATH_BYTES`, `PATH`… | the end of the path of the current entry | its worker |
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use crate::event::{Lane, LaneState};
+
+/// The shared words.
+pub(crate) type Words = brigade::SharedSlice<u64>;
+
+const STOP: usize = 0;
+const WANTED: usize = 8;
+/// The first lane. It and all that follow begin on cache lines of their own.
+const LANES: usize = 16;
+
+const PID: usize = 0;
+const STATE: usize = 1;
+const TASK: usize = 2;
+const FOUND: usize = 3;
+const DONE: usize = 4;
+const BYTES: usize = 5;
+const SEQUENCE: usize = 6;
+const PATH_BYTES: usize = 7;
+const PATH: usize = 8;
+/// How much of a path is shown: enough for a wide terminal.
+const PATH_WORDS: usize = 24;
+/// Words per lane, a multiple of the eight of a cache line.
+const LANE_WORDS: usize = PATH + PATH_WORDS;
+
+const IDLE: u64 = 0;
+const LISTING: u64 = 1;
+const COPYING: u64 = 2;
+
+/// How many words are needed for `n_lanes`.
+pub(crate) fn n_words(n_lanes: usize) -> usize {
+    LANES + n_lanes * LANE_WORDS
+}
+
+/// The parent's side.
+#[derive(Clone)]
+pub(crate) struct Lanes {
+    words: Words,
+    n_lanes: usize,
+}
+
+/// What a worker has done of the task that it is working on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct LiveCounts {
+    pub(crate) task_id: u64,
+    pub(crate) n_found: u64,
+    pub(crate) n_done: u64,
+    pub(crate) n_bytes: u64,
+}
+
+impl Lanes {
+    pub(crate) fn new(words: Words, n_lanes: usize) -> Self {
+        Self { words, n_lanes }
+    }
+
+    /// Orders all workers to stop.
+    pub(crate) fn stop(&self) {
+        self.words.store(STOP, 1);
+    }
+
+    /// Asks that this many workers give back work that they have not begun.
+    pub(crate) fn want(&self, n_workers: usize) {
+        let wanted = n_workers as u64;
+        if self.words.load(WANTED) != wanted {
+            self.words.store(WANTED, wanted);
+        }
+    }
+
+    /// Frees the lanes of processes that are gone.
+    pub(crate) fn keep_only(&self, is_alive: impl Fn(u32) -> bool) {
+        for lane_idx in 0..self.n_lanes {
+            let base = lane_base(lane_idx);
+            let pid = self.words.load(base + PID);
+            if pid != 0 && !is_alive(pid as u32) {
+                self.words.store(base + TASK, 0);
+                self.words.store(base + STATE, IDLE);
+                self.words.store(base + PATH_BYTES, 0);
+                let _ = self.words.compare_exchange(base + PID, pid, 0);
+            }
+        }
+    }
+
+    pub(crate) fn live_counts(&self) -> impl Iterator<Item = LiveCounts> {
+        (0..self.n_lanes).map(|lane_idx| {
+            let base = lane_base(lane_idx);
+            LiveCounts {
+                task_id: self.words.load(base + TASK),
+                n_found: self.words.load(base + FOUND),
+                n_done: self.words.load(base + DONE),
+                n_bytes: self.words.load(base + BYTES),
+            }
+        })
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<Lane> {
+        (0..self.n_lanes)
+            .filter_map(|lane_idx| self.read(lane_base(lane_idx)))
+            .collect()
+    }
+
+    fn read(&self, base: usize) -> Option<Lane> {
+        let pid = self.words.load(base + PID);
+        if pid == 0 {
+            return None;
+        }
+        let state = match self.words.load(base + STATE) {
+            LISTING => LaneState::Listing,
+            COPYING => LaneState::Copying,
+            _ => LaneState::Idle,
+        };
+        Some(Lane {
+            pid: pid as u32,
+            state,
+            path: self.read_path(base),
+        })
+    }
+
+    /// The path, or an empty one if the worker keeps changing it: the next look will see it.
+    fn read_path(&self, base: usize) -> PathBuf {
+        for _ in 0..8 {
+            let before = self.words.load(base + SEQUENCE);
+            let n_bytes = (self.words.load(base + PATH_BYTES) as usize).min(PATH_WORDS * 8);
+            let mut bytes = Vec::with_capacity(PATH_WORDS * 8);
+            for word_idx in 0..n_bytes.div_ceil(8) {
+                bytes.extend_from_slice(&self.words.load(base + PATH + word_idx).to_le_bytes());
+            }
+            if before.is_multiple_of(2) && self.words.load(base + SEQUENCE) == before {
+                bytes.truncate(n_bytes);
+                return PathBuf::from(OsStr::from_bytes(&bytes));
+            }
+        }
+        PathBuf::new()
+    }
+}
+
+fn lane_base(lane_idx: usize) -> usize {
+    LANES + lane_idx * LANE_WORDS
+}
+
+/// The worker's side.
+pub(crate) struct OwnLane {
+    words: Words,
+    n_lanes: usize,
+    pid: u32,
+    /// None: every lane is taken, since the parent has not yet noticed that a predecessor died. The work goes on unseen.
+    base: Option<usize>,
+    live: LiveCounts,
+    sequence: u64,
+}
+
+impl OwnLane {
+    pub(crate) fn new(words: Words, n_lanes: usize, pid: u32) -> Self {
+        let mut lane = Self {
+            words,
+            n_lanes,
+            pid,
+            base: None,
+            live: LiveCounts::default(),
+            sequence: 0,
+        };
+        lane.claim();
+        lane
+    }
+
+    pub(crate) fn begin_task(&mut self, task_id: u64) {
+        if self.base.is_none() {
+            self.claim();
+        }
+        self.live = LiveCounts {
+            task_id,
+            ..LiveCounts::default()
+        };
+        let Some(base) = self.base else { return };
+        // The task's number comes last: until then the old one stands, which the parent knows to be answered.
+        self.words.store(base + FOUND, 0);
+        self.words.store(base + DONE, 0);
+        self.words.store(base + BYTES, 0);
+        self.words.store(base + TASK, task_id);
+        self.words.store(base + STATE, COPYING);
+    }
+
+    pub(crate) fn end_task(&mut self) {
+        if let Some(base) = self.base {
+            self.words.store(base + STATE, IDLE);
+        }
+    }
+
+    pub(crate) fn listing(&mut self) {
+        if let Some(base) = self.base {
+            self.words.store(base + STATE, LISTING);
+        }
+    }
+
+    pub(crate) fn found(&mut self, n_found: u64) {
+        self.live.n_found += n_found;
+        if let Some(base) = self.base {
+            self.words.store(base + FOUND, self.live.n_found);
+            self.words.store(base + STATE, COPYING);
+        }
+    }
+
+    /// Shows the entry that is being worked on.
+    pub(crate) fn entry(&mut self, folder: &[u8], name: &[u8]) {
+        let Some(base) = self.base else { return };
+        let mut bytes = [0_u8; PATH_WORDS * 8];
+        let n_bytes = write_tail(&mut bytes, folder, name);
+        self.sequence += 1;
+        self.words.store(base + SEQUENCE, self.sequence);
+        self.words.store(base + PATH_BYTES, n_bytes as u64);
+        for (word_idx, word) in bytes[..n_bytes.next_multiple_of(8)]
+            .chunks_exact(8)
+            .enumerate()
+        {
+            let word = u64::from_le_bytes(word.try_into().expect("chunks have eight bytes"));
+            self.words.store(base + PATH + word_idx, word);
+        }
+        self.sequence += 1;
+        self.words.store(base + SEQUENCE, self.sequence);
+    }
+
+    pub(crate) fn add_bytes(&mut self, n_bytes: u64) {
+        self.live.n_bytes += n_bytes;
+        if let Some(base) = self.base {
+            self.words.store(base + BYTES, self.live.n_bytes);
+        }
+    }
+
+    /// Sets the counts to what is certain, once an entry is done.
+    pub(crate) fn done(&mut self, n_done: u64, n_bytes: u64) {
+        self.live.n_done = n_done;
+        self.live.n_bytes = n_bytes;
+        if let Some(base) = self.base {
+            self.words.store(base + DONE, n_done);
+            self.words.store(base + BYTES, n_bytes);
+        }
+    }
+
+    pub(crate) fn must_stop(&self) -> bool {
+        self.words.load(STOP) != 0
+    }
+
+    pub(crate) fn is_work_wanted(&self) -> bool {
+        self.words.load(WANTED) != 0
+    }
+
+    /// Takes one of the wishes for work. Whoever gets one answers early, the others go on.
+    pub(crate) fn take_wish(&self) -> bool {
+        let wanted = self.words.load(WANTED);
+        wanted != 0
+            && self
+                .words
+                .compare_exchange(WANTED, wanted, wanted - 1)
+                .is_ok()
+    }
+
+    fn claim(&mut self) {
+        self.base = (0..self.n_lanes).map(lane_base).find(|base| {
+            self.words
+                .compare_exchange(base + PID, 0, u64::from(self.pid))
+                .is_ok()
+        });
+        if let Some(base) = self.base {
+            // An odd number stays behind if the last owner died while it wrote a path.
+            self.sequence = self.words.load(base + SEQUENCE).next_multiple_of(2);
+        }
+    }
+}
+
+/// Writes the last bytes of `folder/name` to the beginning of `bytes`, and returns how many.
+fn write_tail(bytes: &mut [u8; PATH_WORDS * 8], folder: &[u8], name: &[u8]) -> usize {
+    let name = &name[name.len().saturating_sub(bytes.len())..];
+    let n_left = bytes.len() - name.len();
+    let (folder, slash): (&[u8], &[u8]) = match n_left {
+        0 => (b"", b""),
+        _ if folder.is_empty() => (b"", b""),
+        _ => (&folder[folder.len().saturating_sub(n_left - 1)..], b"/"),
+    };
+    let mut n_bytes = 0;
+    for part in [folder, slash, name] {
+        bytes[n_bytes..n_bytes + part.len()].copy_from_slice(part);
+        n_bytes += part.len();
+    }
+    n_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(n_lanes: usize) -> Lanes {
+        Lanes::new(Words::new(n_words(n_lanes)).unwrap(), n_lanes)
+    }
+
+    #[test]
+    fn a_path_is_shown_from_its_end() {
+        let lanes = lanes(2);
+        let mut lane = OwnLane::new(lanes.words.clone(), 2, 7);
+        for (folder, name, expected) in [
+            (&b""[..], &b"x"[..], b"x".to_vec()),
+            (b"a/b", b"x", b"a/b/x".to_vec()),
+            (
+                &[b'f'; 300],
+                &[b'n'; 10],
+                [&[b'f'; 181][..], b"/", &[b'n'; 10]].concat(),
+            ),
+            (b"a", &[b'n'; 255], vec![b'n'; 192]),
+            (b"a", &[b'n'; 191], [&b"/"[..], &[b'n'; 191]].concat()),
+        ] {
+            lane.entry(folder, name);
+            let shown = lanes.snapshot();
+            assert_eq!(shown.len(), 1);
+            assert_eq!(shown[0].path.as_os_str().as_bytes(), expected);
+        }
+    }
+
+    #[test]
+    fn a_dead_workers_lane_is_claimed_by_its_successor() {
+        let lanes = lanes(1);
+        let _dead = OwnLane::new(lanes.words.clone(), 1, 7);
+        let mut successor = OwnLane::new(lanes.words.clone(), 1, 8);
+        successor.begin_task(1);
+        assert_eq!(lanes.snapshot()[0].pid, 7);
+        lanes.keep_only(|pid| pid != 7);
+        assert!(lanes.snapshot().is_empty());
+        successor.begin_task(2);
+        assert_eq!(lanes.snapshot()[0].pid, 8);
+        assert_eq!(lanes.live_counts().next().unwrap().task_id, 2);
+    }
+
+    #[test]
+    fn a_wish_for_work_is_taken_as_often_as_it_was_made() {
+        let lanes = lanes(3);
+        lanes.want(2);
+        let own: Vec<_> = (1..=3)
+            .map(|pid| OwnLane::new(lanes.words.clone(), 3, pid))
+            .collect();
+        assert_eq!(own.iter().filter(|lane| lane.take_wish()).count(), 2);
+    }
+}

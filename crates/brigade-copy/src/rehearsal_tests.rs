@@ -1,0 +1,338 @@
+//! What the scheduler and the workers together promise, whatever the order of events.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::event::{EntryKind, Outcome};
+use crate::rehearsal::{Random, Rehearsal, grow_tree, look, set_mtime};
+use crate::task::Cause;
+
+#[test]
+fn a_tree_is_copied_with_all_that_belongs_to_it() {
+    for walk_ahead_bytes in [0, 1 << 20] {
+        let rehearsal = Rehearsal {
+            walk_ahead_bytes,
+            ..Rehearsal::new()
+        };
+        grow_tree(&rehearsal.source(), 60, 900, 7);
+        let played = rehearsal.play();
+        played.assert_books();
+        assert!(played.failures.is_empty(), "{:?}", played.failures);
+        assert_eq!(look(&rehearsal.source()), look(&rehearsal.destination()));
+        assert_eq!(played.counts.n_copied, 961);
+        assert_eq!(played.counts.n_directories, 61);
+        assert!(
+            played.counts.n_hard_links > 0
+                && played.counts.n_symlinks > 0
+                && played.counts.n_special > 0
+        );
+        if walk_ahead_bytes > 0 {
+            assert_eq!(played.counts.bytes_found, played.counts.bytes_done);
+        }
+    }
+}
+
+#[test]
+fn deaths_at_any_time_change_neither_the_tree_nor_the_books() {
+    for seed in 1..=12 {
+        let rehearsal = Rehearsal {
+            walk_ahead_bytes: if seed % 2 == 0 { 2_000 } else { 0 },
+            deaths_percent: 15,
+            seed,
+            ..Rehearsal::new()
+        };
+        grow_tree(&rehearsal.source(), 40, 600, seed);
+        let played = rehearsal.play();
+        assert!(played.n_deaths > 0, "seed {seed}");
+        played.assert_books();
+        assert!(
+            played.failures.is_empty(),
+            "seed {seed}: {:?}",
+            played.failures
+        );
+        assert_eq!(
+            look(&rehearsal.source()),
+            look(&rehearsal.destination()),
+            "seed {seed}"
+        );
+        assert_eq!(played.counts.n_copied, 641, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    for deaths_percent in [0, 15] {
+        let rehearsal = Rehearsal {
+            deaths_percent,
+            ..Rehearsal::new()
+        };
+        grow_tree(&rehearsal.source(), 30, 400, 3);
+        rehearsal.play().assert_books();
+        let before = look(&rehearsal.destination());
+        let played = rehearsal.play();
+        played.assert_books();
+        assert_eq!(before, look(&rehearsal.destination()));
+        if deaths_percent == 0 {
+            assert_eq!(
+                (played.counts.n_copied, played.counts.n_unchanged),
+                (0, 431)
+            );
+        }
+    }
+}
+
+#[test]
+fn one_entry_that_kills_workers_fails_alone() {
+    for walk_ahead_bytes in [0, 1 << 20] {
+        let rehearsal = Rehearsal {
+            walk_ahead_bytes,
+            poison: Some("poison"),
+            ..Rehearsal::new()
+        };
+        grow_tree(&rehearsal.source(), 20, 600, 5);
+        for idx in 0..300 {
+            fs::write(rehearsal.source().join(format!("more{idx}")), b"x").unwrap();
+        }
+        fs::write(rehearsal.source().join("poison"), b"x").unwrap();
+        let played = rehearsal.play();
+        played.assert_books();
+        // A worker that visits a folder by itself is not told the names, and lives.
+        assert!(played.failures.len() <= 1, "{:?}", played.failures);
+        if walk_ahead_bytes > 0 {
+            assert_eq!(played.failures.len(), 1, "{:?}", played.failures);
+            assert_eq!(played.failures[0].path.0, b"poison");
+            assert_eq!(played.failures[0].cause, Cause::WorkersDied);
+            assert_eq!(played.counts.n_copied, 921);
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_kills_workers_fails_and_the_rest_is_copied() {
+    let rehearsal = Rehearsal {
+        walk_ahead_bytes: 1 << 20,
+        poison: Some("poison"),
+        ..Rehearsal::new()
+    };
+    grow_tree(&rehearsal.source(), 20, 300, 5);
+    fs::create_dir(rehearsal.source().join("poison")).unwrap();
+    fs::write(rehearsal.source().join("poison/inside"), b"x").unwrap();
+    let played = rehearsal.play();
+    played.assert_books();
+    assert_eq!(played.failures.len(), 1, "{:?}", played.failures);
+    assert_eq!(played.counts.n_copied, 321);
+    assert!(!rehearsal.destination().join("poison").exists());
+}
+
+#[test]
+fn after_a_stop_the_books_cover_what_was_reached_and_folders_are_finished() {
+    for stop_after in [1, 2, 5, 9] {
+        let rehearsal = Rehearsal {
+            stop_after: Some(stop_after),
+            walk_ahead_bytes: 3_000,
+            ..Rehearsal::new()
+        };
+        grow_tree(&rehearsal.source(), 40, 2_000, 11);
+        let played = rehearsal.play();
+        assert!(played.counts.n_done() <= played.counts.n_found);
+        assert!(played.counts.n_done() < 2_041, "nothing was stopped");
+        let (source, destination) = (look(&rehearsal.source()), look(&rehearsal.destination()));
+        for (path, there) in &destination {
+            // A file that lost its other names has another first path; everything else is as at the source.
+            let same = there.split_once('\t').map(|(start, _)| start);
+            assert_eq!(
+                source[path].split_once('\t').map(|(start, _)| start),
+                same,
+                "{}",
+                path.escape_ascii()
+            );
+        }
+    }
+}
+
+#[test]
+fn existing_entries_are_kept_aligned_or_replaced() {
+    let rehearsal = Rehearsal::new();
+    let (source, destination) = (rehearsal.source(), rehearsal.destination());
+    fs::create_dir(&destination).unwrap();
+    for (name, there, seconds) in [
+        ("same", "1234", 5),
+        ("older", "1234", 4),
+        ("longer", "12345", 5),
+    ] {
+        fs::write(source.join(name), "1234").unwrap();
+        set_mtime(&source.join(name), 5, 6);
+        fs::write(destination.join(name), there).unwrap();
+        set_mtime(&destination.join(name), seconds, 6);
+    }
+    fs::set_permissions(
+        source.join("same"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o4711),
+    )
+    .unwrap();
+    let kept = fs::metadata(destination.join("same")).unwrap().ino();
+    fs::create_dir(source.join("folder-over-file")).unwrap();
+    fs::write(destination.join("folder-over-file"), "x").unwrap();
+    fs::write(source.join("file-over-folder"), "x").unwrap();
+    fs::create_dir(destination.join("file-over-folder")).unwrap();
+    fs::write(source.join("file-over-link"), "x").unwrap();
+    std::os::unix::fs::symlink("same", destination.join("file-over-link")).unwrap();
+    fs::write(destination.join("only-here"), "x").unwrap();
+    let played = rehearsal.play();
+    played.assert_books();
+    let mut failed: Vec<_> = played
+        .failures
+        .iter()
+        .map(|failure| (failure.path.0.clone(), failure.cause))
+        .collect();
+    failed.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        failed,
+        [
+            (b"file-over-folder".to_vec(), Cause::FolderInTheWay),
+            (b"folder-over-file".to_vec(), Cause::NoFolder)
+        ]
+    );
+    let mut after = look(&destination);
+    assert!(after.remove(&b"only-here"[..]).is_some());
+    let before = look(&source);
+    for name in ["same", "older", "longer", "file-over-link"] {
+        assert_eq!(after[name.as_bytes()], before[name.as_bytes()]);
+    }
+    assert_eq!(fs::metadata(destination.join("same")).unwrap().ino(), kept);
+    let outcome = |name: &str| {
+        played
+            .entries
+            .iter()
+            .find(|entry| entry.path.0 == name.as_bytes())
+            .unwrap()
+            .outcome
+    };
+    assert_eq!(outcome("same"), Outcome::Unchanged);
+    assert_eq!(outcome("older"), Outcome::Copied);
+    assert!(fs::read_dir(&destination).unwrap().all(|entry| {
+        !entry
+            .unwrap()
+            .file_name()
+            .into_encoded_bytes()
+            .starts_with(b".brigade-")
+    }));
+}
+
+#[test]
+fn a_chain_of_folders_far_beyond_the_longest_path_is_copied() {
+    let rehearsal = Rehearsal::new();
+    let n_levels = 1_500;
+    grow_chain(&rehearsal, n_levels);
+    let played = rehearsal.play();
+    played.assert_books();
+    assert!(played.failures.is_empty(), "{:?}", played.failures);
+    assert_eq!(played.counts.n_directories, n_levels + 1);
+    assert_eq!(played.counts.n_files, 1);
+    remove_chain(&rehearsal.source());
+    remove_chain(&rehearsal.destination());
+}
+
+fn grow_chain(rehearsal: &Rehearsal, n_levels: u64) {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let mut folder = std::os::fd::OwnedFd::from(fs::File::open(rehearsal.source()).unwrap());
+    for _ in 0..n_levels {
+        mkdirat(&folder, c"a-name-of-some-length", Mode::RWXU).unwrap();
+        folder = openat(
+            &folder,
+            c"a-name-of-some-length",
+            OFlags::RDONLY | OFlags::DIRECTORY,
+            Mode::empty(),
+        )
+        .unwrap();
+    }
+    openat(
+        &folder,
+        c"leaf",
+        OFlags::WRONLY | OFlags::CREATE,
+        Mode::RWXU,
+    )
+    .unwrap();
+}
+
+/// The standard library removes trees recursively; this one is too deep for a test thread's stack.
+fn remove_chain(root: &std::path::Path) {
+    let status = std::process::Command::new("rm")
+        .arg("-rf")
+        .arg(root)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn hard_links_follow_the_first_name_that_succeeds() {
+    let rehearsal = Rehearsal::new();
+    let source = rehearsal.source();
+    fs::create_dir(source.join("a")).unwrap();
+    fs::create_dir(source.join("b")).unwrap();
+    fs::write(source.join("a/one"), "x").unwrap();
+    for name in ["a/two", "b/three", "b/four"] {
+        fs::hard_link(source.join("a/one"), source.join(name)).unwrap();
+    }
+    // A folder in the way of one of the names makes that one fail, whether it is the first or a further one.
+    for blocked in ["a/one", "a/two", "b/three", "b/four"] {
+        let _ = fs::remove_dir_all(rehearsal.destination());
+        fs::create_dir_all(rehearsal.destination().join(blocked)).unwrap();
+        let played = rehearsal.play();
+        played.assert_books();
+        assert_eq!(played.failures.len(), 1, "{blocked}: {:?}", played.failures);
+        let inodes: std::collections::HashSet<_> = ["a/one", "a/two", "b/three", "b/four"]
+            .iter()
+            .filter(|&&name| name != blocked)
+            .map(|name| {
+                fs::metadata(rehearsal.destination().join(name))
+                    .unwrap()
+                    .ino()
+            })
+            .collect();
+        assert_eq!(inodes.len(), 1, "{blocked}");
+        let n_links = played
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::HardLink)
+            .count();
+        assert_eq!(n_links, 2, "{blocked}");
+    }
+}
+
+#[test]
+fn a_source_that_changes_all_the_time_fails_as_changed() {
+    let rehearsal = Rehearsal::new();
+    let path = rehearsal.source().join("busy");
+    fs::write(&path, vec![1; 8 << 20]).unwrap();
+    let busy = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                std::os::unix::fs::FileExt::write_at(&busy, b"x", 0).unwrap();
+            }
+        });
+        // On a loaded machine the writer may not come to its turn during one of the four attempts; then the copy is whole.
+        let changed = std::iter::repeat_with(|| rehearsal.play()).find(|played| {
+            played.assert_books();
+            let is_there = rehearsal.destination().join("busy").exists();
+            let _ = fs::remove_file(rehearsal.destination().join("busy"));
+            assert_eq!(is_there, played.failures.is_empty());
+            !is_there
+        });
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let changed = changed.unwrap();
+        assert_eq!(changed.counts.n_changed, 1);
+        assert_eq!(changed.failures[0].cause, Cause::Changed);
+    });
+}
+
+#[test]
+fn random_numbers_are_spread() {
+    let mut random = Random(1);
+    let mut seen = [0; 8];
+    (0..8_000).for_each(|_| seen[random.below(8) as usize] += 1);
+    assert!(seen.iter().all(|&n| n > 800), "{seen:?}");
+}

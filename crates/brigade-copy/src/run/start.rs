@@ -1,0 +1,279 @@
+//! The first steps of a run: opens the folders that a plan names, makes the top folders, and puts together what the workers
+//! are given. This is where the first write happens. What comes after is in run.rs.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{Action, PathError, Refusal};
+use crate::event::Outcome;
+use crate::names::{Bytes, Kind, Names};
+use crate::plan::{Pair, Place, name_of};
+use crate::scheduler::Top;
+use crate::task::Identity;
+
+/// Marks a place: enough to reach entries by name, and possible without the right to read.
+const MARK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Everything that a run begins with.
+#[derive(Default)]
+pub(super) struct Beginning {
+    pub(super) roots: Vec<OpenRoot>,
+    pub(super) tops: Vec<(u32, Top)>,
+    /// The folders that are copied to.
+    pub(super) destinations: Vec<Identity>,
+    /// Top folders that could not be made.
+    pub(super) failures: Vec<PathError>,
+    /// Roots that pairs of files share, by their folders.
+    shared: HashMap<(PathBuf, PathBuf), u32>,
+    files: HashMap<u32, Names>,
+    /// Folders that were made, to be removed if the workers cannot be started.
+    made: Vec<(OwnedFd, CString)>,
+}
+
+/// Two folders that correspond to each other.
+pub(super) struct OpenRoot {
+    pub(super) source: OwnedFd,
+    pub(super) destination: OwnedFd,
+    pub(super) renamed: Option<CString>,
+    pub(super) shown: ShownRoot,
+}
+
+/// How the entries of a root are shown to the operator.
+#[derive(Debug)]
+pub(super) struct ShownRoot {
+    source: PathBuf,
+    destination: PathBuf,
+    renamed: Option<CString>,
+}
+
+impl ShownRoot {
+    pub(super) fn source_path(&self, path: &[u8]) -> PathBuf {
+        joined(&self.source, path)
+    }
+
+    pub(super) fn destination_path(&self, path: &[u8]) -> PathBuf {
+        joined(
+            &self.destination,
+            self.renamed.as_ref().map_or(path, |name| name.to_bytes()),
+        )
+    }
+}
+
+fn joined(folder: &Path, path: &[u8]) -> PathBuf {
+    if path.is_empty() {
+        folder.to_owned()
+    } else {
+        folder.join(OsStr::from_bytes(path))
+    }
+}
+
+impl Beginning {
+    pub(super) fn new(pairs: &[Pair]) -> Result<Self, Refusal> {
+        let mut beginning = Self::default();
+        for pair in pairs {
+            let begun = match pair.kind {
+                Kind::Folder => beginning.begin_folder(pair),
+                _ => beginning.begin_file(pair),
+            };
+            if let Err(refusal) = begun {
+                beginning.undo();
+                return Err(refusal);
+            }
+        }
+        let files = std::mem::take(&mut beginning.files);
+        beginning.tops.extend(
+            files
+                .into_iter()
+                .map(|(root, names)| (root, Top::Files(names))),
+        );
+        Ok(beginning)
+    }
+
+    /// Removes the folders that were made.
+    pub(super) fn undo(&mut self) {
+        while let Some((parent, name)) = self.made.pop() {
+            let _ = unlinkat(&parent, name.as_c_str(), AtFlags::REMOVEDIR);
+        }
+    }
+
+    fn begin_file(&mut self, pair: &Pair) -> Result<(), Refusal> {
+        let (
+            Place::Named { folder: from, name },
+            Place::Named {
+                folder: to,
+                name: new_name,
+            },
+        ) = (&pair.source_place, &pair.destination_place)
+        else {
+            return Err(Refusal::Source {
+                path: pair.source.clone(),
+                cause: Errno::NOTDIR.into(),
+            });
+        };
+        let root = if name == new_name {
+            self.shared_root(pair, from, to)?
+        } else {
+            self.renaming_root(pair, from, to)?
+        };
+        self.files
+            .entry(root)
+            .or_default()
+            .push(pair.kind, &name_of(name));
+        Ok(())
+    }
+
+    fn begin_folder(&mut self, pair: &Pair) -> Result<(), Refusal> {
+        let outcome = match self.make_top(pair)? {
+            Ok(outcome) => outcome,
+            Err(errno) => {
+                self.failures.push(PathError {
+                    action: Action::CreateDirectory,
+                    path: pair.destination.clone(),
+                    cause: errno.into(),
+                });
+                return Ok(());
+            }
+        };
+        let destination = open_place(&pair.destination_place)
+            .map_err(|errno| refused_destination(pair, errno))?;
+        let stat = fstat(&destination).map_err(|errno| refused_destination(pair, errno))?;
+        self.destinations.push(Identity::of(&stat));
+        let (root, path) = match (&pair.source_place, &pair.destination_place) {
+            (
+                Place::Named { folder: from, name },
+                Place::Named {
+                    folder: to,
+                    name: new_name,
+                },
+            ) if name == new_name => (
+                self.shared_root(pair, from, to)?,
+                Bytes(name.as_bytes().to_vec()),
+            ),
+            _ => {
+                let source =
+                    open_place(&pair.source_place).map_err(|errno| refused_source(pair, errno))?;
+                let shown = ShownRoot {
+                    source: pair.source.clone(),
+                    destination: pair.destination.clone(),
+                    renamed: None,
+                };
+                (
+                    self.add_root(OpenRoot {
+                        source,
+                        destination,
+                        renamed: None,
+                        shown,
+                    }),
+                    Bytes::default(),
+                )
+            }
+        };
+        self.tops.push((root, Top::Folder { path, outcome }));
+        Ok(())
+    }
+
+    /// Makes the top folder, unless it is there.
+    fn make_top(&mut self, pair: &Pair) -> Result<Result<Outcome, Errno>, Refusal> {
+        let Place::Named { folder, name } = &pair.destination_place else {
+            return Ok(Ok(Outcome::Unchanged));
+        };
+        let parent = open_mark(folder).map_err(|errno| refused_destination(pair, errno))?;
+        let name = name_of(name);
+        match mkdirat(&parent, name.as_c_str(), Mode::RWXU) {
+            Ok(()) => {
+                self.made.push((parent, name));
+                Ok(Ok(Outcome::Copied))
+            }
+            Err(Errno::EXIST) => Ok(Ok(Outcome::Unchanged)),
+            Err(errno) => Ok(Err(errno)),
+        }
+    }
+
+    /// The root for entries that keep their names, one for all that come from the same folder and go to the same.
+    fn shared_root(&mut self, pair: &Pair, from: &Path, to: &Path) -> Result<u32, Refusal> {
+        let key = (from.to_owned(), to.to_owned());
+        if let Some(&root) = self.shared.get(&key) {
+            return Ok(root);
+        }
+        let root = self.open_root(pair, from, to, None)?;
+        self.shared.insert(key, root);
+        Ok(root)
+    }
+
+    fn renaming_root(&mut self, pair: &Pair, from: &Path, to: &Path) -> Result<u32, Refusal> {
+        let renamed = pair.destination.file_name().map(name_of);
+        self.open_root(pair, from, to, renamed)
+    }
+
+    fn open_root(
+        &mut self,
+        pair: &Pair,
+        from: &Path,
+        to: &Path,
+        renamed: Option<CString>,
+    ) -> Result<u32, Refusal> {
+        let source = open_mark(from).map_err(|errno| refused_source(pair, errno))?;
+        let destination = open_mark(to).map_err(|errno| refused_destination(pair, errno))?;
+        let shown = ShownRoot {
+            source: from.to_owned(),
+            destination: to.to_owned(),
+            renamed: renamed.clone(),
+        };
+        Ok(self.add_root(OpenRoot {
+            source,
+            destination,
+            renamed,
+            shown,
+        }))
+    }
+
+    fn add_root(&mut self, root: OpenRoot) -> u32 {
+        self.roots.push(root);
+        u32::try_from(self.roots.len() - 1)
+            .expect("a command line holds fewer than four thousand million sources")
+    }
+}
+
+fn open_mark(folder: &Path) -> Result<OwnedFd, Errno> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    openat(CWD, folder, MARK, Mode::empty())
+}
+
+fn open_place(place: &Place) -> Result<OwnedFd, Errno> {
+    match place {
+        Place::Folder(folder) => open_mark(folder),
+        Place::Named { folder, name } => {
+            let name: &CStr = &name_of(name);
+            openat(
+                open_mark(folder)?.as_fd(),
+                name,
+                MARK | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )
+        }
+    }
+}
+
+fn refused_source(pair: &Pair, errno: Errno) -> Refusal {
+    Refusal::Source {
+        path: pair.source.clone(),
+        cause: errno.into(),
+    }
+}
+
+fn refused_destination(pair: &Pair, errno: Errno) -> Refusal {
+    Refusal::Destination {
+        path: pair.destination.clone(),
+        cause: errno.into(),
+    }
+}

@@ -1,0 +1,298 @@
+//! What the parent and its workers say to each other: plain data, so that a worker can be confined, killed, replaced, or
+//! live elsewhere. Who does what when is decided in scheduler.rs, how it is done in worker.rs.
+
+use std::io;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Action;
+use crate::event::{EntryKind, Outcome};
+use crate::names::{Bytes, Names};
+
+/// A piece of work for one worker process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CopyTask {
+    /// Ties the live counts of a worker to this task. Never used twice, also not for a task that is done again.
+    pub(crate) id: u64,
+    /// How much may be done beyond what the items name before the worker answers.
+    pub(crate) budget: Budget,
+    pub(crate) items: Vec<Item>,
+}
+
+/// When a worker that visits folders answers although it could go on.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Budget {
+    /// Entries that are no folders and that it may copy while it visits folders. 0 makes it a walk that only lists.
+    pub(crate) n_copied: u32,
+    /// Names that it may read from folders.
+    pub(crate) n_listed: u32,
+}
+
+/// Work in one folder, which is named by its path relative to a root.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Item {
+    pub(crate) root: u32,
+    pub(crate) folder: Bytes,
+    /// The destination folder was made by this run and nobody else works on these names: they cannot be there yet.
+    pub(crate) arrival: Arrival,
+    pub(crate) work: Work,
+}
+
+/// What may be met at the destination.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Arrival {
+    /// Nothing: this run has made the folder. (If something is there nevertheless, it is treated as in `Merged`.)
+    Fresh,
+    /// Entries from before this run.
+    Merged,
+    /// Entries from before this run, and whatever a worker had finished before it died with the same work.
+    Redone,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Visit the folder itself, which is there and counted.
+    List,
+    /// Make and visit these sub-folders, and finish those that are done with everything below them.
+    Folders(Names),
+    /// Copy these entries, none of which is a folder.
+    Files(Names),
+    /// Copy this file although it has several names: it is the first of them.
+    First(Names),
+    /// Give the file that the first name became this further name.
+    Link { name: Names, first: Place },
+    /// Set the final metadata of the folder, then of as many of its ancestors as there are further outcomes.
+    Finish(Vec<Outcome>),
+    /// Remove what workers that died over this entry have left of it.
+    Sweep(Names),
+}
+
+impl Work {
+    /// How many units there are; an answer says how many of them were begun.
+    pub(crate) fn n_units(&self) -> usize {
+        match self {
+            Self::Folders(names) | Self::Files(names) => names.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// A name in a folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) root: u32,
+    pub(crate) folder: Bytes,
+    pub(crate) name: Names,
+}
+
+/// What became of a task.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct CopyAnswer {
+    /// Units of the items, in their order, that were begun; the rest was not touched.
+    pub(crate) n_reached: u64,
+    /// Folders that were made and listed, but are not finished. A parent stands before its children.
+    pub(crate) folders: Vec<OpenFolder>,
+    /// What was found in them and not begun.
+    pub(crate) leftovers: Vec<Leftover>,
+    /// Files with several names, found and not copied.
+    pub(crate) shared: Vec<SharedFile>,
+    /// For each `First` and `Link` that was begun, in the order of the items.
+    pub(crate) joined: Vec<Joined>,
+    /// Items whose folder itself failed and has been counted.
+    pub(crate) failed_items: Vec<u32>,
+    pub(crate) counts: Counts,
+    pub(crate) failures: Vec<Failure>,
+    /// Every entry that is done, if asked for.
+    pub(crate) entries: Vec<EntryDone>,
+    /// An owner could not be kept.
+    pub(crate) owners_lost: bool,
+}
+
+/// A folder that an answer speaks of.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum FolderRef {
+    /// The folder of the item with this index.
+    Item(u32),
+    /// The folder with this index in the answer.
+    New(u32),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OpenFolder {
+    pub(crate) parent: FolderRef,
+    pub(crate) name: Bytes,
+    /// What its outcome will be if finishing succeeds; `Failed` if it has already been counted as that.
+    pub(crate) outcome: Outcome,
+    pub(crate) arrival: Arrival,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Leftover {
+    pub(crate) folder: FolderRef,
+    pub(crate) folders: Names,
+    pub(crate) files: Names,
+}
+
+/// A file with several names: device, inode, and how many names it has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SharedFile {
+    pub(crate) folder: FolderRef,
+    pub(crate) name: Names,
+    pub(crate) identity: Identity,
+    pub(crate) n_links: u64,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl Identity {
+    pub(crate) fn of(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        }
+    }
+}
+
+/// What became of one of several names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Joined {
+    /// It is there.
+    Done,
+    /// It failed and has been counted.
+    Failed,
+    /// The file system takes no further name for the first one's file; nothing has been counted.
+    Refused,
+}
+
+/// An entry that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) root: u32,
+    pub(crate) path: Bytes,
+    pub(crate) action: Action,
+    pub(crate) cause: Cause,
+}
+
+/// Why an entry failed, in a form that can travel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Cause {
+    Errno(i32),
+    /// The source changed while it was being copied, and did so again.
+    Changed,
+    /// It is no longer what the listing said it was.
+    OtherKind,
+    /// A folder stands where something else must go.
+    FolderInTheWay,
+    /// Something else stands where a folder must go.
+    NoFolder,
+    /// Workers died over it.
+    WorkersDied,
+}
+
+impl From<rustix::io::Errno> for Cause {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::Errno(errno.raw_os_error())
+    }
+}
+
+impl From<Cause> for io::Error {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Errno(errno) => Self::from_raw_os_error(errno),
+            Cause::Changed => Self::other("it changed while it was being copied"),
+            Cause::OtherKind => Self::other("it became something else while it was being copied"),
+            Cause::FolderInTheWay => {
+                Self::new(io::ErrorKind::IsADirectory, "a folder is in the way")
+            }
+            Cause::NoFolder => Self::new(
+                io::ErrorKind::NotADirectory,
+                "something that is not a folder is in the way",
+            ),
+            Cause::WorkersDied => Self::other("every worker process that tried died"),
+        }
+    }
+}
+
+/// One entry that is done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EntryDone {
+    pub(crate) root: u32,
+    pub(crate) path: Bytes,
+    pub(crate) kind: EntryKind,
+    pub(crate) outcome: Outcome,
+    pub(crate) n_bytes: u64,
+}
+
+/// The books. Entries are found when a folder is listed and get their outcome when they are done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) n_found: u64,
+    /// Bytes in regular files that were found, if sizes were asked for.
+    pub(crate) bytes_found: u64,
+    pub(crate) n_copied: u64,
+    pub(crate) n_unchanged: u64,
+    pub(crate) n_skipped: u64,
+    pub(crate) n_failed: u64,
+    pub(crate) n_changed: u64,
+    pub(crate) n_files: u64,
+    pub(crate) n_directories: u64,
+    pub(crate) n_symlinks: u64,
+    pub(crate) n_hard_links: u64,
+    pub(crate) n_special: u64,
+    /// Bytes in regular files that are dealt with, copied or not.
+    pub(crate) bytes_done: u64,
+    pub(crate) bytes_copied: u64,
+}
+
+impl Counts {
+    pub(crate) fn n_done(&self) -> u64 {
+        self.n_copied + self.n_unchanged + self.n_skipped + self.n_failed
+    }
+
+    pub(crate) fn count(&mut self, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
+        self.bytes_done += n_bytes;
+        match outcome {
+            Outcome::Unchanged => self.n_unchanged += 1,
+            Outcome::Skipped => self.n_skipped += 1,
+            Outcome::Failed => self.n_failed += 1,
+            Outcome::Copied => {
+                self.n_copied += 1;
+                if kind == EntryKind::File {
+                    self.bytes_copied += n_bytes;
+                }
+                *match kind {
+                    EntryKind::File => &mut self.n_files,
+                    EntryKind::Directory => &mut self.n_directories,
+                    EntryKind::Symlink => &mut self.n_symlinks,
+                    EntryKind::HardLink => &mut self.n_hard_links,
+                    EntryKind::Special => &mut self.n_special,
+                } += 1;
+            }
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.n_found += other.n_found;
+        self.bytes_found += other.bytes_found;
+        self.n_copied += other.n_copied;
+        self.n_unchanged += other.n_unchanged;
+        self.n_skipped += other.n_skipped;
+        self.n_failed += other.n_failed;
+        self.n_changed += other.n_changed;
+        self.n_files += other.n_files;
+        self.n_directories += other.n_directories;
+        self.n_symlinks += other.n_symlinks;
+        self.n_hard_links += other.n_hard_links;
+        self.n_special += other.n_special;
+        self.bytes_done += other.bytes_done;
+        self.bytes_copied += other.bytes_copied;
+    }
+}

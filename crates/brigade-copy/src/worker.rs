@@ -1,0 +1,511 @@
+//! A worker process: takes a task, works through its items and answers with what became of them. It knows two descriptors
+//! for each root and never uses a name of more than one component. What is to be done when is the scheduler's business.
+
+mod contents;
+mod entry;
+mod file;
+mod folders;
+mod metadata;
+mod visit;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::error::Action;
+use crate::event::{EntryKind, Outcome};
+use crate::lanes::{OwnLane, Words};
+use crate::names::{Bytes, Kind};
+use crate::task::{
+    Arrival, Budget, Cause, CopyAnswer, CopyTask, EntryDone, Failure, Identity, Item, Joined,
+    Place, Work,
+};
+use contents::Offload;
+use file::Sharing;
+use folders::{Chain, Pair, open_folder};
+use visit::Frame;
+
+/// Bytes of the buffer for listings; the kernel fills at most 32 KiB at a time on most file systems.
+const LISTING_BYTES: usize = 64 << 10;
+
+/// Open folders of each tree that a worker keeps at most, whatever the limit on open files.
+const MAX_HELD_FOLDERS: usize = 1024;
+
+/// What all workers of a run know.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Facts {
+    /// Makes temporary names that nobody else can guess.
+    pub(crate) secret: [u64; 2],
+    /// A moment before the first write, in seconds and nanoseconds of the clock that stamps files.
+    pub(crate) started: (i64, i64),
+    /// The folders that are copied to, so that a copy never descends into itself.
+    pub(crate) destinations: Vec<Identity>,
+    /// The size of each file is wanted while it is listed.
+    pub(crate) wants_sizes: bool,
+    /// Each entry that is done is to be in the answer.
+    pub(crate) wants_entries: bool,
+}
+
+/// Two folders that correspond to each other.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) source: OwnedFd,
+    pub(crate) destination: OwnedFd,
+    /// The name at the destination of the one entry that is copied from here, if it differs.
+    pub(crate) renamed: Option<Rc<CStr>>,
+}
+
+/// The state of one worker process.
+pub(crate) struct Worker {
+    facts: Facts,
+    roots: Vec<Root>,
+    lane: OwnLane,
+    chain: Chain<Pair>,
+    /// The folder of a link's first name, in the destination tree only.
+    first_chain: Chain<OwnedFd>,
+    offloads: Vec<Offload>,
+    buffer: Vec<u8>,
+    listing_buffer: Vec<u8>,
+
+    // The task that is being worked on.
+    answer: CopyAnswer,
+    budget: Budget,
+    item_idx: u32,
+    root: u32,
+    /// The folder where we are, relative to the root.
+    path: Vec<u8>,
+    frames: Vec<Frame>,
+    n_copied: u64,
+    n_listed: u64,
+    /// Weight of what was found in this task and not begun, and of the units of its items that were not.
+    n_left: usize,
+    n_items_left: usize,
+    /// Files that were found by a walk and are in the answer.
+    n_given: usize,
+    is_task_over: bool,
+}
+
+/// Where one entry is read and where it is to be.
+struct Spot<'a> {
+    here: Rc<Pair>,
+    name: &'a CStr,
+    /// Its name at the destination, if that is another.
+    renamed: Option<Rc<CStr>>,
+    arrival: Arrival,
+}
+
+impl Spot<'_> {
+    fn destination_name(&self) -> &CStr {
+        self.renamed.as_deref().unwrap_or(self.name)
+    }
+}
+
+/// What became of one entry that did not fail.
+enum Done {
+    Entry {
+        kind: EntryKind,
+        outcome: Outcome,
+        n_bytes: u64,
+    },
+    /// It has several names, and which of them is copied is not decided here.
+    Shared { identity: Identity, n_links: u64 },
+    /// The order to stop came while it was copied; nothing of it is left.
+    Stopped,
+}
+
+/// What was attempted and why it failed. The path is known to whoever called.
+#[derive(Clone, Copy, Debug)]
+struct Flaw {
+    action: Action,
+    cause: Cause,
+}
+
+impl Flaw {
+    fn new(action: Action, errno: Errno) -> Self {
+        Self {
+            action,
+            cause: errno.into(),
+        }
+    }
+}
+
+impl Worker {
+    /// Makes this process ready for tasks: new files get exactly the mode we give them, and all descriptors we may have.
+    pub(crate) fn new(
+        facts: Facts,
+        roots: Vec<Root>,
+        words: Words,
+        n_lanes: usize,
+        pid: u32,
+    ) -> Self {
+        rustix::process::umask(rustix::fs::Mode::empty());
+        let max_held = raise_limit_on_open_files();
+        Self {
+            facts,
+            roots,
+            lane: OwnLane::new(words, n_lanes, pid),
+            chain: Chain::new(max_held),
+            first_chain: Chain::new(max_held),
+            offloads: Vec::new(),
+            buffer: contents::new_buffer(),
+            listing_buffer: Vec::with_capacity(LISTING_BYTES),
+            answer: CopyAnswer::default(),
+            budget: Budget {
+                n_copied: 0,
+                n_listed: 0,
+            },
+            item_idx: 0,
+            root: 0,
+            path: Vec::new(),
+            frames: Vec::new(),
+            n_copied: 0,
+            n_listed: 0,
+            n_left: 0,
+            n_items_left: 0,
+            n_given: 0,
+            is_task_over: false,
+        }
+    }
+
+    pub(crate) fn run(&mut self, task: CopyTask) -> CopyAnswer {
+        self.lane.begin_task(task.id);
+        self.budget = task.budget;
+        self.n_copied = 0;
+        self.n_listed = 0;
+        self.n_left = 0;
+        self.n_given = 0;
+        self.n_items_left = task.items.iter().map(|item| item.work.n_units()).sum();
+        self.is_task_over = false;
+        for (item_idx, item) in task.items.into_iter().enumerate() {
+            self.item_idx = item_idx as u32;
+            if !self.run_item(item) {
+                break;
+            }
+        }
+        self.lane.end_task();
+        std::mem::take(&mut self.answer)
+    }
+
+    /// Returns whether all units of the item were begun.
+    fn run_item(&mut self, item: Item) -> bool {
+        // Folders that are there get their metadata also after the order to stop.
+        if !matches!(item.work, Work::Finish(_)) && self.is_over() {
+            return false;
+        }
+        self.root = item.root;
+        self.path = item.folder.0;
+        let entered = self.enter(item.root);
+        match item.work {
+            Work::List => {
+                self.begin_unit();
+                self.visit_root(item.arrival);
+                true
+            }
+            Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {
+                Ok(_) => worker.visit(name, item.arrival),
+                Err(errno) => worker.book_failure(name, Flaw::new(Action::Open, *errno)),
+            }),
+            Work::Files(names) => self.each(&names, |worker, kind, name| match &entered {
+                Ok(pair) => {
+                    let spot = worker.spot(Rc::clone(pair), name, item.arrival);
+                    worker.copy_and_book(kind, &spot, Sharing::Report);
+                    worker.n_copied += 1;
+                }
+                Err(errno) => worker.book_failure(name, Flaw::new(Action::Open, *errno)),
+            }),
+            Work::First(names) => self.each(&names, |worker, kind, name| {
+                let joined = match &entered {
+                    Ok(pair) => {
+                        let spot = worker.spot(Rc::clone(pair), name, item.arrival);
+                        worker.copy_and_book(kind, &spot, Sharing::Copy)
+                    }
+                    Err(errno) => {
+                        worker.book_failure(name, Flaw::new(Action::Open, *errno));
+                        Joined::Failed
+                    }
+                };
+                worker.answer.joined.push(joined);
+            }),
+            Work::Link { name, first } => self.each(&name, |worker, kind, name| {
+                let joined = worker.run_link(kind, name, &first, &entered, item.arrival);
+                worker.answer.joined.push(joined);
+            }),
+            Work::Finish(outcomes) => {
+                self.begin_unit();
+                self.run_finish(entered, &outcomes);
+                true
+            }
+            Work::Sweep(names) => self.each(&names, |worker, _, name| {
+                if let Ok(pair) = &entered {
+                    let spot = worker.spot(Rc::clone(pair), name, item.arrival);
+                    worker.sweep(&spot);
+                }
+            }),
+        }
+    }
+
+    /// Does something with each name until the task is over. Returns whether all were begun.
+    fn each(
+        &mut self,
+        names: &crate::names::Names,
+        mut act: impl FnMut(&mut Self, Kind, &CStr),
+    ) -> bool {
+        for (kind, name) in names.iter() {
+            if self.is_over() {
+                return false;
+            }
+            self.begin_unit();
+            act(self, kind, name);
+        }
+        true
+    }
+
+    fn begin_unit(&mut self) {
+        self.answer.n_reached += 1;
+        self.n_items_left = self.n_items_left.saturating_sub(1);
+    }
+
+    fn run_link(
+        &mut self,
+        kind: Kind,
+        name: &CStr,
+        first: &Place,
+        entered: &Result<Rc<Pair>, Errno>,
+        arrival: Arrival,
+    ) -> Joined {
+        let linked = entered
+            .clone()
+            .map_err(|errno| Flaw::new(Action::Open, errno))
+            .and_then(|pair| {
+                let first_folder = self
+                    .enter_first(first)
+                    .map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
+                let (_, first_name, _) = first
+                    .name
+                    .at(0)
+                    .ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
+                let renamed = self.renamed(first.root, &first.folder.0);
+                let spot = self.spot(pair, name, arrival);
+                self.link(
+                    kind,
+                    &spot,
+                    &first_folder,
+                    renamed.as_deref().unwrap_or(first_name),
+                )
+            });
+        match linked {
+            Ok(Some(done)) => self.book(name, done),
+            Ok(None) => Joined::Refused,
+            Err(flaw) => {
+                self.book_failure(name, flaw);
+                Joined::Failed
+            }
+        }
+    }
+
+    fn run_finish(&mut self, entered: Result<Rc<Pair>, Errno>, outcomes: &[Outcome]) {
+        let mut here = entered;
+        for (idx, &outcome) in outcomes.iter().enumerate() {
+            if idx > 0 {
+                self.chain.pop();
+                self.cut_path();
+                here = self.chain_current();
+            }
+            match &here {
+                Ok(pair) => self.finish(pair, None, outcome),
+                Err(errno) => self.finish_failed(Flaw::new(Action::Open, *errno), outcome),
+            }
+        }
+    }
+
+    /// Goes to the folder of the current path.
+    fn enter(&mut self, root: u32) -> Result<Rc<Pair>, Errno> {
+        let roots = &self.roots;
+        self.chain.enter(root, &self.path, || {
+            let root = roots.get(root as usize).ok_or(Errno::INVAL)?;
+            Ok(Pair::new(
+                open_root(&root.source)?,
+                open_root(&root.destination)?,
+            ))
+        })
+    }
+
+    fn enter_first(&mut self, first: &Place) -> Result<Rc<OwnedFd>, Errno> {
+        let roots = &self.roots;
+        self.first_chain.enter(first.root, &first.folder.0, || {
+            open_root(
+                &roots
+                    .get(first.root as usize)
+                    .ok_or(Errno::INVAL)?
+                    .destination,
+            )
+        })
+    }
+
+    fn spot<'a>(&self, here: Rc<Pair>, name: &'a CStr, arrival: Arrival) -> Spot<'a> {
+        Spot {
+            here,
+            name,
+            renamed: self.renamed(self.root, &self.path),
+            arrival,
+        }
+    }
+
+    /// What the entries of a folder are called at the destination, if not the same.
+    fn renamed(&self, root: u32, folder: &[u8]) -> Option<Rc<CStr>> {
+        if folder.is_empty() {
+            self.roots.get(root as usize)?.renamed.clone()
+        } else {
+            None
+        }
+    }
+
+    fn chain_current(&mut self) -> Result<Rc<Pair>, Errno> {
+        self.chain.current()
+    }
+
+    fn append_to_path(&mut self, name: &CStr) {
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name.to_bytes());
+    }
+
+    fn cut_path(&mut self) {
+        let n_kept = self
+            .path
+            .iter()
+            .rposition(|&byte| byte == b'/')
+            .unwrap_or(0);
+        self.path.truncate(n_kept);
+    }
+}
+
+// The books of one task.
+impl Worker {
+    fn copy_and_book(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Joined {
+        self.lane.entry(&self.path, spot.name.to_bytes());
+        match self.copy_entry(kind, spot, sharing) {
+            Ok(Done::Shared { identity, n_links }) => {
+                self.share(kind, spot.name, identity, n_links);
+                Joined::Done
+            }
+            Ok(done) => self.book(spot.name, done),
+            Err(flaw) => {
+                self.book_failure(spot.name, flaw);
+                Joined::Failed
+            }
+        }
+    }
+
+    fn book(&mut self, name: &CStr, done: Done) -> Joined {
+        match done {
+            Done::Entry {
+                kind,
+                outcome,
+                n_bytes,
+            } => self.book_entry(name, kind, outcome, n_bytes),
+            Done::Shared { .. } => {}
+            Done::Stopped => self.is_task_over = true,
+        }
+        Joined::Done
+    }
+
+    fn book_entry(&mut self, name: &CStr, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
+        if self.facts.wants_entries {
+            let path = self.path_of(name);
+            self.answer.entries.push(EntryDone {
+                root: self.root,
+                path,
+                kind,
+                outcome,
+                n_bytes,
+            });
+        }
+        self.count(kind, outcome, n_bytes);
+    }
+
+    /// Books the folder whose path is the current one.
+    fn book_here(&mut self, kind: EntryKind, outcome: Outcome) {
+        if self.facts.wants_entries {
+            let path = Bytes(self.path.clone());
+            self.answer.entries.push(EntryDone {
+                root: self.root,
+                path,
+                kind,
+                outcome,
+                n_bytes: 0,
+            });
+        }
+        self.count(kind, outcome, 0);
+    }
+
+    fn book_failure(&mut self, name: &CStr, flaw: Flaw) {
+        let path = self.path_of(name);
+        self.fail(path, flaw);
+    }
+
+    /// The folder whose path is the current one failed.
+    fn fail_here(&mut self, flaw: Flaw) {
+        self.fail(Bytes(self.path.clone()), flaw);
+    }
+
+    fn fail(&mut self, path: Bytes, Flaw { action, cause }: Flaw) {
+        if cause == Cause::Changed {
+            self.answer.counts.n_changed += 1;
+        }
+        self.answer.failures.push(Failure {
+            root: self.root,
+            path,
+            action,
+            cause,
+        });
+        self.count(EntryKind::File, Outcome::Failed, 0);
+    }
+
+    fn count(&mut self, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
+        self.answer.counts.count(kind, outcome, n_bytes);
+        self.lane
+            .done(self.answer.counts.n_done(), self.answer.counts.bytes_done);
+    }
+
+    fn path_of(&self, name: &CStr) -> Bytes {
+        let mut path = Vec::with_capacity(self.path.len() + 1 + name.count_bytes());
+        path.extend_from_slice(&self.path);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.to_bytes());
+        Bytes(path)
+    }
+}
+
+/// Opens a root anew: its descriptor may be one that only marks a place, and it is shared with other workers.
+fn open_root(root: &OwnedFd) -> Result<OwnedFd, Errno> {
+    match open_folder(root.as_fd(), c".") {
+        // A folder that may be passed through but not read: enough where a single entry is copied from or to it.
+        Err(Errno::ACCESS) => rustix::io::fcntl_dupfd_cloexec(root, 0),
+        other => other,
+    }
+}
+
+/// Raises the limit as far as we may, and returns how many folders can be held open in each tree.
+fn raise_limit_on_open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let n_files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // Two descriptors for each folder, one more for that of a first name, and as much again for everything else.
+    usize::try_from(n_files.unwrap_or(u64::MAX))
+        .unwrap_or(usize::MAX)
+        .div_ceil(6)
+        .clamp(4, MAX_HELD_FOLDERS)
+}

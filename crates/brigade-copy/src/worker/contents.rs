@@ -1,0 +1,263 @@
+//! Moves the bytes of one regular file: shared with the source where the file system can, in the kernel where it helps, else
+//! by reading and writing. Whether the source stayed the same meanwhile is checked in file.rs.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{SeekFrom, Stat};
+use rustix::io::Errno;
+
+use super::{Flaw, Worker};
+use crate::error::Action;
+
+/// Bytes read and written at a time, and the largest file that is read in one go. The buffer stays in the second level
+/// cache; 64 KiB to 1 MiB made no difference on tmpfs.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes per `copy_file_range`, between two looks at the order to stop.
+const RANGE_BYTES: u64 = 8 << 20;
+
+/// How a copy of contents ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Moved {
+    /// So many bytes were there to read.
+    Bytes(u64),
+    /// The order to stop came first.
+    Stopped,
+}
+
+/// What the kernel can do between two devices, learnt from trying.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offload {
+    devices: (u64, u64),
+    clone: Ability,
+    range: Ability,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ability {
+    Unknown,
+    Works,
+    Missing,
+}
+
+/// Source and destination of one file, open.
+#[derive(Clone, Copy)]
+pub(super) struct Streams<'a> {
+    pub(super) source: BorrowedFd<'a>,
+    pub(super) destination: BorrowedFd<'a>,
+}
+
+impl Worker {
+    /// Copies all bytes into an empty file.
+    pub(super) fn move_contents(
+        &mut self,
+        streams: Streams<'_>,
+        source: &Stat,
+        device: u64,
+    ) -> Result<Moved, Flaw> {
+        let n_bytes = source.st_size as u64;
+        let offload_idx = self.offload_between(source.st_dev, device);
+        if n_bytes > 0 && self.try_clone(streams, offload_idx) {
+            self.lane.add_bytes(n_bytes);
+            return Ok(Moved::Bytes(n_bytes));
+        }
+        if (source.st_blocks as u64) * 512 < n_bytes
+            && let Some(moved) = self.move_around_holes(streams, n_bytes)?
+        {
+            return Ok(moved);
+        }
+        if n_bytes <= CHUNK_BYTES as u64 {
+            return self.move_at_once(streams, n_bytes as usize);
+        }
+        self.move_ranges(streams, n_bytes, offload_idx)
+    }
+
+    fn offload_between(&mut self, source: u64, destination: u64) -> usize {
+        let devices = (source, destination);
+        self.offloads
+            .iter()
+            .position(|offload| offload.devices == devices)
+            .unwrap_or_else(|| {
+                self.offloads.push(Offload {
+                    devices,
+                    clone: Ability::Unknown,
+                    range: Ability::Unknown,
+                });
+                self.offloads.len() - 1
+            })
+    }
+
+    fn try_clone(&mut self, streams: Streams<'_>, offload_idx: usize) -> bool {
+        let ability = &mut self.offloads[offload_idx].clone;
+        if *ability == Ability::Missing {
+            return false;
+        }
+        match rustix::fs::ioctl_ficlone(streams.destination, streams.source) {
+            Ok(()) => *ability = Ability::Works,
+            // Between file systems that can do it a single file may be refused, for instance one without checksums on btrfs.
+            Err(_) if *ability == Ability::Works => return false,
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::TXTBSY | Errno::PERM) => {
+                return false;
+            }
+            Err(_) => *ability = Ability::Missing,
+        }
+        *ability == Ability::Works
+    }
+
+    /// A file that fits into the buffer: one read and one write, unless it is not as long as it said.
+    fn move_at_once(&mut self, streams: Streams<'_>, n_bytes: usize) -> Result<Moved, Flaw> {
+        let mut n_read = 0;
+        // One byte more than expected is asked for: a full answer tells that the file has grown, a short one that this was all.
+        while n_read <= n_bytes {
+            let n_more = read(streams.source, &mut self.buffer[n_read..=n_bytes])?;
+            n_read += n_more;
+            if n_more == 0 || n_read == n_bytes {
+                break;
+            }
+        }
+        write_all(streams.destination, &self.buffer[..n_read], 0)?;
+        self.lane.add_bytes(n_read as u64);
+        match n_bytes {
+            // Files made up by the kernel, as in /proc, say that they are empty.
+            0 if n_read > 0 => self.move_chunks(streams, n_read as u64, u64::MAX),
+            _ => Ok(Moved::Bytes(n_read as u64)),
+        }
+    }
+
+    fn move_ranges(
+        &mut self,
+        streams: Streams<'_>,
+        n_bytes: u64,
+        offload_idx: usize,
+    ) -> Result<Moved, Flaw> {
+        let mut offset = 0;
+        while self.offloads[offload_idx].range != Ability::Missing && offset < n_bytes {
+            if self.lane.must_stop() {
+                return Ok(Moved::Stopped);
+            }
+            let (mut from, mut to) = (offset, offset);
+            let n_wanted = (n_bytes - offset).min(RANGE_BYTES) as usize;
+            match rustix::fs::copy_file_range(
+                streams.source,
+                Some(&mut from),
+                streams.destination,
+                Some(&mut to),
+                n_wanted,
+            ) {
+                // Nothing although there should be something: some file systems mean "not here", others have been cut short.
+                Ok(0) => break,
+                Ok(n_moved) => {
+                    self.offloads[offload_idx].range = Ability::Works;
+                    offset += n_moved as u64;
+                    self.lane.add_bytes(n_moved as u64);
+                }
+                Err(Errno::INTR) => {}
+                Err(
+                    Errno::XDEV
+                    | Errno::INVAL
+                    | Errno::OPNOTSUPP
+                    | Errno::NOSYS
+                    | Errno::BADF
+                    | Errno::PERM
+                    | Errno::TXTBSY,
+                ) if offset == 0 => {
+                    self.offloads[offload_idx].range = Ability::Missing;
+                }
+                Err(errno) => return Err(Flaw::new(Action::Write, errno)),
+            }
+        }
+        self.move_chunks(streams, offset, u64::MAX)
+    }
+
+    /// Reads and writes from `offset` to `end`, or to the end of the file. Returns where it ended.
+    fn move_chunks(
+        &mut self,
+        streams: Streams<'_>,
+        mut offset: u64,
+        end: u64,
+    ) -> Result<Moved, Flaw> {
+        while offset < end {
+            if self.lane.must_stop() {
+                return Ok(Moved::Stopped);
+            }
+            let n_wanted = (end - offset).min(CHUNK_BYTES as u64) as usize;
+            let n_read = read_at(streams.source, &mut self.buffer[..n_wanted], offset)?;
+            if n_read == 0 {
+                break;
+            }
+            write_all(streams.destination, &self.buffer[..n_read], offset)?;
+            offset += n_read as u64;
+            self.lane.add_bytes(n_read as u64);
+        }
+        Ok(Moved::Bytes(offset))
+    }
+
+    /// Copies what is not a hole. `None` if this file system cannot say where its holes are.
+    fn move_around_holes(
+        &mut self,
+        streams: Streams<'_>,
+        n_bytes: u64,
+    ) -> Result<Option<Moved>, Flaw> {
+        let mut offset = 0;
+        while offset < n_bytes {
+            let data = match rustix::fs::seek(streams.source, SeekFrom::Data(offset)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => break,
+                Err(_) if offset == 0 => {
+                    let _ = rustix::fs::seek(streams.source, SeekFrom::Start(0));
+                    return Ok(None);
+                }
+                Err(errno) => return Err(Flaw::new(Action::Read, errno)),
+            };
+            let hole = rustix::fs::seek(streams.source, SeekFrom::Hole(data))
+                .map_err(|errno| Flaw::new(Action::Read, errno))?;
+            match self.move_chunks(streams, data, hole)? {
+                Moved::Bytes(end) if end == hole => offset = hole,
+                // Cut short meanwhile: file.rs compares this with the size.
+                other => return Ok(Some(other)),
+            }
+        }
+        rustix::fs::ftruncate(streams.destination, n_bytes)
+            .map_err(|errno| Flaw::new(Action::Write, errno))?;
+        Ok(Some(Moved::Bytes(n_bytes)))
+    }
+}
+
+fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Flaw> {
+    rustix::io::retry_on_intr(|| rustix::io::read(source, &mut *buffer))
+        .map_err(|errno| Flaw::new(Action::Read, errno))
+}
+
+fn read_at(source: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
+    rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut *buffer, offset))
+        .map_err(|errno| Flaw::new(Action::Read, errno))
+}
+
+fn write_all(destination: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<(), Flaw> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(destination, bytes, offset) {
+            Ok(0) => return Err(Flaw::new(Action::Write, Errno::NOSPC)),
+            Ok(n_written) => {
+                bytes = &bytes[n_written..];
+                offset += n_written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Flaw::new(Action::Write, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// A buffer for contents; one byte more than a chunk, since a small file is asked for one byte more than it has.
+pub(super) fn new_buffer() -> Vec<u8> {
+    vec![0; CHUNK_BYTES + 1]
+}
+
+/// Both ends of a copy.
+pub(super) fn streams<'a>(source: &'a OwnedFd, destination: &'a OwnedFd) -> Streams<'a> {
+    use std::os::fd::AsFd as _;
+    Streams {
+        source: source.as_fd(),
+        destination: destination.as_fd(),
+    }
+}

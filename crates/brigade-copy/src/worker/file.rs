@@ -1,0 +1,363 @@
+//! Copies one regular file so that its name appears whole or not at all where something was, and is removed again where
+//! copying fails. How bytes move is in contents.rs, the other kinds of entries in entry.rs.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::contents::{Moved, streams};
+use super::entry::report_sharing;
+use super::folders::{Newborn, Pair};
+use super::metadata::{Owner, Present, set_owner_and_mode, set_times};
+use super::{Done, Flaw, Spot, Worker};
+use crate::error::Action;
+use crate::event::{EntryKind, Outcome};
+use crate::task::{Arrival, Cause};
+
+/// A file that changes under our hands is copied this often before we give up.
+const N_TRIES: usize = 4;
+
+/// Whether a file with several names is copied or only reported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sharing {
+    Report,
+    Copy,
+}
+
+/// Under which name a file is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Landing {
+    /// Under its own: nothing is there.
+    Direct,
+    /// Under a temporary one, which then takes the place of what is there.
+    Replace,
+}
+
+/// What one try came to.
+enum Tried {
+    Done(Done),
+    /// The source changed meanwhile; nothing is left behind.
+    Changed,
+    /// Something has this name already.
+    Taken,
+}
+
+/// What stands at the destination, compared with the source.
+enum Met {
+    Nothing,
+    Same(Box<Stat>),
+    Other,
+}
+
+impl Worker {
+    pub(super) fn copy_file(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
+        let mut landing = Landing::Direct;
+        if spot.arrival != Arrival::Fresh {
+            match self.meet_file(spot, sharing)? {
+                Ok(done) => return Ok(done),
+                Err(found) => landing = found,
+            }
+        }
+        for _ in 0..N_TRIES {
+            match self.try_file(spot, sharing, landing)? {
+                Tried::Done(done) => return Ok(done),
+                Tried::Changed => {}
+                Tried::Taken => match self.meet_file(spot, sharing)? {
+                    Ok(done) => return Ok(done),
+                    Err(found) => landing = found,
+                },
+            }
+        }
+        Err(Flaw {
+            action: Action::Read,
+            cause: Cause::Changed,
+        })
+    }
+
+    /// Looks whether the file is there already. If not, says how it is to be written.
+    fn meet_file(
+        &mut self,
+        spot: &Spot<'_>,
+        sharing: Sharing,
+    ) -> Result<Result<Done, Landing>, Flaw> {
+        let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        if let Some(done) = check_file(&source, sharing)? {
+            return Ok(Ok(done));
+        }
+        match self.compare_file(spot, &source)? {
+            Met::Nothing => Ok(Err(Landing::Direct)),
+            Met::Other => Ok(Err(Landing::Replace)),
+            Met::Same(present) => {
+                self.align_file(spot, &source, &present)?;
+                let outcome = self.outcome_of_present(spot);
+                Ok(Ok(Done::Entry {
+                    kind: EntryKind::File,
+                    outcome,
+                    n_bytes: source.st_size as u64,
+                }))
+            }
+        }
+    }
+
+    fn compare_file(&self, spot: &Spot<'_>, source: &Stat) -> Result<Met, Flaw> {
+        let present = match statat(
+            &spot.here.destination,
+            spot.destination_name(),
+            AtFlags::SYMLINK_NOFOLLOW,
+        ) {
+            Ok(present) => present,
+            Err(Errno::NOENT) => return Ok(Met::Nothing),
+            Err(errno) => return Err(Flaw::new(Action::Replace, errno)),
+        };
+        match FileType::from_raw_mode(present.st_mode) {
+            FileType::Directory => Err(Flaw {
+                action: Action::Replace,
+                cause: Cause::FolderInTheWay,
+            }),
+            FileType::RegularFile
+                if present.st_size == source.st_size
+                    && present.st_mtime == source.st_mtime
+                    && present.st_mtime_nsec == source.st_mtime_nsec =>
+            {
+                Ok(Met::Same(Box::new(present)))
+            }
+            _ => Ok(Met::Other),
+        }
+    }
+
+    /// Brings owner and mode of a file that need not be copied into line.
+    fn align_file(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat) -> Result<(), Flaw> {
+        let is_owner_same = present.st_uid == source.st_uid && present.st_gid == source.st_gid;
+        if is_owner_same && present.st_mode == source.st_mode {
+            return Ok(());
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let open = |access| {
+            openat(
+                &spot.here.destination,
+                spot.destination_name(),
+                flags | access,
+                Mode::empty(),
+            )
+        };
+        let file = match open(OFlags::RDONLY) {
+            // A file that may be written but not read.
+            Err(Errno::ACCESS) => open(OFlags::WRONLY),
+            other => other,
+        }
+        .map_err(|errno| Flaw::new(Action::SetMode, errno))?;
+        let owner = set_owner_and_mode(&file, Present::of(present), source)?;
+        self.note_owner(owner);
+        Ok(())
+    }
+
+    fn try_file(
+        &mut self,
+        spot: &Spot<'_>,
+        sharing: Sharing,
+        landing: Landing,
+    ) -> Result<Tried, Flaw> {
+        // Neither a FIFO nor a terminal that took the file's place after it was listed can hold us up.
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let source = openat(&spot.here.source, spot.name, flags, Mode::empty()).map_err(
+            |errno| match errno {
+                Errno::LOOP | Errno::NXIO => Flaw {
+                    action: Action::Open,
+                    cause: Cause::OtherKind,
+                },
+                errno => Flaw::new(Action::Open, errno),
+            },
+        )?;
+        let before = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        if let Some(done) = check_file(&before, sharing)? {
+            return Ok(Tried::Done(done));
+        }
+        let temporary = match landing {
+            Landing::Direct => None,
+            Landing::Replace => Some(self.temporary_name(spot.destination_name())),
+        };
+        let name = temporary.as_deref().unwrap_or(spot.destination_name());
+        let destination = match create_file(&spot.here, name) {
+            Ok(destination) => destination,
+            Err(Errno::EXIST) if landing == Landing::Direct => return Ok(Tried::Taken),
+            Err(Errno::EXIST) => recreate_file(&spot.here, name)?,
+            Err(errno) => return Err(Flaw::new(Action::Create, errno)),
+        };
+        self.fill_and_place(
+            spot,
+            Open {
+                source,
+                destination,
+                before,
+            },
+            temporary.as_deref(),
+        )
+    }
+
+    /// Fills a new file and puts it under its name, or removes it.
+    fn fill_and_place(
+        &mut self,
+        spot: &Spot<'_>,
+        open: Open,
+        temporary: Option<&CStr>,
+    ) -> Result<Tried, Flaw> {
+        let name = temporary.unwrap_or(spot.destination_name());
+        let remove = |tried| {
+            let _ = unlinkat(&spot.here.destination, name, AtFlags::empty());
+            tried
+        };
+        let n_bytes = match self.fill(spot, &open) {
+            Ok(Filled::Whole(n_bytes)) => n_bytes,
+            Ok(Filled::Changed) => return remove(Ok(Tried::Changed)),
+            Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
+            Err(flaw) => return remove(Err(flaw)),
+        };
+        // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
+        let finished = self.finish_file(spot, &open);
+        if let Some(temporary) = temporary
+            && let Err(errno) = renameat(
+                &spot.here.destination,
+                temporary,
+                &spot.here.destination,
+                spot.destination_name(),
+            )
+        {
+            return remove(Err(Flaw::new(Action::Rename, errno)));
+        }
+        finished?;
+        Ok(Tried::Done(Done::Entry {
+            kind: EntryKind::File,
+            outcome: Outcome::Copied,
+            n_bytes,
+        }))
+    }
+
+    fn fill(&mut self, spot: &Spot<'_>, open: &Open) -> Result<Filled, Flaw> {
+        let device = newborn(&spot.here, &open.destination)?.device;
+        let moved = self.move_contents(
+            streams(&open.source, &open.destination),
+            &open.before,
+            device,
+        )?;
+        let Moved::Bytes(n_bytes) = moved else {
+            return Ok(Filled::Stopped);
+        };
+        let after = fstat(&open.source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        // The sizes that the kernel gives for files it makes up, as in /proc, are not to be believed; they have no blocks.
+        let is_whole = n_bytes == open.before.st_size as u64 || open.before.st_blocks == 0;
+        if is_whole && is_same_version(&open.before, &after) {
+            Ok(Filled::Whole(n_bytes))
+        } else {
+            Ok(Filled::Changed)
+        }
+    }
+
+    fn finish_file(&mut self, spot: &Spot<'_>, open: &Open) -> Result<(), Flaw> {
+        let newborn = newborn(&spot.here, &open.destination)?;
+        let present = Present {
+            uid: newborn.uid,
+            gid: newborn.gid,
+            mode: 0o600,
+        };
+        let owner = set_owner_and_mode(&open.destination, present, &open.before)?;
+        self.note_owner(owner);
+        set_times(&open.destination, &open.before)
+    }
+
+    pub(super) fn note_owner(&mut self, owner: Owner) {
+        if owner == Owner::Lost {
+            self.answer.owners_lost = true;
+        }
+    }
+
+    /// The outcome of an entry that need not be copied. What a worker finished before it died counts as copied.
+    pub(super) fn outcome_of_present(&self, spot: &Spot<'_>) -> Outcome {
+        if spot.arrival == Arrival::Redone
+            && self.is_born_in_this_run(&spot.here.destination, spot.destination_name())
+        {
+            Outcome::Copied
+        } else {
+            Outcome::Unchanged
+        }
+    }
+
+    /// The temporary name of an entry. Nobody can guess it, and a worker that does a dead one's work again finds the same.
+    pub(super) fn temporary_name(&self, name: &CStr) -> CString {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut halves = [0; 2];
+        for (half, secret) in halves.iter_mut().zip(self.facts.secret) {
+            let mut hasher = DefaultHasher::new();
+            secret.hash(&mut hasher);
+            name.hash(&mut hasher);
+            *half = hasher.finish();
+        }
+        CString::new(format!(".brigade-{:016x}{:016x}", halves[0], halves[1]))
+            .expect("hexadecimal digits hold no zero byte")
+    }
+}
+
+/// A file that is being copied.
+struct Open {
+    source: OwnedFd,
+    destination: OwnedFd,
+    /// The source before its first byte was read.
+    before: Stat,
+}
+
+enum Filled {
+    Whole(u64),
+    Changed,
+    Stopped,
+}
+
+/// Refuses what is no longer a file, and reports a file with several names if its group decides who is first.
+fn check_file(source: &Stat, sharing: Sharing) -> Result<Option<Done>, Flaw> {
+    if FileType::from_raw_mode(source.st_mode) != FileType::RegularFile {
+        return Err(Flaw {
+            action: Action::Open,
+            cause: Cause::OtherKind,
+        });
+    }
+    Ok(report_sharing(source, sharing))
+}
+
+fn create_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(&here.destination, name, flags, Mode::RUSR | Mode::WUSR)
+}
+
+/// Creates a temporary file in place of one that a worker left behind when it died.
+fn recreate_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Flaw> {
+    unlinkat(&here.destination, name, AtFlags::empty())
+        .map_err(|errno| Flaw::new(Action::Remove, errno))?;
+    create_file(here, name).map_err(|errno| Flaw::new(Action::Create, errno))
+}
+
+/// What our files are born with in this folder, asked of the first one.
+fn newborn(here: &Pair, file: impl AsFd) -> Result<Newborn, Flaw> {
+    if let Some(newborn) = here.newborn.get() {
+        return Ok(newborn);
+    }
+    let stat = fstat(file).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+    let newborn = Newborn {
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device: stat.st_dev,
+    };
+    here.newborn.set(Some(newborn));
+    Ok(newborn)
+}
+
+fn is_same_version(before: &Stat, after: &Stat) -> bool {
+    before.st_size == after.st_size
+        && before.st_mtime == after.st_mtime
+        && before.st_mtime_nsec == after.st_mtime_nsec
+        && before.st_ctime == after.st_ctime
+        && before.st_ctime_nsec == after.st_ctime_nsec
+}

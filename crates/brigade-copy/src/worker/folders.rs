@@ -1,0 +1,288 @@
+//! The folders a worker holds open: the chain from a root down to where it works, opened one component at a time and never
+//! through a symbolic link. What is done in a folder is not known here.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use crate::names::Kind;
+
+/// How a folder is opened, in either tree.
+pub(super) const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// A folder that is held open.
+pub(super) trait Held: Sized {
+    /// Opens a folder in this one.
+    fn open_child(&self, name: &CStr) -> Result<Self, Errno>;
+}
+
+/// A folder and its copy.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) source: OwnedFd,
+    pub(super) destination: OwnedFd,
+    /// What a file that we make in the destination folder is born with, once one has been made.
+    pub(super) newborn: Cell<Option<Newborn>>,
+}
+
+/// Owner, group and device of a new file. Which they are depends on mount options and modes, so we look instead of guessing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newborn {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) device: u64,
+}
+
+impl Pair {
+    pub(super) fn new(source: OwnedFd, destination: OwnedFd) -> Self {
+        Self {
+            source,
+            destination,
+            newborn: Cell::new(None),
+        }
+    }
+}
+
+impl Held for Pair {
+    fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
+        Ok(Self::new(
+            self.source.open_child(name)?,
+            self.destination.open_child(name)?,
+        ))
+    }
+}
+
+impl Held for OwnedFd {
+    fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
+        open_folder(self.as_fd(), name)
+    }
+}
+
+pub(super) fn open_folder(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    openat(parent, name, FOLDER, Mode::empty())
+}
+
+/// A chain of open folders. Only the deepest are held, so that neither depth nor the limit on open files matters.
+pub(super) struct Chain<H> {
+    root: Option<(u32, Rc<H>)>,
+    levels: Vec<Level<H>>,
+    /// Levels before this one are closed, all others are open.
+    first_held: usize,
+    max_held: usize,
+}
+
+struct Level<H> {
+    name: CString,
+    held: Option<Rc<H>>,
+}
+
+impl<H: Held> Chain<H> {
+    pub(super) fn new(max_held: usize) -> Self {
+        Self {
+            root: None,
+            levels: Vec::new(),
+            first_held: 0,
+            max_held,
+        }
+    }
+
+    /// Goes to the folder `path` below a root, which is opened with `open_root` if it is not the current one.
+    pub(super) fn enter(
+        &mut self,
+        root: u32,
+        path: &[u8],
+        open_root: impl FnOnce() -> Result<H, Errno>,
+    ) -> Result<Rc<H>, Errno> {
+        if self
+            .root
+            .as_ref()
+            .is_none_or(|(current, _)| *current != root)
+        {
+            self.leave();
+            self.root = Some((root, Rc::new(open_root()?)));
+        }
+        let mut n_common = 0;
+        for component in components(path) {
+            if self
+                .levels
+                .get(n_common)
+                .is_some_and(|level| level.name.as_bytes() == component)
+            {
+                n_common += 1;
+                continue;
+            }
+            self.levels.truncate(n_common);
+            let name = CString::new(component).map_err(|_| Errno::INVAL)?;
+            self.levels.push(Level { name, held: None });
+            n_common += 1;
+        }
+        self.levels.truncate(n_common);
+        let entered = self.current();
+        if entered.is_err() {
+            // What is open so far is not trusted to be in step with the names.
+            self.leave();
+        }
+        entered
+    }
+
+    /// The folder we are in, reopened if it had been closed for its depth.
+    pub(super) fn current(&mut self) -> Result<Rc<H>, Errno> {
+        let n_open = self
+            .levels
+            .iter()
+            .rposition(|level| level.held.is_some())
+            .map_or(0, |idx| idx + 1);
+        if n_open == 0 {
+            self.first_held = 0;
+        }
+        let mut here = match n_open {
+            0 => self
+                .root
+                .as_ref()
+                .map(|(_, root)| Rc::clone(root))
+                .ok_or(Errno::BADF)?,
+            _ => self.levels[n_open - 1].held.clone().ok_or(Errno::BADF)?,
+        };
+        for level_idx in n_open..self.levels.len() {
+            here = Rc::new(here.open_child(&self.levels[level_idx].name)?);
+            self.levels[level_idx].held = Some(Rc::clone(&here));
+            self.close_shallow(level_idx + 1);
+        }
+        Ok(here)
+    }
+
+    /// Goes down into a folder that has just been opened in the current one.
+    pub(super) fn push(&mut self, name: &CStr, held: H) {
+        if self.levels.last().is_none_or(|level| level.held.is_none()) {
+            self.first_held = self.levels.len();
+        }
+        self.levels.push(Level {
+            name: name.to_owned(),
+            held: Some(Rc::new(held)),
+        });
+        self.close_shallow(self.levels.len());
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.levels.pop();
+    }
+
+    fn leave(&mut self) {
+        self.root = None;
+        self.levels.clear();
+        self.first_held = 0;
+    }
+
+    fn close_shallow(&mut self, n_levels: usize) {
+        while self.first_held + self.max_held < n_levels {
+            self.levels[self.first_held].held = None;
+            self.first_held += 1;
+        }
+    }
+}
+
+/// The parts of a path relative to a root.
+pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+        .filter(|component| !component.is_empty())
+}
+
+/// What an entry is according to a fresh look, without following a link.
+pub(super) fn kind_of(stat: &rustix::fs::Stat) -> Kind {
+    Kind::of(rustix::fs::FileType::from_raw_mode(stat.st_mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree of folders that counts how many are open.
+    struct Counted {
+        n_open: Rc<Cell<usize>>,
+        n_opened: Rc<Cell<usize>>,
+        path: String,
+    }
+
+    impl Counted {
+        fn root() -> Self {
+            Self {
+                n_open: Rc::default(),
+                n_opened: Rc::default(),
+                path: String::new(),
+            }
+        }
+    }
+
+    impl Held for Counted {
+        fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
+            self.n_open.set(self.n_open.get() + 1);
+            self.n_opened.set(self.n_opened.get() + 1);
+            let path = format!("{}/{}", self.path, name.to_str().map_err(|_| Errno::INVAL)?);
+            Ok(Self {
+                n_open: Rc::clone(&self.n_open),
+                n_opened: Rc::clone(&self.n_opened),
+                path,
+            })
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.n_open.set(self.n_open.get().saturating_sub(1));
+        }
+    }
+
+    #[test]
+    fn a_deep_path_holds_few_folders_and_can_be_climbed_back() {
+        let mut chain = Chain::new(8);
+        let root = Counted::root();
+        let (n_open, n_opened) = (Rc::clone(&root.n_open), Rc::clone(&root.n_opened));
+        let path = (0..100)
+            .map(|depth| format!("d{depth}"))
+            .collect::<Vec<_>>()
+            .join("/");
+        let deepest = chain.enter(0, path.as_bytes(), || Ok(root)).unwrap();
+        assert_eq!(deepest.path, format!("/{path}"));
+        drop(deepest);
+        assert_eq!(n_open.get(), 8);
+        let mut expected: Vec<_> = path.split('/').collect();
+        while !expected.is_empty() {
+            assert_eq!(
+                chain.current().unwrap().path,
+                format!("/{}", expected.join("/"))
+            );
+            assert!(n_open.get() <= 9, "{} open", n_open.get());
+            chain.pop();
+            expected.pop();
+        }
+        assert!(
+            n_opened.get() < 100 * 100 / 8 + 200,
+            "{} opened",
+            n_opened.get()
+        );
+    }
+
+    #[test]
+    fn a_neighbouring_folder_reopens_only_what_differs() {
+        let mut chain = Chain::new(8);
+        let root = Counted::root();
+        let n_opened = Rc::clone(&root.n_opened);
+        chain.enter(0, b"a/b/c", || Ok(root)).unwrap();
+        assert_eq!(n_opened.get(), 3);
+        assert_eq!(
+            chain.enter(0, b"a/b/d", || Err(Errno::IO)).unwrap().path,
+            "/a/b/d"
+        );
+        assert_eq!(n_opened.get(), 4);
+        assert_eq!(chain.enter(0, b"a", || Err(Errno::IO)).unwrap().path, "/a");
+        assert_eq!(n_opened.get(), 4);
+        assert_eq!(chain.enter(0, b"", || Err(Errno::IO)).unwrap().path, "");
+    }
+}

@@ -1,0 +1,438 @@
+//! Visits folders: makes the copy of a folder, lists it, copies what is in it, goes down, and finishes it on the way back.
+//! When the budget is spent or another worker has nothing to do, what was found and not begun is given back.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, Mode, RawDir, SeekFrom, Stat, fstat, mkdirat, statat};
+use rustix::io::Errno;
+
+use super::file::Sharing;
+use super::folders::{Pair, kind_of, open_folder};
+use super::metadata::{Present, set_owner_and_mode, set_times};
+use super::{Flaw, Worker};
+use crate::error::Action;
+use crate::event::{EntryKind, Outcome};
+use crate::names::{Bytes, Kind, Names};
+use crate::task::{Arrival, Cause, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
+
+/// A folder that is being visited.
+pub(super) struct Frame {
+    name: CString,
+    /// Where it was read, before its names were. None for a folder that the parent finishes.
+    source: Option<Stat>,
+    outcome: Outcome,
+    arrival: Arrival,
+    files: Unread,
+    folders: Unread,
+    /// How the answer calls it, if it cannot be finished here.
+    reported: Option<FolderRef>,
+}
+
+/// Names of which some have been begun.
+#[derive(Default)]
+struct Unread {
+    names: Names,
+    offset: usize,
+    n_begun: usize,
+}
+
+impl Unread {
+    fn new(names: Names) -> Self {
+        Self {
+            names,
+            offset: 0,
+            n_begun: 0,
+        }
+    }
+
+    fn n_left(&self) -> usize {
+        self.names.len() - self.n_begun
+    }
+
+    fn advance(&mut self, next: usize) {
+        self.offset = next;
+        self.n_begun += 1;
+    }
+
+    fn take_rest(&mut self) -> Names {
+        let unread = std::mem::take(self);
+        unread.names.rest_from(unread.offset, unread.n_begun)
+    }
+}
+
+/// How much a folder weighs against a file when it is asked whether there is enough to share.
+const FOLDER_WEIGHT: usize = 16;
+
+/// Less than this is not worth giving back.
+const LEAST_TO_SHARE: usize = 32;
+
+impl Worker {
+    /// Visits the folder that an item names, which is there and is finished by the parent.
+    pub(super) fn visit_root(&mut self, arrival: Arrival) {
+        let pair = match self.chain_current() {
+            Ok(pair) => pair,
+            Err(errno) => {
+                self.answer.failed_items.push(self.item_idx);
+                return self.fail_here(Flaw::new(Action::Open, errno));
+            }
+        };
+        // The descriptor may have been read before, by a task that was cut short.
+        let _ = rustix::fs::seek(&pair.source, SeekFrom::Start(0));
+        let mut frame = Frame {
+            name: CString::default(),
+            source: None,
+            outcome: Outcome::Copied,
+            arrival,
+            files: Unread::default(),
+            folders: Unread::default(),
+            reported: Some(FolderRef::Item(self.item_idx)),
+        };
+        self.list(&pair, &mut frame);
+        if frame.outcome == Outcome::Failed {
+            self.answer.failed_items.push(self.item_idx);
+        }
+        self.enter_frame(frame);
+        self.run_frames();
+    }
+
+    /// Visits a sub-folder of the current folder, and all that is below it.
+    pub(super) fn visit(&mut self, name: &CStr, arrival: Arrival) {
+        self.descend(name, arrival);
+        self.run_frames();
+    }
+
+    fn run_frames(&mut self) {
+        while let Some(frame) = self.frames.last() {
+            if frame.files.n_left() > 0 {
+                if self.is_over() {
+                    break;
+                }
+                self.copy_files();
+            } else if let Some((_, name, next)) = frame.folders.names.at(frame.folders.offset) {
+                let (name, arrival) = (name.to_owned(), frame.arrival);
+                if self.is_over() {
+                    break;
+                }
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.folders.advance(next);
+                }
+                self.n_left -= FOLDER_WEIGHT.min(self.n_left);
+                self.descend(&name, arrival);
+            } else {
+                self.ascend();
+            }
+        }
+        self.give_back();
+    }
+
+    /// Makes and opens a sub-folder and reads its names. If that fails, it is counted and we stay where we are.
+    fn descend(&mut self, name: &CStr, arrival: Arrival) {
+        self.lane.entry(&self.path, name.to_bytes());
+        self.lane.listing();
+        match self.open_both(name, arrival) {
+            Ok(Some((pair, mut frame))) => {
+                self.append_to_path(name);
+                self.list(&pair, &mut frame);
+                self.chain.push(name, pair);
+                self.enter_frame(frame);
+            }
+            Ok(None) => self.book_entry(name, EntryKind::Directory, Outcome::Skipped, 0),
+            Err(flaw) => self.book_failure(name, flaw),
+        }
+    }
+
+    /// `None` for a folder that is the destination itself, met through a bind mount.
+    fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Option<(Pair, Frame)>, Flaw> {
+        let here = self
+            .chain_current()
+            .map_err(|errno| Flaw::new(Action::Open, errno))?;
+        let source = open_folder(here.source.as_fd(), name).map_err(|errno| match errno {
+            Errno::NOTDIR | Errno::LOOP => Flaw {
+                action: Action::Open,
+                cause: Cause::OtherKind,
+            },
+            errno => Flaw::new(Action::Open, errno),
+        })?;
+        let stat = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        if self.facts.destinations.contains(&Identity::of(&stat)) {
+            return Ok(None);
+        }
+        let is_made = match mkdirat(&here.destination, name, Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(Flaw::new(Action::CreateDirectory, errno)),
+        };
+        let destination =
+            open_folder(here.destination.as_fd(), name).map_err(|errno| match errno {
+                Errno::NOTDIR | Errno::LOOP => Flaw {
+                    action: Action::Replace,
+                    cause: Cause::NoFolder,
+                },
+                errno => Flaw::new(Action::CreateDirectory, errno),
+            })?;
+        let is_redone =
+            arrival == Arrival::Redone && self.is_born_in_this_run(&here.destination, name);
+        let frame = Frame {
+            name: name.to_owned(),
+            source: Some(stat),
+            outcome: if is_made || is_redone {
+                Outcome::Copied
+            } else {
+                Outcome::Unchanged
+            },
+            arrival: match arrival {
+                _ if is_made => Arrival::Fresh,
+                Arrival::Redone => Arrival::Redone,
+                _ => Arrival::Merged,
+            },
+            files: Unread::default(),
+            folders: Unread::default(),
+            reported: None,
+        };
+        Ok(Some((Pair::new(source, destination), frame)))
+    }
+
+    /// Reads the names in the folder whose path is the current one.
+    fn list(&mut self, pair: &Pair, frame: &mut Frame) {
+        let mut files = Names::default();
+        let mut folders = Names::default();
+        let mut listing = std::mem::take(&mut self.listing_buffer);
+        let read = self.read_names(pair, &mut listing, &mut files, &mut folders);
+        self.listing_buffer = listing;
+        if let Err(errno) = read {
+            // A root that may not be read is held by a descriptor that only marks its place.
+            let errno = if errno == Errno::BADF {
+                Errno::ACCESS
+            } else {
+                errno
+            };
+            // What was read before the error is copied nevertheless.
+            frame.outcome = Outcome::Failed;
+            self.fail_here(Flaw::new(Action::List, errno));
+        }
+        let n_found = (files.len() + folders.len()) as u64;
+        self.answer.counts.n_found += n_found;
+        self.lane.found(n_found);
+        self.n_listed += n_found;
+        self.n_left += files.len() + FOLDER_WEIGHT * folders.len();
+        frame.files = Unread::new(files);
+        frame.folders = Unread::new(folders);
+    }
+
+    fn read_names(
+        &mut self,
+        pair: &Pair,
+        listing: &mut Vec<u8>,
+        files: &mut Names,
+        folders: &mut Names,
+    ) -> Result<(), Errno> {
+        let mut entries = RawDir::new(&pair.source, listing.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let kind = self.look_at(pair, name, entry.file_type());
+            match kind {
+                Kind::Folder => folders.push(kind, name),
+                _ => files.push(kind, name),
+            }
+        }
+        Ok(())
+    }
+
+    /// What an entry is, from the listing if that says so; its size is asked for where totals are wanted.
+    fn look_at(&mut self, pair: &Pair, name: &CStr, listed: rustix::fs::FileType) -> Kind {
+        let is_unknown = listed == rustix::fs::FileType::Unknown;
+        let is_sized = self.facts.wants_sizes && listed == rustix::fs::FileType::RegularFile;
+        if !is_unknown && !is_sized {
+            return Kind::of(listed);
+        }
+        // An entry that has vanished since is found missing when it is copied.
+        let Ok(stat) = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            return Kind::File;
+        };
+        let kind = kind_of(&stat);
+        if self.facts.wants_sizes && kind == Kind::File {
+            self.answer.counts.bytes_found += stat.st_size as u64;
+        }
+        kind
+    }
+
+    fn enter_frame(&mut self, frame: Frame) {
+        self.frames.push(frame);
+        if self.budget.n_copied == 0 {
+            self.give_files_back();
+        }
+    }
+
+    /// Copies files of the current folder until they or the budget end.
+    fn copy_files(&mut self) {
+        let pair = self.chain_current();
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        let (mut files, arrival) = (std::mem::take(&mut frame.files), frame.arrival);
+        while let Some((kind, name, next)) = files.names.at(files.offset) {
+            if self.is_over() {
+                break;
+            }
+            match &pair {
+                Ok(pair) => {
+                    let spot = self.spot(Rc::clone(pair), name, arrival);
+                    self.copy_and_book(kind, &spot, Sharing::Report);
+                }
+                Err(errno) => self.book_failure(name, Flaw::new(Action::Open, *errno)),
+            }
+            self.n_copied += 1;
+            self.n_left -= 1.min(self.n_left);
+            files.advance(next);
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.files = files;
+        }
+    }
+
+    /// Leaves the current folder, finished unless something in it is still open.
+    fn ascend(&mut self) {
+        let Some(frame) = self.frames.pop() else {
+            return;
+        };
+        if frame.reported.is_none() {
+            match self.chain_current() {
+                Ok(pair) => self.finish(&pair, frame.source, frame.outcome),
+                Err(errno) => self.finish_failed(Flaw::new(Action::Open, errno), frame.outcome),
+            }
+        }
+        if !frame.name.is_empty() {
+            self.chain.pop();
+            self.cut_path();
+        }
+    }
+
+    /// Sets the final metadata of the folder whose path is the current one, and counts it.
+    pub(super) fn finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) {
+        match self.try_finish(pair, source) {
+            Err(flaw) => self.finish_failed(flaw, outcome),
+            Ok(()) if outcome == Outcome::Failed => {}
+            Ok(()) => self.book_here(EntryKind::Directory, outcome),
+        }
+    }
+
+    /// A folder that has been counted as failed already is not counted again.
+    pub(super) fn finish_failed(&mut self, flaw: Flaw, outcome: Outcome) {
+        if outcome != Outcome::Failed {
+            self.fail_here(flaw);
+        }
+    }
+
+    fn try_finish(&mut self, pair: &Pair, source: Option<Stat>) -> Result<(), Flaw> {
+        let source = match source {
+            Some(source) => source,
+            None => fstat(&pair.source).map_err(|errno| Flaw::new(Action::Stat, errno))?,
+        };
+        let present = fstat(&pair.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let owner = set_owner_and_mode(&pair.destination, Present::of(&present), &source)?;
+        self.note_owner(owner);
+        set_times(&pair.destination, &source)
+    }
+
+    /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
+    pub(super) fn share(&mut self, kind: Kind, name: &CStr, identity: Identity, n_links: u64) {
+        let folder = match self.frames.len() {
+            0 => FolderRef::Item(self.item_idx),
+            n_frames => self.report(n_frames - 1),
+        };
+        self.answer.shared.push(SharedFile {
+            folder,
+            name: Names::one(kind, name),
+            identity,
+            n_links,
+        });
+    }
+
+    /// Enters a folder, after its ancestors, into the answer as one that is not finished.
+    fn report(&mut self, frame_idx: usize) -> FolderRef {
+        // Not recursive, since folders may be nested deeper than a stack is.
+        let n_reported = self.frames[..=frame_idx]
+            .iter()
+            .rposition(|frame| frame.reported.is_some());
+        let mut parent = n_reported
+            .and_then(|idx| self.frames[idx].reported)
+            .unwrap_or(FolderRef::Item(self.item_idx));
+        for frame in &mut self.frames[n_reported.map_or(0, |idx| idx + 1)..=frame_idx] {
+            let folder = FolderRef::New(self.answer.folders.len() as u32);
+            self.answer.folders.push(OpenFolder {
+                parent,
+                name: Bytes(frame.name.as_bytes().to_vec()),
+                outcome: frame.outcome,
+                arrival: frame.arrival,
+            });
+            frame.reported = Some(folder);
+            parent = folder;
+        }
+        parent
+    }
+
+    /// A walk copies nothing: the files of a folder go to whoever copies.
+    fn give_files_back(&mut self) {
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        if frame.files.n_left() == 0 {
+            return;
+        }
+        let files = frame.files.take_rest();
+        self.n_left -= files.len().min(self.n_left);
+        self.n_given += files.len();
+        let folder = self.report(self.frames.len() - 1);
+        self.answer.leftovers.push(Leftover {
+            folder,
+            folders: Names::default(),
+            files,
+        });
+    }
+
+    /// Reports everything that has been found and not begun, and leaves all folders.
+    fn give_back(&mut self) {
+        for frame_idx in 0..self.frames.len() {
+            let frame = &mut self.frames[frame_idx];
+            let (files, folders) = (frame.files.take_rest(), frame.folders.take_rest());
+            if !files.is_empty() || !folders.is_empty() {
+                let folder = self.report(frame_idx);
+                self.answer.leftovers.push(Leftover {
+                    folder,
+                    folders,
+                    files,
+                });
+            }
+        }
+        while let Some(frame) = self.frames.pop() {
+            if !frame.name.is_empty() {
+                self.chain.pop();
+                self.cut_path();
+            }
+        }
+        self.n_left = 0;
+    }
+
+    /// Whether nothing new may be begun in this task. Once it is, it stays so.
+    pub(super) fn is_over(&mut self) -> bool {
+        if !self.is_task_over {
+            self.is_task_over = self.lane.must_stop()
+                || (self.budget.n_copied > 0 && self.n_copied >= u64::from(self.budget.n_copied))
+                || self.n_listed >= u64::from(self.budget.n_listed)
+                || (self.lane.is_work_wanted()
+                    && self.has_enough_to_share()
+                    && self.lane.take_wish());
+        }
+        self.is_task_over
+    }
+
+    fn has_enough_to_share(&self) -> bool {
+        self.n_left + self.n_items_left + self.n_given >= LEAST_TO_SHARE
+    }
+}
