@@ -287,8 +287,8 @@ pub(crate) fn spawn_later(
 pub(crate) fn catch_up() {
     if let Ok(supervisor) = supervisor() {
         let (answer, answered) = mpsc::sync_channel(1);
-        // What is readable is heard before jobs are done.
-        supervisor.submit(Box::new(move |_| {
+        supervisor.submit(Box::new(move |desk| {
+            desk.hear_all();
             answer
                 .send(())
                 .expect("the one who asked waits for the answer")
@@ -502,6 +502,11 @@ impl Desk {
         }
         self.talks.insert(number, talk);
         Ok(())
+    }
+
+    fn hear_all(&mut self) {
+        let numbers: Vec<u64> = self.talks.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.hear(number));
     }
 
     /// Takes in all that a child has said so far.

@@ -150,12 +150,16 @@ fn unstarted_tasks_move_to_an_idle_worker() {
         assert_eq!(task.get().unwrap(), number);
     }
     assert!(!stuck.is_ready());
-    let busy = pool
-        .workers()
-        .iter()
-        .filter(|worker| worker.state == WorkerState::Busy)
-        .count();
-    assert_eq!(busy, 1);
+    let n_busy = || {
+        pool.workers()
+            .iter()
+            .filter(|worker| worker.state == WorkerState::Busy)
+            .count()
+    };
+    // The other worker is idle as soon as it has put its last result.
+    while n_busy() != 1 {
+        std::thread::yield_now();
+    }
     gate.put(()).unwrap();
     stuck.get().unwrap();
 }

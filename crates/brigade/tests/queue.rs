@@ -34,12 +34,12 @@ fn a_queue_of_capacity_0_is_refused() {
 fn items_of_any_size_and_more_than_the_ring_holds_pass_in_order() {
     let queue = Queue::bounded(100_000).unwrap();
     let sizes = [0_usize, 1, 100, 300_000, 5, 2_000_000, 64, 4096];
-    for round in 0..50 {
+    for round in 0..8 {
         for (idx, size) in sizes.into_iter().enumerate() {
             queue.put((round, idx, vec![idx as u8; size])).unwrap();
         }
     }
-    for round in 0..50 {
+    for round in 0..8 {
         for (idx, size) in sizes.into_iter().enumerate() {
             assert_eq!(queue.get().unwrap(), (round, idx, vec![idx as u8; size]));
         }
