@@ -55,6 +55,8 @@ const NOTE_BYTES: usize = 16;
 /// Turns of looking before a waiter sleeps. A wake through the kernel takes tens of microseconds, looking takes well under
 /// one: docs/measurements.md#queue.
 const N_SPINS: u32 = 2000;
+/// How long a call that does not wait tolerates a lock: its owner copies a record meanwhile, unless it was stopped.
+const LONGEST_LOCK: Duration = Duration::from_millis(10);
 /// How often a sleeper looks whether those it waits for are still alive.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -130,6 +132,14 @@ impl Patience {
             Self::Never | Self::Forever => None,
         }
     }
+
+    /// Until when to wait for a lock, which is held for microseconds unless its owner was stopped.
+    fn lock_deadline(self) -> Option<Instant> {
+        match self {
+            Self::Never => Some(Instant::now() + LONGEST_LOCK),
+            other => other.deadline(),
+        }
+    }
 }
 
 /// Why nothing was put or got.
@@ -140,6 +150,8 @@ pub(crate) enum Refused {
     Closed,
     /// Waiting longer would be waiting for ever.
     Disconnected,
+    /// The process that holds the queue has ended.
+    ManagerDied,
     Memory(std::io::Error),
     /// The shared bytes hold what this code never writes.
     Corrupt,
@@ -230,13 +242,13 @@ impl<'a> Channel<'a> {
         self.mapping.word32(MARKS).load(Ordering::SeqCst) & mark != 0
     }
 
-    /// Puts one record. `is_hopeless` tells whether nobody is left who could make room.
+    /// Puts one record. `hopeless` tells why waiting for room would be in vain, if it would.
     pub(crate) fn put(
         self,
         payload: &[u8],
         notes: &[HandleNote],
         patience: Patience,
-        is_hopeless: impl Fn() -> bool,
+        hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<(), Refused> {
         if !notes.is_empty() {
             self.session.let_handles_travel_in_queues();
@@ -264,7 +276,7 @@ impl<'a> Channel<'a> {
                 SPACE,
                 patience,
                 || self.is_closed() || self.len() < self.capacity(),
-                &is_hopeless,
+                &hopeless,
             )?;
         }
     }
@@ -311,13 +323,13 @@ impl<'a> Channel<'a> {
         Ok(())
     }
 
-    /// Takes the oldest record. `attach` counts a handle in this process, before the record is gone; `is_hopeless` tells
-    /// whether nobody is left who could put.
+    /// Takes the oldest record. `attach` counts a handle in this process, before the record is gone; `hopeless` tells why waiting for
+    /// one would be in vain, if it would.
     pub(crate) fn get<H>(
         self,
         patience: Patience,
         attach: impl Fn(HandleNote) -> Option<H>,
-        is_hopeless: impl Fn() -> bool,
+        hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<Taken<H>, Refused> {
         let mut slept = false;
         loop {
@@ -345,7 +357,7 @@ impl<'a> Channel<'a> {
                 ITEMS,
                 patience,
                 || self.len() > 0 || self.is_closed(),
-                &is_hopeless,
+                &hopeless,
             )?;
         }
     }
@@ -499,7 +511,7 @@ impl<'a> Channel<'a> {
             self.mapping,
             session.owner(),
             |owner| session.is_dead(owner),
-            patience.deadline(),
+            patience.lock_deadline(),
         )
         .map(|_| ())
         .map_err(|_| Refused::NotNow)
@@ -511,16 +523,12 @@ impl<'a> Channel<'a> {
         event: Event,
         patience: Patience,
         is_ready: impl Fn() -> bool,
-        is_hopeless: &impl Fn() -> bool,
+        hopeless: &impl Fn() -> Option<Refused>,
     ) -> Result<bool, Refused> {
         if let Patience::Never = patience {
-            return if !is_ready() && is_hopeless() && !is_ready() {
-                Err(Refused::Disconnected)
-            } else if is_ready() {
-                Ok(false)
-            } else {
-                Err(Refused::NotNow)
-            };
+            let reason = hopeless().unwrap_or(Refused::NotNow);
+            // Looked at last: what was put before the last putter went is there now.
+            return if is_ready() { Ok(false) } else { Err(reason) };
         }
         for _ in 0..crate::spin::budget(N_SPINS) {
             if is_ready() {
@@ -534,12 +542,8 @@ impl<'a> Channel<'a> {
                 return Ok(true);
             }
             // Whoever drops the last handle on the other side wakes us; whoever dies with it does not, so look now and then.
-            if is_hopeless() {
-                return if is_ready() {
-                    Ok(true)
-                } else {
-                    Err(Refused::Disconnected)
-                };
+            if let Some(reason) = hopeless() {
+                return if is_ready() { Ok(true) } else { Err(reason) };
             }
             let nap = match patience.deadline() {
                 None => LOOK_EVERY,

@@ -42,10 +42,11 @@ pub(crate) struct EntryPoint {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NotInMainProgram;
 
-/// Distances are measured from here. Inlined, it would have a place of its own in every codegen unit, and release builds
-/// would jump astray.
-#[inline(never)]
-fn anchor() {}
+/// Distances are measured from the hook's own word: unlike a function, which may have a copy in every codegen unit, a static
+/// has one place.
+fn anchor() -> usize {
+    (&raw const START_UP).addr()
+}
 
 /// Refuses captures when the caller is built.
 struct CapturesNothing<F>(F);
@@ -68,7 +69,7 @@ impl EntryPoint {
         let () = CapturesNothing::<F>::CHECK;
         let caller: Caller = call::<F, A, R>;
         let image = Image::main();
-        let (here, there) = (anchor as fn() as usize, caller as usize);
+        let (here, there) = (anchor(), caller as usize);
         if !image.contains(here) || !image.contains(there) {
             return Err(NotInMainProgram);
         }
@@ -95,7 +96,7 @@ impl EntryPoint {
 
     /// The same with the place looked up, for a process of the same build.
     pub(crate) fn caller(self) -> Option<Caller> {
-        let address = (anchor as fn() as usize).wrapping_add(self.distance as usize);
+        let address = anchor().wrapping_add(self.distance as usize);
         if self.fingerprint == 0 || !Image::main().contains(address) {
             return None;
         }
@@ -120,10 +121,7 @@ pub(crate) fn build_fingerprint() -> u64 {
     let mut hasher = DefaultHasher::new();
     Image::main().build_id().hash(&mut hasher);
     // Without a build-id the layout stands in for it.
-    let (here, hook) = (
-        anchor as fn() as usize,
-        start_up as extern "C" fn() as usize,
-    );
+    let (here, hook) = (anchor(), start_up as extern "C" fn() as usize);
     hook.wrapping_sub(here).hash(&mut hasher);
     env!("CARGO_PKG_VERSION").hash(&mut hasher);
     hasher.finish()

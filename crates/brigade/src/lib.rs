@@ -29,6 +29,7 @@ mod current;
 mod descriptor;
 mod entry;
 mod error;
+mod manager;
 mod object;
 mod oom;
 mod parcel;
@@ -47,14 +48,15 @@ pub use at_exit::at_exit;
 pub use current::{ChildInfo, Current, Parent, active_children, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
+pub use manager::{Manager, ManagerError};
 pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task,
     TaskError, WorkerInfo, WorkerState,
 };
 pub use process::{Process, ProcessError, ProcessState, Usage, spawn};
 pub use queue::{
-    Consumer, GetError, GetTimeoutError, Iter, Producer, PutError, PutTimeoutError, Queue,
-    TryGetError, TryPutError,
+    Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError,
+    Queue, TryGetError, TryPutError,
 };
 pub use slice::SharedSlice;
 pub use status::{ExitStatus, PanicReport};

@@ -172,8 +172,8 @@ impl Handle {
     }
 
     /// Another handle with the same ends. Fails only if there is no memory for counting it.
-    pub(crate) fn try_clone(&self) -> Result<Self, String> {
-        Self::count(Arc::clone(&self.object), self.ends).map_err(|error| error.to_string())
+    pub(crate) fn try_clone(&self) -> Result<Self, MemoryError> {
+        Self::count(Arc::clone(&self.object), self.ends)
     }
 
     /// The same handle with fewer ends.

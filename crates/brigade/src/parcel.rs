@@ -102,7 +102,9 @@ pub(crate) fn serialize_handle<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let number = with_packing(type_name, |packing| {
-        packing.handles.push(handle.try_clone()?);
+        packing
+            .handles
+            .push(handle.try_clone().map_err(|error| error.to_string())?);
         Ok(packing.handles.len() - 1)
     });
     serializer.serialize_newtype_struct(wire::HANDLE, &number.map_err(S::Error::custom)?)

@@ -13,6 +13,7 @@ use crate::entry::{CallError, EntryPoint};
 use crate::parcel::Parcel;
 pub use crate::procfs::Usage;
 use crate::procfs::{self, Ticks};
+use crate::session::Participant;
 use crate::status::{End, ExitStatus, PanicReport};
 use crate::supervisor::{self, AtExit, Child, Order, SpawnError};
 use crate::wire::{DecodeError, EncodeError};
@@ -180,6 +181,10 @@ impl<R> Process<R> {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    pub(crate) fn participant(&self) -> Option<Participant> {
+        self.child.participant()
     }
 
     /// Its name.

@@ -3,6 +3,7 @@
 
 mod errors;
 
+use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ pub use self::errors::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
 };
 use self::errors::{GetFault, PutFault};
-use crate::channel::{self, HandleNote, Patience, Refused};
+use crate::channel::{self, Patience, Refused};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel};
-use crate::session::{Ends, WindowKind};
+use crate::session::{Ends, Lifeline, WindowKind};
 
 /// A bounded queue between processes, in the order in which values were put.
 ///
@@ -68,7 +69,7 @@ impl<T> Queue<T> {
     /// [`MemoryError`] if there is no memory for it; `EINVAL` if `capacity` is 0.
     pub fn bounded(capacity: usize) -> Result<Self, MemoryError> {
         if capacity == 0 {
-            let error = std::io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error());
+            let error = io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error());
             return Err(MemoryError::new("make a queue of capacity 0", &error));
         }
         let capacity = capacity as u64;
@@ -83,6 +84,19 @@ impl<T> Queue<T> {
             handle,
             values: PhantomData,
         })
+    }
+
+    /// Another handle to the same queue that says nothing of its values.
+    pub(crate) fn untyped(&self) -> Result<Queue<()>, MemoryError> {
+        Ok(Queue {
+            handle: self.handle.try_clone()?,
+            values: PhantomData,
+        })
+    }
+
+    /// Whether no other handle to the queue is left.
+    pub(crate) fn is_sole_handle(&self) -> bool {
+        self.handle.is_without_getters()
     }
 
     /// Gives up the getting end of this handle.
@@ -108,14 +122,102 @@ impl<T> Queue<T> {
     }
 }
 
+/// What the calls below need to know of the handle that they are made on.
+trait Endpoint {
+    fn handle(&self) -> &Handle;
+
+    /// Why no call makes sense any more, if so.
+    fn is_gone(&self) -> Option<Refused> {
+        None
+    }
+
+    /// Why waiting for room would be in vain, if it would.
+    fn is_put_in_vain(&self) -> Option<Refused> {
+        self.handle()
+            .is_without_getters()
+            .then_some(Refused::Disconnected)
+    }
+
+    /// Why waiting for a value would be in vain, if it would.
+    fn is_get_in_vain(&self) -> Option<Refused> {
+        self.handle()
+            .is_without_putters()
+            .then_some(Refused::Disconnected)
+    }
+}
+
+/// A queue that a manager's process holds: it lives as long as the manager, whatever becomes of the handles.
+///
+/// The calls are those of a [`Queue`]. They are never `Disconnected`, and give `ManagerDied` once the manager has ended.
+/// Values do not pass through the manager's process: they are in shared memory, which it holds.
+pub struct ManagedQueue<T> {
+    queue: Queue<T>,
+    manager: Lifeline,
+}
+
+impl<T> ManagedQueue<T> {
+    pub(crate) const fn new(queue: Queue<T>, manager: Lifeline) -> Self {
+        Self { queue, manager }
+    }
+}
+
+impl<T> Endpoint for ManagedQueue<T> {
+    fn handle(&self) -> &Handle {
+        &self.queue.handle
+    }
+
+    fn is_gone(&self) -> Option<Refused> {
+        self.manager.has_ended().then_some(Refused::ManagerDied)
+    }
+
+    fn is_put_in_vain(&self) -> Option<Refused> {
+        self.is_gone()
+    }
+
+    fn is_get_in_vain(&self) -> Option<Refused> {
+        self.is_gone()
+    }
+}
+
+impl<T> Clone for ManagedQueue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+            manager: self.manager.clone(),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for ManagedQueue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ManagedQueue")
+            .field("queue", &self.queue)
+            .field("manager", &self.manager)
+            .finish()
+    }
+}
+
+impl<T> Serialize for ManagedQueue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.queue, &self.manager).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for ManagedQueue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <(Queue<T>, Lifeline)>::deserialize(deserializer)
+            .map(|(queue, manager)| Self { queue, manager })
+    }
+}
+
 /// What every kind of handle can do.
 macro_rules! common {
-    ($($name:ident: $phantom:ty),*) => {$(
+    ($($name:ident),*) => {$(
         impl<T> $name<T> {
             /// How many values are in the queue now.
             #[must_use]
             pub fn len(&self) -> usize {
-                self.handle.object().channel().len() as usize
+                self.handle().object().channel().len() as usize
             }
 
             /// Whether the queue is empty now.
@@ -133,12 +235,25 @@ macro_rules! common {
             /// How many values the queue can hold.
             #[must_use]
             pub fn capacity(&self) -> usize {
-                self.handle.object().channel().capacity() as usize
+                self.handle().object().channel().capacity() as usize
             }
 
             /// Closes the queue for all: further puts fail; gets take what is left and then fail.
             pub fn close(&self) {
-                self.handle.object().channel().close();
+                self.handle().object().channel().close();
+            }
+        }
+    )*};
+}
+
+common!(Queue, Producer, Consumer, ManagedQueue);
+
+/// How a handle is cloned, shown and sent.
+macro_rules! plain_handle {
+    ($($name:ident),*) => {$(
+        impl<T> Endpoint for $name<T> {
+            fn handle(&self) -> &Handle {
+                &self.handle
             }
         }
 
@@ -174,35 +289,38 @@ macro_rules! common {
     )*};
 }
 
-common!(Queue: fn(T) -> T, Producer: fn(T), Consumer: fn() -> T);
+plain_handle!(Queue, Producer, Consumer);
 
 fn put<T: Serialize + DeserializeOwned>(
-    handle: &Handle,
+    end: &impl Endpoint,
     value: &T,
     patience: Patience,
 ) -> Result<(), PutFault> {
+    if let Some(reason) = end.is_gone() {
+        return Err(PutFault::Refused(reason));
+    }
     let parcel = Parcel::pack(value).map_err(PutFault::Encode)?;
     if !parcel.descriptors.is_empty() {
-        let error = std::io::Error::other(
-            "descriptors travel to processes and pool tasks, not through queues",
-        );
+        let error =
+            io::Error::other("descriptors travel to processes and pool tasks, not through queues");
         return Err(PutFault::Refused(Refused::Memory(error)));
     }
-    let notes: Vec<HandleNote> = parcel.notes();
-    let is_hopeless = || handle.is_without_getters();
-    handle
-        .object()
-        .channel()
-        .put(&parcel.bytes, &notes, patience, is_hopeless)
+    let channel = end.handle().object().channel();
+    channel
+        .put(&parcel.bytes, &parcel.notes(), patience, || {
+            end.is_put_in_vain()
+        })
         .map_err(PutFault::Refused)
 }
 
-fn get<T: DeserializeOwned>(handle: &Handle, patience: Patience) -> Result<T, GetFault> {
+fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) -> Result<T, GetFault> {
+    if let Some(reason) = end.is_gone() {
+        return Err(GetFault::Refused(reason));
+    }
     let attach = |note| Handle::arrive(note).ok();
-    let taken = handle
-        .object()
-        .channel()
-        .get(patience, attach, || handle.is_without_putters())
+    let channel = end.handle().object().channel();
+    let taken = channel
+        .get(patience, attach, || end.is_get_in_vain())
         .map_err(GetFault::Refused)?;
     let arrival = Arrival {
         bytes: taken.payload,
@@ -222,11 +340,12 @@ macro_rules! putting {
             /// - `Closed`: the queue was closed.
             /// - `Disconnected`: it is full, and nobody else is left who could get.
             /// - `Encode`: the value cannot be encoded; the queue is unchanged.
+            /// - `ManagerDied`: the manager that held the queue has ended; a plain `Queue` has none.
             /// - `System`: there is no memory for it; the queue is unchanged.
             ///
             /// Each carries the value.
             pub fn put(&self, value: T) -> Result<(), PutError<T>> {
-                put(&self.handle, &value, Patience::Forever).map_err(|fault| PutError::of(fault, value))
+                put(self, &value, Patience::Forever).map_err(|fault| PutError::of(fault, value))
             }
 
             /// Puts a value at the end, if there is room. Never waits.
@@ -234,7 +353,7 @@ macro_rules! putting {
             /// # Errors
             /// As [`put`](Self::put), and `Full` if there is no room now.
             pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
-                put(&self.handle, &value, Patience::Never).map_err(|fault| TryPutError::of(fault, value))
+                put(self, &value, Patience::Never).map_err(|fault| TryPutError::of(fault, value))
             }
 
             /// Puts a value at the end, waiting for room at most for `timeout`.
@@ -242,13 +361,13 @@ macro_rules! putting {
             /// # Errors
             /// As [`put`](Self::put), and `Timeout` if there was no room in time.
             pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
-                put(&self.handle, &value, Patience::at_most(timeout)).map_err(|fault| PutTimeoutError::of(fault, value))
+                put(self, &value, Patience::at_most(timeout)).map_err(|fault| PutTimeoutError::of(fault, value))
             }
         }
     )*};
 }
 
-putting!(Queue, Producer);
+putting!(Queue, Producer, ManagedQueue);
 
 /// What a handle with the getting end can do.
 macro_rules! getting {
@@ -260,9 +379,10 @@ macro_rules! getting {
             /// - `Closed`: the queue is empty and was closed.
             /// - `Disconnected`: it is empty, and nobody else is left who could put.
             /// - `Decode`: the value could not be decoded; it is gone.
+            /// - `ManagerDied`: the manager that held the queue has ended; a plain `Queue` has none.
             /// - `System`: the memory of the queue could not be read.
             pub fn get(&self) -> Result<T, GetError> {
-                get(&self.handle, Patience::Forever).map_err(GetError::of)
+                get(self, Patience::Forever).map_err(GetError::of)
             }
 
             /// Takes the oldest value, if there is one. Never waits.
@@ -270,7 +390,7 @@ macro_rules! getting {
             /// # Errors
             /// As [`get`](Self::get), and `Empty` if there is none now.
             pub fn try_get(&self) -> Result<T, TryGetError> {
-                get(&self.handle, Patience::Never).map_err(TryGetError::of)
+                get(self, Patience::Never).map_err(TryGetError::of)
             }
 
             /// Takes the oldest value, waiting for one at most for `timeout`.
@@ -278,7 +398,7 @@ macro_rules! getting {
             /// # Errors
             /// As [`get`](Self::get), and `Timeout` if none came in time.
             pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-                get(&self.handle, Patience::at_most(timeout)).map_err(GetTimeoutError::of)
+                get(self, Patience::at_most(timeout)).map_err(GetTimeoutError::of)
             }
 
             /// Takes values until the queue is closed or disconnected, waiting for each.
@@ -296,7 +416,7 @@ macro_rules! getting {
     )*};
 }
 
-getting!(Queue, Consumer);
+getting!(Queue, Consumer, ManagedQueue);
 
 /// The values of a queue as they come. Made by [`Queue::iter`].
 pub struct Iter<'a, T> {

@@ -21,13 +21,15 @@
 //! lock that the kernel drops at death.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{LazyLock, OnceLock};
+use std::time::Instant;
 
 use brigade_sys::kernel::liveness;
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::shared::bytes::SharedBytes;
 use brigade_sys::shared::lock::{OwnedLock, Owner};
+use serde::{Deserialize, Serialize};
 
 use crate::error::MemoryError;
 
@@ -72,7 +74,7 @@ fn participant_word(state: u64, generation: u64, parent: Participant) -> u64 {
 }
 
 /// A process of the session: its slot, and which use of the slot it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Participant {
     slot: u16,
     generation: u32,
@@ -94,7 +96,7 @@ impl Participant {
 }
 
 /// A window: its index, and which use of the index it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
 pub(crate) struct WindowId {
     index: u32,
     generation: u32,
@@ -124,7 +126,7 @@ pub(crate) enum WindowKind {
 }
 
 /// Which ends of an object a handle can use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Ends {
     Both,
     Put,
@@ -540,5 +542,49 @@ impl Session {
                 }
             }
         });
+    }
+}
+
+/// Whether one certain process is still alive, to be asked often.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Lifeline {
+    of: Participant,
+    /// When the kernel was asked last, in milliseconds since this process first asked.
+    #[serde(skip)]
+    asked_at_ms: AtomicU64,
+    #[serde(skip)]
+    has_ended: AtomicBool,
+}
+
+impl Lifeline {
+    /// Asking the kernel takes a system call, so an answer is good for this long.
+    const GOOD_FOR_MS: u64 = 100;
+
+    pub(crate) fn of(participant: Participant) -> Self {
+        Self {
+            of: participant,
+            asked_at_ms: AtomicU64::new(0),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        if self.has_ended.load(Ordering::Relaxed) {
+            return true;
+        }
+        let now_ms = START.elapsed().as_millis() as u64 + Self::GOOD_FOR_MS;
+        if now_ms - self.asked_at_ms.load(Ordering::Relaxed) >= Self::GOOD_FOR_MS {
+            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+            let is_dead = session().map_or(true, |session| session.is_dead(self.of.owner()));
+            self.has_ended.store(is_dead, Ordering::Relaxed);
+        }
+        self.has_ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Clone for Lifeline {
+    fn clone(&self) -> Self {
+        Self::of(self.of)
     }
 }

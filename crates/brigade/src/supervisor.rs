@@ -105,6 +105,7 @@ pub(crate) struct Child {
     pidfd: OwnedFd,
     name: String,
     at_exit: AtExit,
+    participant: Option<Participant>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -135,6 +136,11 @@ pub(crate) struct Remains {
 impl Child {
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get() as u32
+    }
+
+    /// Who it is in the session, if there is one.
+    pub(crate) const fn participant(&self) -> Option<Participant> {
+        self.participant
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -229,7 +235,6 @@ struct Talk {
     child: Arc<Child>,
     socket: OwnedFd,
     receiver: Receiver,
-    participant: Option<Participant>,
     on_exit: Option<Box<dyn FnOnce(&Child) + Send>>,
 }
 
@@ -459,6 +464,7 @@ impl Desk {
             pidfd,
             name: order.name,
             at_exit: order.at_exit,
+            participant,
             state: Mutex::new(State {
                 arguments: Some(order.arguments),
                 ..State::default()
@@ -473,7 +479,6 @@ impl Desk {
             child: Arc::clone(&child),
             socket: ours,
             receiver: Receiver::default(),
-            participant,
             on_exit: order.on_exit,
         })
         .map_err(failed("watch a process"))?;
@@ -536,7 +541,7 @@ impl Desk {
         let _ = epoll::delete(&self.epoll, &talk.child.pidfd);
         let status = talk.reap();
         let out_of_memory = status.signal() == Some(libc_sigkill()) && self.oom_kills.has_grown();
-        if let Some(participant) = talk.participant {
+        if let Some(participant) = talk.child.participant {
             object::reap(participant);
         }
         lock(&supervisor.children).remove(&number);

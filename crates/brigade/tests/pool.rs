@@ -224,6 +224,23 @@ fn the_initializer_runs_in_each_worker_and_its_failure_breaks_the_pool() {
 }
 
 #[test]
+fn a_worker_killed_in_its_initializer_is_replaced() {
+    let n_runs = SharedSlice::<u64>::new(1).unwrap();
+    let pool = Pool::builder()
+        .workers(1)
+        .initializer(n_runs.clone(), |n_runs: SharedSlice<u64>| {
+            if n_runs.fetch_add(0, 1) == 0 {
+                let own_pid = rustix::process::getpid();
+                rustix::process::kill_process(own_pid, rustix::process::Signal::KILL).unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    assert!(pool.apply(0, pid_of_worker).is_ok());
+    assert_eq!(n_runs.load(0), 2);
+}
+
+#[test]
 fn callbacks_run_on_one_thread_and_may_submit() {
     let pool = std::sync::Arc::new(Pool::new(2).unwrap());
     let (sender, receiver) = mpsc::channel();

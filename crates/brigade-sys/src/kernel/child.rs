@@ -6,7 +6,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use super::spawn::FIRST_GIVEN_DESCRIPTOR;
 
@@ -83,6 +83,18 @@ const fn bit(signal: i32) -> u64 {
 pub fn is_privileged() -> bool {
     // SAFETY: getauxval has no preconditions.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Looks at a descriptor that is known by its number only; `None` if it is not open.
+///
+/// For a process that has one thread: nobody can close the descriptor meanwhile.
+pub fn with_descriptor<T>(number: i32, look: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+    // SAFETY: fcntl with F_GETFD takes no pointer; a bad number is answered by EBADF.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+        return None;
+    }
+    // SAFETY: it is open, as fcntl has just shown, and the reference ends before this function does.
+    Some(look(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
 /// Takes over the descriptors that this process was given at its start and closes all others above 2.

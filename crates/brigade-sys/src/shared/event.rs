@@ -100,7 +100,8 @@ impl Event {
     #[must_use]
     pub fn has_sleeper<M: SharedBytes>(self, memory: &M) -> bool {
         fence(Ordering::SeqCst);
-        memory.word32(self.offset).load(Ordering::Relaxed) & SLEEPER != 0
+        // Acquire: pairs with the RMW in `announce`; what the sleeper stored before it is visible.
+        memory.word32(self.offset).load(Ordering::Acquire) & SLEEPER != 0
     }
 
     /// After a sleep that [`Wake::One`] may have ended: lets the next notification reach those who still sleep.

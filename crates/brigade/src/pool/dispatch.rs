@@ -430,7 +430,8 @@ impl Inner {
         let is_needed = state.phase == Phase::Open
             || state.phase == Phase::Closed && state.n_open > harvest.ended.len();
         if is_needed {
-            let broken = if pool.initializer.is_some() && !was_ready {
+            // A worker that somebody killed before it was ready says nothing about the initializer.
+            let broken = if pool.initializer.is_some() && !was_ready && !was_killed(child) {
                 Some(PoolBroken::InitializerFailed(last_words(child)))
             } else {
                 state
@@ -742,6 +743,11 @@ fn outcome_of(child: &Child) -> Outcome {
         Some(End::Exited(code)) => Outcome::Exited { code, pid },
         Some(End::Lost) | None => Outcome::Exited { code: -1, pid },
     }
+}
+
+fn was_killed(child: &Child) -> bool {
+    let killed = Signal::KILL.as_raw();
+    matches!(child.status().map(|status| status.0), Some(End::Signaled { signal, .. }) if signal == killed)
 }
 
 fn last_words(child: &Child) -> String {

@@ -44,6 +44,8 @@ macro_rules! put_error {
             Closed(T),
             /// The queue is full, and no other handle is left that could get.
             Disconnected(T),
+            /// The manager that held the queue has ended.
+            ManagerDied(T),
             /// The value cannot be encoded.
             Encode(T, EncodeError),
             /// The system refused, for lack of memory.
@@ -56,6 +58,7 @@ macro_rules! put_error {
                     $(PutFault::Refused(Refused::NotNow) => Self::$own(value),)?
                     PutFault::Refused(Refused::Closed) => Self::Closed(value),
                     PutFault::Refused(Refused::Disconnected) => Self::Disconnected(value),
+                    PutFault::Refused(Refused::ManagerDied) => Self::ManagerDied(value),
                     PutFault::Refused(other) => Self::System(value, system(&other)),
                     PutFault::Encode(error) => Self::Encode(value, error),
                 }
@@ -65,7 +68,7 @@ macro_rules! put_error {
             pub fn into_inner(self) -> T {
                 match self {
                     $(Self::$own(value) => value,)?
-                    Self::Closed(value) | Self::Disconnected(value) => value,
+                    Self::Closed(value) | Self::Disconnected(value) | Self::ManagerDied(value) => value,
                     Self::Encode(value, _) | Self::System(value, _) => value,
                 }
             }
@@ -97,6 +100,7 @@ macro_rules! put_error {
                     $(Self::$own(_) => f.write_str($text),)?
                     Self::Closed(_) => f.write_str("the queue is closed"),
                     Self::Disconnected(_) => f.write_str("the queue is full and nobody is left who could take from it"),
+                    Self::ManagerDied(_) => f.write_str("the manager of the queue has ended"),
                     Self::Encode(_, error) => error.fmt(f),
                     Self::System(_, error) => write!(f, "cannot put into the queue: {error}"),
                 }
@@ -142,6 +146,9 @@ macro_rules! get_error {
             /// The queue is empty, and no other handle is left that could put.
             #[error("the queue is empty and nobody is left who could put into it")]
             Disconnected,
+            /// The manager that held the queue has ended.
+            #[error("the manager of the queue has ended")]
+            ManagerDied,
             /// The value that was taken could not be decoded; it is gone.
             #[error(transparent)]
             Decode(DecodeError),
@@ -156,6 +163,7 @@ macro_rules! get_error {
                     $(GetFault::Refused(Refused::NotNow) => Self::$own,)?
                     GetFault::Refused(Refused::Closed) => Self::Closed,
                     GetFault::Refused(Refused::Disconnected) => Self::Disconnected,
+                    GetFault::Refused(Refused::ManagerDied) => Self::ManagerDied,
                     GetFault::Refused(other) => Self::System(system(&other)),
                     GetFault::Decode(error) => Self::Decode(error),
                 }
