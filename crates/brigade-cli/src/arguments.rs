@@ -138,11 +138,7 @@ pub fn command(language: Language) -> clap::Command {
             copy.about(messages::about_copy(language))
                 .override_usage(messages::usage_copy(language))
                 .help_template(template(language, Section::Options))
-                .after_help(format!(
-                    "{}\n\n{}",
-                    messages::notes_copy(language),
-                    exit_section(language)
-                ))
+                .after_help(format!("{}\n\n{}", messages::notes_copy(language), exit_section(language)))
                 .mut_args(|argument| helped(argument, language))
         })
 }
@@ -156,10 +152,7 @@ enum Section {
 fn template(language: Language, section: Section) -> String {
     let commands = match section {
         Section::Options => String::new(),
-        Section::Commands => format!(
-            "{}\n{{subcommands}}\n\n",
-            messages::commands_heading(language)
-        ),
+        Section::Commands => format!("{}\n{{subcommands}}\n\n", messages::commands_heading(language)),
     };
     format!(
         "{{about}}\n\n{}\n  {{usage}}\n\n{commands}{}\n{{options}}{{after-help}}",
@@ -169,11 +162,7 @@ fn template(language: Language, section: Section) -> String {
 }
 
 fn exit_section(language: Language) -> String {
-    format!(
-        "{}\n{}",
-        messages::exit_heading(language),
-        exit::table(language)
-    )
+    format!("{}\n{}", messages::exit_heading(language), exit::table(language))
 }
 
 /// An argument with its help text, which holds defaults and values too: clap's own remarks on them are English only.
@@ -196,9 +185,7 @@ fn helped(argument: clap::Arg, language: Language) -> clap::Arg {
 /// The sentence for a number that does not fit is chosen in usage.rs, so the error needs no words of its own.
 fn worker_count(text: &str) -> Result<NonZeroUsize, &'static str> {
     let count = text.parse().map_err(|_| "not a whole number")?;
-    NonZeroUsize::new(count)
-        .filter(|count| count.get() <= MOST_WORKERS)
-        .ok_or("out of range")
+    NonZeroUsize::new(count).filter(|count| count.get() <= MOST_WORKERS).ok_or("out of range")
 }
 
 #[cfg(test)]
@@ -218,10 +205,7 @@ mod tests {
     fn every_visible_argument_has_a_help_text() {
         for language in LANGUAGES {
             let command = command(language);
-            let all = command
-                .get_subcommands()
-                .chain([&command])
-                .flat_map(clap::Command::get_arguments);
+            let all = command.get_subcommands().chain([&command]).flat_map(clap::Command::get_arguments);
             for argument in all.filter(|argument| !argument.is_hide_set()) {
                 assert!(argument.get_help().is_some(), "{}", argument.get_id());
             }

@@ -42,11 +42,7 @@ pub fn folder(
 }
 
 /// The folder itself, or what is wrong with it.
-fn looked_up(
-    language: Language,
-    typed: PathBuf,
-    output: &mut impl Write,
-) -> Result<PathBuf, String> {
+fn looked_up(language: Language, typed: PathBuf, output: &mut impl Write) -> Result<PathBuf, String> {
     let text = shown(&typed).to_string();
     let is_folder = match std::fs::metadata(&typed) {
         Ok(metadata) => metadata.is_dir(),
@@ -159,12 +155,7 @@ mod tests {
             name => format!("{}\n", here.join(name).display()),
         });
         let mut output = Vec::new();
-        let answer = folder(
-            Language::English,
-            None,
-            &mut lines.concat().as_bytes(),
-            &mut output,
-        );
+        let answer = folder(Language::English, None, &mut lines.concat().as_bytes(), &mut output);
         let here = here.display();
         let real = std::fs::canonicalize(folder_here.path().join("real")).unwrap();
         assert_eq!(answer.unwrap(), Some(real.clone()));
@@ -184,9 +175,6 @@ mod tests {
         let mut output = Vec::new();
         let answer = folder(Language::Chinese, None, &mut io::empty(), &mut output);
         assert_eq!(answer.unwrap(), None);
-        assert_eq!(
-            String::from_utf8(output).unwrap(),
-            "请输入要复制的文件夹：\n"
-        );
+        assert_eq!(String::from_utf8(output).unwrap(), "请输入要复制的文件夹：\n");
     }
 }

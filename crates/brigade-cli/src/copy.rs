@@ -39,20 +39,10 @@ fn checked(arguments: &CopyArguments, language: Language) -> Result<(Plan, Place
     }
 }
 
-fn carried_out(
-    plan: Plan,
-    place: Place,
-    arguments: &CopyArguments,
-    language: Language,
-) -> ExitCode {
-    let pairs: Vec<(PathBuf, PathBuf)> = plan
-        .pairs()
-        .map(|(source, destination)| (source.to_path_buf(), destination.to_path_buf()))
-        .collect();
-    let made = pairs
-        .first()
-        .filter(|_| place != Place::Named)
-        .map(|(_, destination)| destination.as_path());
+fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: Language) -> ExitCode {
+    let pairs: Vec<(PathBuf, PathBuf)> =
+        plan.pairs().map(|(source, destination)| (source.to_path_buf(), destination.to_path_buf())).collect();
+    let made = pairs.first().filter(|_| place != Place::Named).map(|(_, destination)| destination.as_path());
     let caught = match signals::catch() {
         Ok(caught) => caught,
         Err(cause) => {
@@ -77,11 +67,7 @@ fn carried_out(
     let summary = watched(&running, &caught, &display);
     // The workers are gone before anything is said about the end.
     drop(running);
-    let end = End {
-        arguments,
-        pairs: &pairs,
-        made,
-    };
+    let end = End { arguments, pairs: &pairs, made };
     end.told(&summary, &caught, &mut lock(&display))
 }
 
@@ -128,9 +114,7 @@ struct End<'a> {
 impl End<'_> {
     fn told(&self, summary: &Summary, caught: &Caught, display: &mut Display) -> ExitCode {
         let is_cut_short = summary.interrupted || summary.broken.is_some();
-        let go_on = is_cut_short
-            .then(|| resume::command(self.arguments, self.pairs))
-            .flatten();
+        let go_on = is_cut_short.then(|| resume::command(self.arguments, self.pairs)).flatten();
         let told = display.end(summary, self.made, go_on.as_deref());
         match caught.signal() {
             // A signal that came when all was done changes nothing.
@@ -142,11 +126,7 @@ impl End<'_> {
 
 fn status(summary: &Summary, told: Told) -> Exit {
     let is_whole = summary.n_failed == 0 && summary.broken.is_none() && !summary.interrupted;
-    if is_whole && told == Told::Wholly {
-        Exit::Done
-    } else {
-        Exit::Incomplete
-    }
+    if is_whole && told == Told::Wholly { Exit::Done } else { Exit::Incomplete }
 }
 
 fn say(line: &str) {
@@ -166,14 +146,8 @@ mod tests {
     #[test]
     fn the_status_tells_whether_everything_was_copied_and_told() {
         let whole = Summary::default();
-        let failed = Summary {
-            n_failed: 1,
-            ..Summary::default()
-        };
-        let broken = Summary {
-            broken: Some("the pool ended".into()),
-            ..Summary::default()
-        };
+        let failed = Summary { n_failed: 1, ..Summary::default() };
+        let broken = Summary { broken: Some("the pool ended".into()), ..Summary::default() };
         assert_eq!(status(&whole, Told::Wholly), Exit::Done);
         assert_eq!(status(&whole, Told::InPart), Exit::Incomplete);
         assert_eq!(status(&failed, Told::Wholly), Exit::Incomplete);

@@ -42,11 +42,7 @@ impl Row {
 
 /// All statuses, in order.
 pub const TABLE: [Row; 6] = [
-    Row {
-        status: "0",
-        english: "everything was copied",
-        chinese: "全部复制完成",
-    },
+    Row { status: "0", english: "everything was copied", chinese: "全部复制完成" },
     Row {
         status: "1",
         english: "some entries failed, each named; or the run or its report broke off",
@@ -57,28 +53,16 @@ pub const TABLE: [Row; 6] = [
         english: "wrong use, or refused: nothing was written",
         chinese: "用法错误或被拒绝：没有写入任何内容",
     },
+    Row { status: "129", english: "ended by SIGHUP, cleaned up", chinese: "被 SIGHUP 终止，已清理" },
     Row {
-        status: "129",
-        english: "ended by SIGHUP, cleaned up",
-        chinese: "被 SIGHUP 终止，已清理",
+        status: "130", english: "ended by SIGINT (Ctrl-C), cleaned up", chinese: "被 SIGINT（Ctrl-C）终止，已清理"
     },
-    Row {
-        status: "130",
-        english: "ended by SIGINT (Ctrl-C), cleaned up",
-        chinese: "被 SIGINT（Ctrl-C）终止，已清理",
-    },
-    Row {
-        status: "143",
-        english: "ended by SIGTERM, cleaned up",
-        chinese: "被 SIGTERM 终止，已清理",
-    },
+    Row { status: "143", english: "ended by SIGTERM, cleaned up", chinese: "被 SIGTERM 终止，已清理" },
 ];
 
 /// The table as `--help` shows it.
 pub fn table(language: Language) -> String {
-    let rows = TABLE
-        .iter()
-        .map(|row| format!("  {:<5} {}", row.status, row.meaning(language)));
+    let rows = TABLE.iter().map(|row| format!("  {:<5} {}", row.status, row.meaning(language)));
     rows.collect::<Vec<_>>().join("\n")
 }
 
@@ -89,9 +73,7 @@ mod tests {
 
     fn help(language: Language) -> String {
         let mut command = arguments::command(language);
-        let copy = command
-            .find_subcommand_mut("copy")
-            .expect("there is such a command");
+        let copy = command.find_subcommand_mut("copy").expect("there is such a command");
         copy.render_long_help().to_string()
     }
 
@@ -118,8 +100,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_of_the_table() {
-        let codes =
-            [Exit::Done, Exit::Incomplete, Exit::Refused].map(|exit| (exit as u8).to_string());
+        let codes = [Exit::Done, Exit::Incomplete, Exit::Refused].map(|exit| (exit as u8).to_string());
         assert_eq!(codes, [TABLE[0].status, TABLE[1].status, TABLE[2].status]);
     }
 }

@@ -38,10 +38,7 @@ impl Language {
             .map(|argument| argument.to_str().unwrap_or(""))
             .take_while(|argument| *argument != "--")
             .collect();
-        let joined = texts
-            .iter()
-            .rev()
-            .find_map(|text| text.strip_prefix("--lang="));
+        let joined = texts.iter().rev().find_map(|text| text.strip_prefix("--lang="));
         let separate = || {
             let option_idx = texts.iter().rposition(|text| *text == "--lang")?;
             texts.get(option_idx + 1).copied()
@@ -55,17 +52,11 @@ impl Language {
 
     /// The locale is read as text, because a machine need not have it installed for its user to read Chinese.
     fn of_locale(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let name = VARIABLES
-            .iter()
-            .find_map(|name| variable(name).filter(|value| !value.is_empty()));
+        let name = VARIABLES.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
         let is_chinese = name
             .and_then(|name| name.into_string().ok())
             .is_some_and(|name| name.to_ascii_lowercase().starts_with("zh"));
-        if is_chinese {
-            Self::Chinese
-        } else {
-            Self::English
-        }
+        if is_chinese { Self::Chinese } else { Self::English }
     }
 }
 
@@ -74,12 +65,7 @@ mod tests {
     use super::*;
 
     fn locale(pairs: &[(&str, &str)]) -> Language {
-        Language::of_locale(|name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
-        })
+        Language::of_locale(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
     }
 
     #[test]
@@ -88,14 +74,8 @@ mod tests {
         assert_eq!(locale(&[("LANG", "zh_CN.UTF-8")]), Language::Chinese);
         assert_eq!(locale(&[("LANG", "zh_TW")]), Language::Chinese);
         assert_eq!(locale(&[("LANG", "ZH")]), Language::Chinese);
-        assert_eq!(
-            locale(&[("LC_ALL", "C"), ("LANG", "zh_CN.UTF-8")]),
-            Language::English
-        );
-        assert_eq!(
-            locale(&[("LC_ALL", ""), ("LC_MESSAGES", "zh_CN"), ("LANG", "en_GB")]),
-            Language::Chinese
-        );
+        assert_eq!(locale(&[("LC_ALL", "C"), ("LANG", "zh_CN.UTF-8")]), Language::English);
+        assert_eq!(locale(&[("LC_ALL", ""), ("LC_MESSAGES", "zh_CN"), ("LANG", "en_GB")]), Language::Chinese);
     }
 
     #[test]
@@ -104,10 +84,7 @@ mod tests {
             let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
             Language::asked_for(&arguments)
         };
-        assert_eq!(
-            asked(&["copy", "--lang=zh-CN", "a"]),
-            Some(Language::Chinese)
-        );
+        assert_eq!(asked(&["copy", "--lang=zh-CN", "a"]), Some(Language::Chinese));
         assert_eq!(asked(&["--lang", "en", "copy"]), Some(Language::English));
         assert_eq!(asked(&["copy", "--", "--lang=zh-CN"]), None);
         assert_eq!(asked(&["copy", "--lang=fr"]), None);

@@ -30,10 +30,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let language = Language::wanted(&arguments);
     match CommandLine::read(&arguments, language) {
-        Ok(CommandLine {
-            command: Command::Copy(arguments),
-            ..
-        }) => copy::run(&arguments, language),
+        Ok(CommandLine { command: Command::Copy(arguments), .. }) => copy::run(&arguments, language),
         Err(error) => usage::tell(language, &error).into(),
     }
 }

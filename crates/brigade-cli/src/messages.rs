@@ -129,6 +129,7 @@ catalogue! {
     found(count: &str): "{count} found", "找到 {count}";
     done(count: &str): "{count} done", "完成 {count}";
     entries(counts: &str): "{counts} entries", "{counts} 项";
+    entries_rate(count: &str): "{count} entries/s", "{count} 项/秒";
     time_left(time: &str): "{time} left", "剩余 {time}";
     lane_idle(): "waiting", "等待";
     lane_listing(): "listing", "列目录";

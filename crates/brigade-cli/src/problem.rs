@@ -24,34 +24,23 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
             let sentence = messages::refused_destination(language, &text(path));
             format!("{sentence}: {}", reason(language, cause))
         }
-        Refusal::SameEntry {
-            source_path,
-            destination,
-        } => messages::refused_same(language, &text(source_path), &text(destination)),
-        Refusal::InsideSource {
-            source_path,
-            destination,
-        } => messages::refused_inside_source(language, &text(source_path), &text(destination)),
-        Refusal::InsideDestination {
-            source_path,
-            destination,
-        } => messages::refused_inside_destination(language, &text(source_path), &text(destination)),
-        Refusal::TypeMismatch {
-            destination,
-            what,
-            there,
-        } => messages::refused_type(
+        Refusal::SameEntry { source_path, destination } => {
+            messages::refused_same(language, &text(source_path), &text(destination))
+        }
+        Refusal::InsideSource { source_path, destination } => {
+            messages::refused_inside_source(language, &text(source_path), &text(destination))
+        }
+        Refusal::InsideDestination { source_path, destination } => {
+            messages::refused_inside_destination(language, &text(source_path), &text(destination))
+        }
+        Refusal::TypeMismatch { destination, what, there } => messages::refused_type(
             language,
             messages::entry_type(language, what),
             &text(destination),
             messages::entry_type(language, there),
         ),
-        Refusal::NotAFolder { destination } => {
-            messages::refused_not_folder(language, &text(destination))
-        }
-        Refusal::Collision { destination } => {
-            messages::refused_collision(language, &text(destination))
-        }
+        Refusal::NotAFolder { destination } => messages::refused_not_folder(language, &text(destination)),
+        Refusal::Collision { destination } => messages::refused_collision(language, &text(destination)),
         Refusal::SeveralSources => messages::refused_several(language),
         Refusal::RootBeside => messages::refused_root(language),
         Refusal::Workers(cause) => {
@@ -118,11 +107,7 @@ mod tests {
     use super::*;
 
     fn denied(action: Action, path: &str) -> PathError {
-        PathError {
-            action,
-            path: path.into(),
-            cause: io::Error::from_raw_os_error(1),
-        }
+        PathError { action, path: path.into(), cause: io::Error::from_raw_os_error(1) }
     }
 
     #[test]
@@ -132,65 +117,34 @@ mod tests {
             path_error(Language::English, &error),
             "cannot set times of 'b/x': Operation not permitted (os error 1)"
         );
-        assert_eq!(
-            path_error(Language::Chinese, &error),
-            "无法设置 'b/x' 的时间: 不允许的操作 (os error 1)"
-        );
+        assert_eq!(path_error(Language::Chinese, &error), "无法设置 'b/x' 的时间: 不允许的操作 (os error 1)");
     }
 
     #[test]
     fn the_english_words_are_the_engines_own() {
-        for error in [
-            denied(Action::Replace, "a\nb"),
-            denied(Action::CreateHardLink, "x"),
-        ] {
+        for error in [denied(Action::Replace, "a\nb"), denied(Action::CreateHardLink, "x")] {
             let engine = format!("{error}: {}", error.cause);
             assert_eq!(path_error(Language::English, &error), engine);
         }
-        let refused = Refusal::InsideSource {
-            source_path: "a".into(),
-            destination: "a/b".into(),
-        };
+        let refused = Refusal::InsideSource { source_path: "a".into(), destination: "a/b".into() };
         assert_eq!(refusal(Language::English, &refused), refused.to_string());
-        let refused = Refusal::TypeMismatch {
-            destination: "a".into(),
-            what: "a folder",
-            there: "not a folder",
-        };
+        let refused = Refusal::TypeMismatch { destination: "a".into(), what: "a folder", there: "not a folder" };
         assert_eq!(refusal(Language::English, &refused), refused.to_string());
-        assert_eq!(
-            refusal(Language::Chinese, &refused),
-            "无法用文件夹替换 'a'，后者不是文件夹"
-        );
+        assert_eq!(refusal(Language::Chinese, &refused), "无法用文件夹替换 'a'，后者不是文件夹");
     }
 
     #[test]
     fn a_cause_below_a_refusal_is_told_once() {
-        let refused = Refusal::Source {
-            path: "gone".into(),
-            cause: io::Error::from_raw_os_error(2),
-        };
-        assert_eq!(
-            refusal(Language::English, &refused),
-            "cannot stat 'gone': No such file or directory (os error 2)"
-        );
-        assert_eq!(
-            refusal(Language::Chinese, &refused),
-            "无法读取 'gone' 的信息: 没有那个文件或目录 (os error 2)"
-        );
+        let refused = Refusal::Source { path: "gone".into(), cause: io::Error::from_raw_os_error(2) };
+        assert_eq!(refusal(Language::English, &refused), "cannot stat 'gone': No such file or directory (os error 2)");
+        assert_eq!(refusal(Language::Chinese, &refused), "无法读取 'gone' 的信息: 没有那个文件或目录 (os error 2)");
         let refused = Refusal::Workers(Box::new(io::Error::from_raw_os_error(12)));
-        assert_eq!(
-            refusal(Language::Chinese, &refused),
-            "无法启动工作进程: Cannot allocate memory (os error 12)"
-        );
+        assert_eq!(refusal(Language::Chinese, &refused), "无法启动工作进程: Cannot allocate memory (os error 12)");
     }
 
     #[test]
     fn an_unknown_cause_keeps_its_own_text() {
         let cause = io::Error::other("three workers died over it");
-        assert_eq!(
-            reason(Language::Chinese, &cause),
-            "three workers died over it"
-        );
+        assert_eq!(reason(Language::Chinese, &cause), "three workers died over it");
     }
 }

@@ -22,7 +22,9 @@ pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Optio
             vec![source, destination]
         }
         [(_, destination), ..] => {
-            words.push(format!("-t {}", quoted(destination.parent()?.as_os_str())));
+            let folder = destination.parent()?.as_os_str();
+            let folder = if folder.is_empty() { OsStr::new(".") } else { folder };
+            words.push(format!("-t {}", quoted(folder)));
             pairs.iter().map(|(source, _)| source.as_path()).collect()
         }
     };
@@ -89,14 +91,8 @@ mod tests {
     use crate::language::Language;
 
     fn parsed(arguments: &[&str]) -> CopyArguments {
-        let words: Vec<OsString> = ["brigade", "copy"]
-            .iter()
-            .chain(arguments)
-            .map(OsString::from)
-            .collect();
-        let Command::Copy(arguments) = CommandLine::read(&words, Language::English)
-            .unwrap()
-            .command;
+        let words: Vec<OsString> = ["brigade", "copy"].iter().chain(arguments).map(OsString::from).collect();
+        let Command::Copy(arguments) = CommandLine::read(&words, Language::English).unwrap().command;
         arguments
     }
 
@@ -108,19 +104,15 @@ mod tests {
             r"brigade copy -j 3 --progress=json -T 'my photos' '/backup/it'\''s'"
         );
         let pairs = [("-x".into(), "照片".into())];
-        assert_eq!(
-            command(&parsed(&["-q", "x", "y"]), &pairs).unwrap(),
-            "brigade copy -q -T -- -x '照片'"
-        );
+        assert_eq!(command(&parsed(&["-q", "x", "y"]), &pairs).unwrap(), "brigade copy -q -T -- -x '照片'");
     }
 
     #[test]
     fn several_sources_go_into_their_folder() {
         let pairs = [("a".into(), "dir/a".into()), ("b/c".into(), "dir/c".into())];
-        assert_eq!(
-            command(&parsed(&["-v", "a", "b/c", "dir"]), &pairs).unwrap(),
-            "brigade copy -v -t dir a b/c"
-        );
+        assert_eq!(command(&parsed(&["-v", "a", "b/c", "dir"]), &pairs).unwrap(), "brigade copy -v -t dir a b/c");
+        let pairs = [("../a".into(), "a".into()), ("../b".into(), "b".into())];
+        assert_eq!(command(&parsed(&["../a", "../b", "."]), &pairs).unwrap(), "brigade copy -t . ../a ../b");
     }
 
     #[test]
@@ -138,10 +130,8 @@ mod tests {
         for name in names {
             let word = quoted(OsStr::from_bytes(name));
             assert!(!word.chars().any(char::is_control), "{word:?}");
-            let output = std::process::Command::new("bash")
-                .args(["-c", &format!("printf %s {word}")])
-                .output()
-                .unwrap();
+            let output =
+                std::process::Command::new("bash").args(["-c", &format!("printf %s {word}")]).output().unwrap();
             assert_eq!(output.stdout, name, "{word}");
         }
     }

@@ -40,25 +40,21 @@ pub fn catch() -> io::Result<Caught> {
         wanted.push(SIGHUP);
     }
     let mut signals = Signals::new(wanted)?;
-    let caught = Caught {
-        first: Arc::new(AtomicI32::new(0)),
-    };
+    let caught = Caught { first: Arc::new(AtomicI32::new(0)) };
     let first = Arc::clone(&caught.first);
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let mut first_at: Option<Instant> = None;
-            for signal in signals.forever() {
-                match first_at {
-                    None => {
-                        first_at = Some(Instant::now());
-                        first.store(signal, Ordering::SeqCst);
-                    }
-                    Some(at) if at.elapsed() < SAME_WISH => {}
-                    Some(_) => drop(die_of(signal)),
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut first_at: Option<Instant> = None;
+        for signal in signals.forever() {
+            match first_at {
+                None => {
+                    first_at = Some(Instant::now());
+                    first.store(signal, Ordering::SeqCst);
                 }
+                Some(at) if at.elapsed() < SAME_WISH => {}
+                Some(_) => drop(die_of(signal)),
             }
-        })?;
+        }
+    })?;
     Ok(caught)
 }
 

@@ -33,9 +33,7 @@ type Count = (u64, fn(Language, u64) -> String);
 /// The summary line. Parts that are zero are left out.
 pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<'_>) -> String {
     let copied = match circumstances.made {
-        Some(path) => {
-            messages::copied_to(language, &what(language, summary), &shown(path).to_string())
-        }
+        Some(path) => messages::copied_to(language, &what(language, summary), &shown(path).to_string()),
         None => messages::copied(language, &what(language, summary)),
     };
     let time = units::elapsed(summary.elapsed, language);
@@ -61,12 +59,8 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
     }
     let line = parts.join(messages::comma(language));
     match summary {
-        Summary {
-            interrupted: true, ..
-        } => messages::interrupted(language, &line),
-        Summary {
-            broken: Some(_), ..
-        } => messages::unfinished(language, &line),
+        Summary { interrupted: true, .. } => messages::interrupted(language, &line),
+        Summary { broken: Some(_), .. } => messages::unfinished(language, &line),
         _ => line,
     }
 }
@@ -92,11 +86,8 @@ fn what(language: Language, summary: &Summary) -> String {
         (summary.n_hard_links, messages::hard_links),
         (summary.n_special, messages::special_files),
     ];
-    let parts: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, text)| text(language, *count))
-        .collect();
+    let parts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, text)| text(language, *count)).collect();
     if parts.is_empty() {
         return messages::nothing(language);
     }
@@ -135,8 +126,7 @@ mod tests {
     }
 
     fn both(summary: &Summary, circumstances: Circumstances<'_>) -> [String; 2] {
-        [Language::English, Language::Chinese]
-            .map(|language| line(language, summary, circumstances))
+        [Language::English, Language::Chinese].map(|language| line(language, summary, circumstances))
     }
 
     #[test]
@@ -168,10 +158,7 @@ mod tests {
             n_workers: 1,
             ..Summary::default()
         };
-        let circumstances = Circumstances {
-            made: Some(Path::new("photos_copy_2")),
-            owners_lost: OwnersLost::Yes,
-        };
+        let circumstances = Circumstances { made: Some(Path::new("photos_copy_2")), owners_lost: OwnersLost::Yes };
         assert_eq!(
             both(&summary, circumstances),
             [
@@ -185,34 +172,18 @@ mod tests {
 
     #[test]
     fn an_end_before_the_end_is_told_first() {
-        let nothing = Summary {
-            n_workers: 2,
-            interrupted: true,
-            ..Summary::default()
-        };
+        let nothing = Summary { n_workers: 2, interrupted: true, ..Summary::default() };
         assert_eq!(
             both(&nothing, Circumstances::default()),
-            [
-                "interrupted: copied nothing in 0.00 s, 2 workers",
-                "已中断：已复制 0 项，用时 0.00 秒，2 个工作进程",
-            ]
+            ["interrupted: copied nothing in 0.00 s, 2 workers", "已中断：已复制 0 项，用时 0.00 秒，2 个工作进程",]
         );
-        let broken = Summary {
-            broken: Some("the pool".into()),
-            ..large()
-        };
-        assert!(
-            line(Language::English, &broken, Circumstances::default())
-                .starts_with("not finished: copied")
-        );
+        let broken = Summary { broken: Some("the pool".into()), ..large() };
+        assert!(line(Language::English, &broken, Circumstances::default()).starts_with("not finished: copied"));
     }
 
     #[test]
     fn the_ledger_shows_the_sum() {
         let text = ledger(Language::English, &large());
-        assert_eq!(
-            text,
-            "found 13 113 = copied 13 113 + unchanged 0 + skipped 0 + failed 0"
-        );
+        assert_eq!(text, "found 13 113 = copied 13 113 + unchanged 0 + skipped 0 + failed 0");
     }
 }

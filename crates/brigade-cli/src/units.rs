@@ -37,9 +37,9 @@ pub fn bytes_rate(per_second: f64) -> String {
     format!("{}/s", bytes(rounded(per_second)))
 }
 
-/// A rate of things that are counted, rounded to whole ones.
-pub fn count_rate(per_second: f64) -> String {
-    format!("{}/s", grouped(rounded(per_second)))
+/// A count that comes with a fraction, rounded to whole ones.
+pub fn count(amount: f64) -> String {
+    grouped(rounded(amount))
 }
 
 /// `0.03 s`, `3.4 s`, `3 min 25 s`, `2 h 03 min`.
@@ -81,11 +81,7 @@ fn unit_for(count: u64) -> usize {
 
 fn in_unit(count: u64, unit_idx: usize) -> String {
     let value = count as f64 / (1u64 << (10 * unit_idx)) as f64;
-    if unit_idx == 0 || value >= 99.95 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.1}")
-    }
+    if unit_idx == 0 || value >= 99.95 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
 fn rounded(value: f64) -> u64 {
@@ -105,12 +101,7 @@ mod tests {
     #[test]
     fn bytes_have_a_unit_of_1024() {
         let texts = [0, 1023, 1024, 1536, 380_633_088, 1 << 32, u64::MAX].map(bytes);
-        assert_eq!(
-            texts,
-            [
-                "0 B", "1023 B", "1.0 KiB", "1.5 KiB", "363 MiB", "4.0 GiB", "16.0 EiB"
-            ]
-        );
+        assert_eq!(texts, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "363 MiB", "4.0 GiB", "16.0 EiB"]);
         assert_eq!(bytes_of(1 << 30, 5 << 29), "1.0/2.5 GiB");
         assert_eq!(bytes_rate(380_633_088.4), "363 MiB/s");
     }

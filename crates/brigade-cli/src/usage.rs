@@ -29,10 +29,7 @@ pub fn tell(language: Language, error: &clap::Error) -> Exit {
 /// Says what is wrong with the arguments, and where to look.
 pub fn refuse(language: Language, sentence: &str) -> Exit {
     let hint = messages::try_help(language, "brigade copy");
-    refuse_plainly(&format!(
-        "{sentence}{}{hint}",
-        messages::semicolon(language)
-    ))
+    refuse_plainly(&format!("{sentence}{}{hint}", messages::semicolon(language)))
 }
 
 /// Says why nothing is begun, where the arguments themselves are right.
@@ -53,9 +50,7 @@ fn sentence(language: Language, error: &clap::Error) -> String {
             context.with_suggestion(language, sentence, ContextKind::SuggestedArg)
         }
         ErrorKind::InvalidSubcommand => {
-            let unknown = context
-                .quoted(ContextKind::InvalidSubcommand)
-                .unwrap_or_default();
+            let unknown = context.quoted(ContextKind::InvalidSubcommand).unwrap_or_default();
             let sentence = messages::unknown_command(language, &unknown);
             context.with_suggestion(language, sentence, ContextKind::SuggestedSubcommand)
         }
@@ -63,15 +58,13 @@ fn sentence(language: Language, error: &clap::Error) -> String {
             messages::needs_value(language, &option)
         }
         ErrorKind::InvalidValue => {
-            let sentence =
-                messages::bad_value(language, &option, value.as_deref().unwrap_or_default());
+            let sentence = messages::bad_value(language, &option, value.as_deref().unwrap_or_default());
             let values = context.texts(ContextKind::ValidValue).join(", ");
             let hint = messages::possible_values(language, &values);
             format!("{sentence}{}{hint}", messages::semicolon(language))
         }
         ErrorKind::ValueValidation => {
-            let sentence =
-                messages::bad_value(language, &option, value.as_deref().unwrap_or_default());
+            let sentence = messages::bad_value(language, &option, value.as_deref().unwrap_or_default());
             let hint = messages::workers_range(language, MOST_WORKERS);
             format!("{sentence}{}{hint}", messages::semicolon(language))
         }
@@ -121,11 +114,7 @@ impl Context<'_> {
 
     fn with_suggestion(&self, language: Language, sentence: String, kind: ContextKind) -> String {
         match self.texts(kind).first() {
-            Some(name) => format!(
-                "{sentence}{}{}",
-                messages::semicolon(language),
-                messages::similar(language, name)
-            ),
+            Some(name) => format!("{sentence}{}{}", messages::semicolon(language), messages::similar(language, name)),
             None => sentence,
         }
     }
@@ -143,11 +132,7 @@ mod tests {
     use crate::arguments::CommandLine;
 
     fn told(language: Language, arguments: &[&str]) -> String {
-        let arguments: Vec<OsString> = ["brigade"]
-            .iter()
-            .chain(arguments)
-            .map(OsString::from)
-            .collect();
+        let arguments: Vec<OsString> = ["brigade"].iter().chain(arguments).map(OsString::from).collect();
         let error = CommandLine::read(&arguments, language).expect_err("these are mistakes");
         sentence(language, &error)
     }
@@ -155,11 +140,7 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_both_languages() {
         let table: [(&[&str], &str, &str); 12] = [
-            (
-                &["copy", "--delete", "a"],
-                "unknown option '--delete'",
-                "未知选项 '--delete'",
-            ),
+            (&["copy", "--delete", "a"], "unknown option '--delete'", "未知选项 '--delete'"),
             (&["copy", "-n", "a"], "unknown option '-n'", "未知选项 '-n'"),
             (
                 &["copy", "--verbos"],
@@ -167,11 +148,7 @@ mod tests {
                 "未知选项 '--verbos'；您是不是想用 '--verbose'？",
             ),
             (&["remove"], "unknown command 'remove'", "未知命令 'remove'"),
-            (
-                &["copi"],
-                "unknown command 'copi'; did you mean 'copy'?",
-                "未知命令 'copi'；您是不是想用 'copy'？",
-            ),
+            (&["copi"], "unknown command 'copi'; did you mean 'copy'?", "未知命令 'copi'；您是不是想用 'copy'？"),
             (
                 &["copy", "-j", "0"],
                 "'0' is not a value for '--workers'; it takes a whole number from 1 to 1024",
@@ -187,16 +164,8 @@ mod tests {
                 "'lots' is not a value for '--progress'; it takes auto, bar, plain, json, none",
                 "'lots' 不是 '--progress' 的有效值；可用的值：auto, bar, plain, json, none",
             ),
-            (
-                &["copy", "--lang"],
-                "option '--lang' needs a value",
-                "选项 '--lang' 需要一个值",
-            ),
-            (
-                &["copy", "--quiet=3"],
-                "option '--quiet' takes no value",
-                "选项 '--quiet' 不接受值",
-            ),
+            (&["copy", "--lang"], "option '--lang' needs a value", "选项 '--lang' 需要一个值"),
+            (&["copy", "--quiet=3"], "option '--quiet' takes no value", "选项 '--quiet' 不接受值"),
             (
                 &["copy", "-qv", "a"],
                 "'--quiet' and '--verbose' cannot be used together",

@@ -24,10 +24,7 @@ pub fn padded(text: &str, width: usize) -> String {
 /// More of the end stays than of the beginning: the name says more than the first folders.
 pub fn path(path: &OsStr, width: usize) -> String {
     let quoted = shown(path).to_string();
-    let plain = quoted
-        .strip_prefix('\'')
-        .and_then(|rest| rest.strip_suffix('\''))
-        .unwrap_or(&quoted);
+    let plain = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(&quoted);
     shortened(plain, width)
 }
 
@@ -70,10 +67,7 @@ mod tests {
     fn a_wide_path_loses_its_middle() {
         let cut = |text: &str, width| path(OsStr::new(text), width);
         assert_eq!(cut("short", 20), "short");
-        assert_eq!(
-            cut("one/two/three/four/five.txt", 20),
-            "one/t...our/five.txt"
-        );
+        assert_eq!(cut("one/two/three/four/five.txt", 20), "one/t...our/five.txt");
         assert_eq!(cut("照片/二月/三月/四月.jpg", 16), "照片.../四月.jpg");
         assert_eq!(cut("abcdef", 4), "abcd");
         assert_eq!(cut("abcdef", 0), "");

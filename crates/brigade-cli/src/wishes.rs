@@ -51,10 +51,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
     Ok(Wishes { request, place })
 }
 
-fn sources_and_target(
-    arguments: &CopyArguments,
-    language: Language,
-) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
+fn sources_and_target(arguments: &CopyArguments, language: Language) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
     let paths = arguments.paths.as_slice();
     if let Some(folder) = &arguments.target_directory {
         into_folder(paths, folder, language)
@@ -64,27 +61,17 @@ fn sources_and_target(
         match paths {
             [] => Ok((vec![asked(language)?], beside(language), Place::BesideAsked)),
             [source] => Ok((vec![source.clone()], beside(language), Place::Beside)),
-            [sources @ .., destination] => Ok((
-                sources.to_vec(),
-                Target::IntoOrAs(destination.clone()),
-                Place::Named,
-            )),
+            [sources @ .., destination] => Ok((sources.to_vec(), Target::IntoOrAs(destination.clone()), Place::Named)),
         }
     }
 }
 
 fn beside(language: Language) -> Target {
-    Target::Beside {
-        suffix: language.copy_suffix().to_owned(),
-    }
+    Target::Beside { suffix: language.copy_suffix().to_owned() }
 }
 
 /// `-t DIR SOURCE...`. The engine would take a folder that is missing for the name of the copy, so it is looked at first.
-fn into_folder(
-    sources: &[PathBuf],
-    folder: &Path,
-    language: Language,
-) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
+fn into_folder(sources: &[PathBuf], folder: &Path, language: Language) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
     if sources.is_empty() {
         return Err(usage::refuse(language, &messages::missing_source(language)));
     }
@@ -122,15 +109,8 @@ fn asked(language: Language) -> Result<PathBuf, Exit> {
     if !rustix::termios::isatty(io::stdin()) {
         return Err(usage::refuse(language, &messages::nobody_to_ask(language)));
     }
-    let home = std::env::var_os("HOME")
-        .filter(|home| !home.is_empty())
-        .map(PathBuf::from);
-    let answer = ask::folder(
-        language,
-        home.as_deref(),
-        &mut io::stdin().lock(),
-        &mut io::stderr(),
-    );
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let answer = ask::folder(language, home.as_deref(), &mut io::stdin().lock(), &mut io::stderr());
     // A terminal that cannot be read is as good as one where nobody answers.
     answer.ok().flatten().ok_or(Exit::Refused)
 }

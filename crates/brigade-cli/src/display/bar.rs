@@ -36,13 +36,7 @@ impl Bar {
     }
 
     /// What to write for a snapshot; `above` goes where it stays.
-    pub fn paint(
-        &mut self,
-        language: Language,
-        above: &str,
-        progress: &Progress,
-        estimate: &Estimate,
-    ) -> String {
+    pub fn paint(&mut self, language: Language, above: &str, progress: &Progress, estimate: &Estimate) -> String {
         let room = Room::now();
         self.is_drawn = true;
         let frame = frame(language, progress, estimate, room);
@@ -97,38 +91,26 @@ fn frame(language: Language, progress: &Progress, estimate: &Estimate, room: Roo
 
 fn full(language: Language, summary: &Summary, columns: usize) -> String {
     let n_done = units::grouped(summary.n_found);
-    let parts = vec![
-        part(1, messages::entries(language, &n_done)),
-        part(2, units::bytes(summary.bytes)),
-    ];
+    let parts = vec![part(1, messages::entries(language, &n_done)), part(2, units::bytes(summary.bytes))];
     with_bar("100%", 100, parts, columns.saturating_sub(1))
 }
 
 /// While the walk runs: counts and rates, no share of a total that nobody knows yet.
 fn walking(language: Language, progress: &Progress, estimate: &Estimate) -> Vec<Part> {
-    let entries_rate = units::count_rate(estimate.entries_per_second());
+    let entries_rate = units::count(estimate.entries_per_second());
     vec![
         part(4, messages::copying(language)),
-        part(
-            0,
-            messages::found(language, &units::grouped(progress.n_found)),
-        ),
-        part(
-            1,
-            messages::done(language, &units::grouped(progress.n_done)),
-        ),
+        part(0, messages::found(language, &units::grouped(progress.n_found))),
+        part(1, messages::done(language, &units::grouped(progress.n_done))),
         part(2, units::bytes(progress.bytes_done)),
         part(3, units::bytes_rate(estimate.bytes_per_second())),
-        part(5, messages::entries(language, &entries_rate)),
+        part(5, messages::entries_rate(language, &entries_rate)),
     ]
 }
 
 fn shown_rest(language: Language, progress: &Progress, estimate: &Estimate) -> Vec<Part> {
-    let entries = format!(
-        "{}/{}",
-        units::grouped(progress.n_done.min(progress.n_found)),
-        units::grouped(progress.n_found)
-    );
+    let entries =
+        format!("{}/{}", units::grouped(progress.n_done.min(progress.n_found)), units::grouped(progress.n_found));
     let bytes_done = progress.bytes_done.min(progress.bytes_found);
     let mut parts = vec![
         part(4, messages::entries(language, &entries)),
@@ -153,9 +135,7 @@ fn with_bar(share: &str, percent: u8, parts: Vec<Part>, columns: usize) -> Strin
     let Some(room) = columns.checked_sub(width::columns(&bar)) else {
         return width::prefix(share, columns).to_owned();
     };
-    format!("{bar}{}", joined(parts, room))
-        .trim_end()
-        .to_owned()
+    format!("{bar}{}", joined(parts, room)).trim_end().to_owned()
 }
 
 /// `====>     `. ASCII, since the block characters are two columns wide in some Chinese terminals.
@@ -189,11 +169,7 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Progress {
-        let lane = |pid, state, path: &str| Lane {
-            pid,
-            state,
-            path: path.into(),
-        };
+        let lane = |pid, state, path: &str| Lane { pid, state, path: path.into() };
         Progress {
             n_found: 29_000,
             n_done: 12_345,
@@ -201,11 +177,7 @@ mod tests {
             bytes_done: 1_288_490_188,
             walk_finished: true,
             lanes: vec![
-                lane(
-                    4711,
-                    LaneState::Copying,
-                    "doc/照片/三月/a very long name.jpg",
-                ),
+                lane(4711, LaneState::Copying, "doc/照片/三月/a very long name.jpg"),
                 lane(4712, LaneState::Listing, "icons"),
                 lane(4713, LaneState::Idle, ""),
             ],
@@ -213,12 +185,7 @@ mod tests {
         }
     }
 
-    fn painted(
-        progress: &Progress,
-        language: Language,
-        columns: usize,
-        rows: usize,
-    ) -> Vec<String> {
+    fn painted(progress: &Progress, language: Language, columns: usize, rows: usize) -> Vec<String> {
         let mut estimate = Estimate::default();
         estimate.update(progress, Duration::from_secs(4));
         frame(language, progress, &estimate, Room { columns, rows })
@@ -230,12 +197,9 @@ mod tests {
         progress.walk_finished = false;
         assert_eq!(
             painted(&progress, Language::English, 100, 24)[0],
-            "copying  29 000 found  12 345 done  1.2 GiB  307 MiB/s  3 086/s entries"
+            "copying  29 000 found  12 345 done  1.2 GiB  307 MiB/s  3 086 entries/s"
         );
-        assert_eq!(
-            painted(&progress, Language::Chinese, 40, 24)[0],
-            "找到 29 000  完成 12 345  1.2 GiB"
-        );
+        assert_eq!(painted(&progress, Language::Chinese, 40, 24)[0], "找到 29 000  完成 12 345  1.2 GiB");
     }
 
     #[test]
@@ -284,15 +248,8 @@ mod tests {
 
     #[test]
     fn only_the_end_shows_a_full_bar() {
-        let summary = Summary {
-            n_found: 29_000,
-            bytes: 3_113_851_289,
-            ..Summary::default()
-        };
-        assert_eq!(
-            full(Language::English, &summary, 60),
-            "100% [===========] 29 000 entries  2.9 GiB"
-        );
+        let summary = Summary { n_found: 29_000, bytes: 3_113_851_289, ..Summary::default() };
+        assert_eq!(full(Language::English, &summary, 60), "100% [===========] 29 000 entries  2.9 GiB");
         assert_eq!(drawn(99, 10), "=========>");
         assert_eq!(drawn(0, 10), ">         ");
     }
@@ -300,9 +257,6 @@ mod tests {
     #[test]
     fn a_bar_that_was_never_drawn_leaves_nothing() {
         let mut bar = Bar::default();
-        assert_eq!(
-            bar.finish(Language::English, "said\n", &Summary::default()),
-            "said\n"
-        );
+        assert_eq!(bar.finish(Language::English, "said\n", &Summary::default()), "said\n");
     }
 }

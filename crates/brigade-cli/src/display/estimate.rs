@@ -54,8 +54,7 @@ impl Estimate {
             let entries = (now.entries - self.last.entries).max(0.0);
             self.bytes_rate.add(bytes, step, RATE_WINDOW_SECONDS);
             self.entries_rate.add(entries, step, RATE_WINDOW_SECONDS);
-            self.work_rate
-                .add(work(bytes, entries), step, LEFT_WINDOW_SECONDS);
+            self.work_rate.add(work(bytes, entries), step, LEFT_WINDOW_SECONDS);
             self.last = now;
         }
         if progress.walk_finished {
@@ -117,11 +116,7 @@ impl Mean {
     }
 
     fn per_second(self) -> f64 {
-        if self.seconds > 0.0 {
-            self.amount / self.seconds
-        } else {
-            0.0
-        }
+        if self.seconds > 0.0 { self.amount / self.seconds } else { 0.0 }
     }
 }
 
@@ -130,14 +125,7 @@ mod tests {
     use super::*;
 
     fn snapshot(n_done: u64, n_found: u64, bytes_done: u64, bytes_found: u64) -> Progress {
-        Progress {
-            n_done,
-            n_found,
-            bytes_done,
-            bytes_found,
-            walk_finished: true,
-            ..Progress::default()
-        }
+        Progress { n_done, n_found, bytes_done, bytes_found, walk_finished: true, ..Progress::default() }
     }
 
     fn percent_after(progress: &Progress) -> Option<u8> {
@@ -163,15 +151,7 @@ mod tests {
         assert_eq!(percent_after(&snapshot(0, 1, 3 << 30, 4 << 30)), Some(74));
         assert_eq!(percent_after(&snapshot(4, 10, 4 << 29, 10 << 29)), Some(40));
         // 100 000 small files beside one big one, of which half are done: as long in time as 1.9 GB.
-        assert_eq!(
-            percent_after(&snapshot(
-                50_000,
-                100_001,
-                50_000 << 12,
-                (100_000 << 12) + (2 << 30)
-            )),
-            Some(26)
-        );
+        assert_eq!(percent_after(&snapshot(50_000, 100_001, 50_000 << 12, (100_000 << 12) + (2 << 30))), Some(26));
     }
 
     #[test]

@@ -53,10 +53,7 @@ impl Json {
             source: Source::of(source),
             destination: Destination::of(destination),
         });
-        self.write(&Line::Start {
-            version: env!("CARGO_PKG_VERSION"),
-            entries: entries.collect(),
-        });
+        self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries: entries.collect() });
         self.write(&Line::Phase { phase: "copying" });
         self.flush();
     }
@@ -281,9 +278,7 @@ impl<'a> Account<'a> {
             lost_workers: summary.n_lost_workers,
             limited_by: None,
             sandbox: "off",
-            unpreserved: Unpreserved {
-                owner: (owners_lost == OwnersLost::Yes).then_some(true),
-            },
+            unpreserved: Unpreserved { owner: (owners_lost == OwnersLost::Yes).then_some(true) },
             interrupted: summary.interrupted,
             broken: summary.broken.as_deref(),
         }
@@ -292,13 +287,7 @@ impl<'a> Account<'a> {
 
 fn line_of(event: &Event) -> Option<Line<'_>> {
     Some(match event {
-        Event::File {
-            source,
-            destination,
-            kind,
-            outcome,
-            bytes,
-        } => Line::File {
+        Event::File { source, destination, kind, outcome, bytes } => Line::File {
             path: Named::of(source),
             source: Source::of(source),
             destination: Destination::of(destination),
@@ -312,16 +301,8 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
             reason: error.cause.to_string(),
             errno: error.cause.raw_os_error(),
         },
-        Event::WorkerStarted { pid } => Line::Worker {
-            pid: *pid,
-            state: "started",
-            signal: None,
-        },
-        Event::WorkerLost { pid, signal } => Line::Worker {
-            pid: *pid,
-            state: "lost",
-            signal: *signal,
-        },
+        Event::WorkerStarted { pid } => Line::Worker { pid: *pid, state: "started", signal: None },
+        Event::WorkerLost { pid, signal } => Line::Worker { pid: *pid, state: "lost", signal: *signal },
         _ => return None,
     })
 }
@@ -399,34 +380,21 @@ mod tests {
 
     #[test]
     fn a_worker_event_tells_the_signal() {
-        let event = Event::WorkerLost {
-            pid: 7,
-            signal: Some(9),
-        };
-        assert_eq!(
-            value(&event),
-            json!({ "event": "worker", "pid": 7, "state": "lost", "signal": 9 })
-        );
+        let event = Event::WorkerLost { pid: 7, signal: Some(9) };
+        assert_eq!(value(&event), json!({ "event": "worker", "pid": 7, "state": "lost", "signal": 9 }));
     }
 
     #[test]
     fn a_progress_event_tells_the_share_once_it_is_known() {
         let told = Written::default();
         let mut report = Json::new(Box::new(told.clone()));
-        let mut progress = Progress {
-            n_found: 4,
-            n_done: 1,
-            ..Progress::default()
-        };
+        let mut progress = Progress { n_found: 4, n_done: 1, ..Progress::default() };
         report.tick(|| unreachable!("it is too early"), Duration::ZERO);
         report.tick(|| progress.clone(), Duration::from_secs(1));
         progress.walk_finished = true;
         report.tick(|| progress.clone(), Duration::from_secs(2));
         let text = told.text();
-        let events: Vec<Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(events.len(), 2);
         assert_eq!(events[0]["percent"], Value::Null);
         assert_eq!(events[1]["percent"], 25);

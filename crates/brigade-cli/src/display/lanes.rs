@@ -12,11 +12,7 @@ const STATES: [LaneState; 3] = [LaneState::Idle, LaneState::Listing, LaneState::
 pub fn lines(language: Language, lanes: &[Lane], columns: usize) -> Vec<String> {
     let pid_columns = lanes.iter().map(|lane| lane.pid.to_string().len()).max();
     let pid_columns = pid_columns.unwrap_or(0);
-    let state_columns = STATES
-        .iter()
-        .map(|state| width::columns(&word(language, *state)))
-        .max()
-        .unwrap_or(0);
+    let state_columns = STATES.iter().map(|state| width::columns(&word(language, *state))).max().unwrap_or(0);
     let line = |lane: &Lane| {
         let state = width::padded(&word(language, lane.state), state_columns);
         let head = format!("  {:>pid_columns$}  {state}  ", lane.pid);
@@ -52,9 +48,6 @@ mod tests {
             state: LaneState::Copying,
             path: std::ffi::OsString::from_vec(b"a\nb\x1b[2J\xff".to_vec()).into(),
         };
-        assert_eq!(
-            lines(Language::English, &[lane], 60),
-            [r"  7  copying  a\x0ab\x1b[2J\xff"]
-        );
+        assert_eq!(lines(Language::English, &[lane], 60), [r"  7  copying  a\x0ab\x1b[2J\xff"]);
     }
 }

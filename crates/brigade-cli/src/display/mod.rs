@@ -55,8 +55,7 @@ impl Way {
         match (wanted, surface) {
             (ProgressWay::Json, _) => Self::Json,
             (ProgressWay::Auto | ProgressWay::Bar, Surface::Screen) => Self::Bar,
-            (ProgressWay::Plain | ProgressWay::Bar, _)
-            | (ProgressWay::Auto, Surface::DumbTerminal) => Self::Plain,
+            (ProgressWay::Plain | ProgressWay::Bar, _) | (ProgressWay::Auto, Surface::DumbTerminal) => Self::Plain,
             (ProgressWay::None, _) | (ProgressWay::Auto, Surface::NoTerminal) => Self::Nothing,
         }
     }
@@ -71,11 +70,7 @@ impl Way {
 
     /// Whether the engine must report every entry for it.
     pub fn report(self, detail: Detail) -> Report {
-        if self == Self::Json || detail == Detail::EveryFile {
-            Report::EveryEntry
-        } else {
-            Report::Failures
-        }
+        if self == Self::Json || detail == Detail::EveryFile { Report::EveryEntry } else { Report::Failures }
     }
 }
 
@@ -156,9 +151,7 @@ impl Display {
     pub fn new(language: Language, way: Way, detail: Detail) -> Self {
         let surface = match way {
             Way::Bar => Painting::Bar(Bar::default()),
-            Way::Plain => Painting::Plain {
-                next_at: PLAIN_STEP,
-            },
+            Way::Plain => Painting::Plain { next_at: PLAIN_STEP },
             Way::Json => Painting::Json(Json::new(Box::new(io::stdout()))),
             Way::Nothing => Painting::Nothing,
         };
@@ -224,12 +217,7 @@ impl Display {
     }
 
     /// Shows the end: the last state of the bar, the summary, and how to go on.
-    pub fn end(
-        &mut self,
-        summary: &Summary,
-        made: Option<&std::path::Path>,
-        go_on: Option<&str>,
-    ) -> Told {
+    pub fn end(&mut self, summary: &Summary, made: Option<&std::path::Path>, go_on: Option<&str>) -> Told {
         if let Painting::Bar(bar) = &mut self.surface {
             let lines = std::mem::take(&mut self.lines);
             write(&bar.finish(self.language, &lines, summary));
@@ -250,10 +238,7 @@ impl Display {
         if self.detail == Detail::EveryFile {
             self.say(&summary::ledger(self.language, summary));
         }
-        let circumstances = Circumstances {
-            made,
-            owners_lost: self.owners_lost,
-        };
+        let circumstances = Circumstances { made, owners_lost: self.owners_lost };
         self.say(&summary::line(self.language, summary, circumstances));
         if let Some(command) = go_on {
             self.say(&messages::to_go_on(self.language, command));
@@ -289,9 +274,7 @@ impl Display {
     /// What is worth a line under `-v`, and losses also beside a bar.
     fn remark(&mut self, event: &Event) {
         let is_wanted = match event {
-            Event::WorkerLost { .. } => {
-                self.detail == Detail::EveryFile || matches!(self.surface, Painting::Bar(_))
-            }
+            Event::WorkerLost { .. } => self.detail == Detail::EveryFile || matches!(self.surface, Painting::Bar(_)),
             _ => self.detail == Detail::EveryFile,
         };
         if is_wanted && let Some(line) = remark(self.language, event) {
@@ -336,17 +319,10 @@ fn write(text: &str) {
 
 fn remark(language: Language, event: &Event) -> Option<String> {
     Some(match event {
-        Event::File {
-            source,
-            destination,
-            outcome,
-            ..
-        } => {
+        Event::File { source, destination, outcome, .. } => {
             let destination = shown(destination).to_string();
             match outcome {
-                Outcome::Copied => {
-                    messages::file_copied(language, &shown(source).to_string(), &destination)
-                }
+                Outcome::Copied => messages::file_copied(language, &shown(source).to_string(), &destination),
                 Outcome::Unchanged => messages::file_unchanged(language, &destination),
                 Outcome::Skipped => messages::file_skipped(language, &destination),
                 // It has an error line of its own.
@@ -354,10 +330,7 @@ fn remark(language: Language, event: &Event) -> Option<String> {
             }
         }
         Event::WorkerStarted { pid } => messages::worker_started(language, *pid),
-        Event::WorkerLost {
-            pid,
-            signal: Some(signal),
-        } => messages::worker_killed(language, *pid, *signal),
+        Event::WorkerLost { pid, signal: Some(signal) } => messages::worker_killed(language, *pid, *signal),
         Event::WorkerLost { pid, signal: None } => messages::worker_ended(language, *pid),
         _ => return None,
     })
@@ -401,9 +374,6 @@ mod tests {
             outcome: Outcome::Copied,
             bytes: 1,
         };
-        assert_eq!(
-            remark(Language::English, &event).unwrap(),
-            r"'a/new\x0aline' -> 'b/\x1b[2J'"
-        );
+        assert_eq!(remark(Language::English, &event).unwrap(), r"'a/new\x0aline' -> 'b/\x1b[2J'");
     }
 }

@@ -45,12 +45,8 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_share_once_it_is_known() {
-        let mut progress = Progress {
-            n_found: 29_000,
-            n_done: 12_345,
-            bytes_done: 1_288_490_188,
-            ..Progress::default()
-        };
+        let mut progress =
+            Progress { n_found: 29_000, n_done: 12_345, bytes_done: 1_288_490_188, ..Progress::default() };
         let mut estimate = Estimate::default();
         estimate.update(&progress, Duration::from_secs(4));
         assert_eq!(

@@ -22,16 +22,10 @@ impl Room {
     pub fn now() -> Self {
         let known = rustix::termios::tcgetwinsize(io::stderr()).ok();
         let known = known.filter(|room| room.ws_col > 0 && room.ws_row > 0);
-        known.map_or(
-            Self {
-                columns: 80,
-                rows: 24,
-            },
-            |room| Self {
-                columns: room.ws_col.into(),
-                rows: room.ws_row.into(),
-            },
-        )
+        known.map_or(Self { columns: 80, rows: 24 }, |room| Self {
+            columns: room.ws_col.into(),
+            rows: room.ws_row.into(),
+        })
     }
 }
 
@@ -92,14 +86,8 @@ mod tests {
     fn a_frame_is_painted_over_the_last_one() {
         let mut screen = Screen::default();
         let frame = ["one".to_owned(), "two".to_owned()];
-        assert_eq!(
-            screen.paint("", &frame, room(80)),
-            "\rone\x1b[K\ntwo\x1b[K\n\x1b[J"
-        );
-        assert_eq!(
-            screen.paint("said\n", &frame[..1], room(80)),
-            "\r\x1b[2Asaid\x1b[K\none\x1b[K\n\x1b[J"
-        );
+        assert_eq!(screen.paint("", &frame, room(80)), "\rone\x1b[K\ntwo\x1b[K\n\x1b[J");
+        assert_eq!(screen.paint("said\n", &frame[..1], room(80)), "\r\x1b[2Asaid\x1b[K\none\x1b[K\n\x1b[J");
         assert_eq!(screen.erase(room(80)), "\r\x1b[1A\x1b[J");
         assert_eq!(screen.erase(room(80)), "");
     }

@@ -9,9 +9,7 @@ use crate::support::{self, Scene};
 use serde_json::{Value, json};
 
 fn events(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 #[test]
@@ -32,21 +30,9 @@ fn every_line_is_an_event_and_the_ledger_adds_up() {
             "entries": [{ "source": "a", "destination": "b" }],
         })
     );
-    let of = |name: &str| -> Vec<&Value> {
-        events
-            .iter()
-            .filter(|event| event["event"] == name)
-            .collect()
-    };
-    let copied: Vec<&Value> = of("file")
-        .into_iter()
-        .filter(|file| file["state"] == "copied")
-        .collect();
-    assert!(
-        copied
-            .iter()
-            .any(|file| file["path"] == "a/new\nline\x1b[2J")
-    );
+    let of = |name: &str| -> Vec<&Value> { events.iter().filter(|event| event["event"] == name).collect() };
+    let copied: Vec<&Value> = of("file").into_iter().filter(|file| file["state"] == "copied").collect();
+    assert!(copied.iter().any(|file| file["path"] == "a/new\nline\x1b[2J"));
     assert!(copied.iter().any(|file| {
         // "a/\xff\xfe" and "b/\xff\xfe" in base64.
         file["path_bytes"] == "YS///g==" && file["destination_bytes"] == "Yi///g=="
@@ -60,10 +46,7 @@ fn every_line_is_an_event_and_the_ledger_adds_up() {
     assert_eq!(summary["event"], "summary");
     let count = |name: &str| summary[name].as_u64().unwrap();
     assert_eq!(count("failed"), 1);
-    assert_eq!(
-        count("found"),
-        count("copied") + count("unchanged") + count("skipped") + count("failed")
-    );
+    assert_eq!(count("found"), count("copied") + count("unchanged") + count("skipped") + count("failed"));
     assert_eq!(count("copied"), copied.len() as u64);
     assert_eq!(summary["durable"], false);
 }
@@ -84,10 +67,7 @@ fn a_reader_that_goes_away_does_not_end_the_copy() {
         "brigade: cannot write to standard output: Broken pipe (os error 32); the copy goes on without it\n"
     );
     assert_eq!(status.code(), Some(1));
-    assert_eq!(
-        support::tree(&scene.path("a")),
-        support::tree(&scene.path("b"))
-    );
+    assert_eq!(support::tree(&scene.path("a")), support::tree(&scene.path("b")));
 }
 
 #[test]

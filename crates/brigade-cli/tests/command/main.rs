@@ -1,8 +1,5 @@
 //! The command as its users meet it: wording, report, terminal, signals. What the engine copies is tested in its own crate.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot set its scene has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod json;
 mod signals;

@@ -21,10 +21,7 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
         let mut line = String::new();
         while !line.contains("\"event\":\"file\"") {
             line.clear();
-            assert!(
-                report.read_line(&mut line).unwrap() > 0,
-                "no file was copied"
-            );
+            assert!(report.read_line(&mut line).unwrap() > 0, "no file was copied");
         }
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
@@ -33,10 +30,7 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
         assert_eq!(status.signal(), Some(number), "{status}");
         let stderr = stderr.recv().unwrap();
         assert!(stderr.starts_with("interrupted: copied "), "{stderr}");
-        assert!(
-            stderr.ends_with("\nto go on: brigade copy -j 1 --progress=json -T a b\n"),
-            "{stderr}"
-        );
+        assert!(stderr.ends_with("\nto go on: brigade copy -j 1 --progress=json -T a b\n"), "{stderr}");
         let rest = rest.recv().unwrap();
         assert!(rest.contains("\"interrupted\":true"), "{rest}");
         let source = support::tree(&scene.path("a"));

@@ -36,9 +36,8 @@ impl Scene {
     /// An empty folder.
     pub fn new() -> Self {
         // Tens of thousands of files are made in memory in no time, on a disk they take longer than the test.
-        let folder = tempfile::tempdir_in("/dev/shm")
-            .or_else(|_| tempfile::tempdir())
-            .expect("a temporary folder can be made");
+        let folder =
+            tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made");
         Self { folder }
     }
 
@@ -142,19 +141,10 @@ impl Terminal {
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&controller, size).unwrap();
-        let terminal: OwnedFd = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap()
-            .into();
+        let terminal: OwnedFd =
+            fs::OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap().into();
         let child = command
             .stdin(terminal.try_clone().unwrap())
             .stdout(terminal.try_clone().unwrap())
@@ -162,25 +152,15 @@ impl Terminal {
             .spawn()
             .unwrap();
         // The command would otherwise keep its end of the terminal open, and nobody would see the end.
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self {
-            screen: controller.into(),
-            child,
-            seen: Vec::new(),
-        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { screen: controller.into(), child, seen: Vec::new() }
     }
 
     /// Waits until the command has written a text.
     pub fn until(&mut self, text: &str) {
         let mut buffer = [0; 4096];
         let end = loop {
-            let found = self
-                .seen
-                .windows(text.len())
-                .position(|part| part == text.as_bytes());
+            let found = self.seen.windows(text.len()).position(|part| part == text.as_bytes());
             if let Some(start) = found {
                 break start + text.len();
             }

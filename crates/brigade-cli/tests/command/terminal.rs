@@ -15,10 +15,7 @@ fn it_asks_for_the_folder_until_one_is_named() {
     let (status, rest) = terminal.ended();
     assert!(rest.contains("copied 1 file, 1 folder (1 B) to "), "{rest}");
     assert_eq!(status.code(), Some(0));
-    assert_eq!(
-        support::tree(&scene.path("my photos")),
-        support::tree(&scene.path("my photos_copy"))
-    );
+    assert_eq!(support::tree(&scene.path("my photos")), support::tree(&scene.path("my photos_copy")));
 }
 
 #[test]
@@ -33,10 +30,7 @@ fn it_asks_in_chinese_and_follows_a_link() {
     terminal.until("'link' 是符号链接；将复制文件夹 ");
     terminal.until("正在生成 ");
     let (status, rest) = terminal.ended();
-    assert!(
-        rest.contains("已复制 1 个文件，1 个文件夹（1 B）到 "),
-        "{rest}"
-    );
+    assert!(rest.contains("已复制 1 个文件，1 个文件夹（1 B）到 "), "{rest}");
     assert_eq!(status.code(), Some(0));
     assert!(scene.path("照片_复件/x").exists());
 }
@@ -67,11 +61,7 @@ fn a_dumb_terminal_gets_no_control_sequences() {
 /// The numbers before each `%`.
 fn percentages(text: &str) -> Vec<u32> {
     let before = text.split('%').map(|part| {
-        let digits: Vec<char> = part
-            .chars()
-            .rev()
-            .take_while(char::is_ascii_digit)
-            .collect();
+        let digits: Vec<char> = part.chars().rev().take_while(char::is_ascii_digit).collect();
         digits.into_iter().rev().collect::<String>()
     });
     before.filter_map(|digits| digits.parse().ok()).collect()
@@ -89,10 +79,7 @@ fn the_percentage_never_falls_and_ends_at_100() {
     assert_eq!(told.last(), Some(&100), "{text:?}");
     assert_eq!(told.iter().filter(|percent| **percent >= 100).count(), 1);
     assert!(!text.contains("\x1b[31m"), "{text:?}");
-    assert!(
-        text.contains("copied 30 000 files, 301 folders"),
-        "{text:?}"
-    );
+    assert!(text.contains("copied 30 000 files, 301 folders"), "{text:?}");
 }
 
 #[test]
@@ -101,13 +88,7 @@ fn a_short_copy_draws_nothing() {
     scene.file("a", "x");
     let mut command = scene.copy(["--progress=bar", "-j1", "a", "b"]);
     let (_, text) = Terminal::run(&mut command, 60, 24).ended();
-    let is_short = [
-        "in 0.00 s",
-        "in 0.01 s",
-        "in 0.02 s",
-        "in 0.03 s",
-        "in 0.04 s",
-    ];
+    let is_short = ["in 0.00 s", "in 0.01 s", "in 0.02 s", "in 0.03 s", "in 0.04 s"];
     if is_short.iter().any(|time| text.contains(time)) {
         assert!(!text.contains('\x1b'), "{text:?}");
     }

@@ -26,11 +26,7 @@ fn wrong_use_ends_with_2_and_one_clear_line() {
             "unknown option '--delete'; try 'brigade copy --help'",
             "未知选项 '--delete'；请尝试 'brigade copy --help'",
         ),
-        (
-            &["-t", "a"],
-            "missing source; try 'brigade copy --help'",
-            "缺少源；请尝试 'brigade copy --help'",
-        ),
+        (&["-t", "a"], "missing source; try 'brigade copy --help'", "缺少源；请尝试 'brigade copy --help'"),
         (
             &["-T", "a"],
             "missing destination after 'a'; try 'brigade copy --help'",
@@ -64,14 +60,8 @@ fn what_must_not_be_copied_is_refused_before_the_first_write() {
     scene.file("a/x", "x");
     let before = support::tree(&scene.path(""));
     let table: [(&[&str], &str); 3] = [
-        (
-            &["gone", "c"],
-            "brigade: cannot stat 'gone': No such file or directory (os error 2)\n",
-        ),
-        (
-            &["a", "a/b"],
-            "brigade: cannot copy 'a' into itself, 'a/b'\n",
-        ),
+        (&["gone", "c"], "brigade: cannot stat 'gone': No such file or directory (os error 2)\n"),
+        (&["a", "a/b"], "brigade: cannot copy 'a' into itself, 'a/b'\n"),
         (&["-T", "a", "a"], "brigade: 'a' and 'a' are the same\n"),
     ];
     for (arguments, sentence) in table {
@@ -89,13 +79,9 @@ fn the_environment_chooses_the_language_and_an_option_overrules_it() {
         let run = ended(scene.copy(arguments).envs(variables.iter().copied()));
         run.stderr
     };
-    let chinese =
-        "brigade: 没有给出文件夹，标准输入也不是可以询问的终端；请尝试 'brigade copy --help'\n";
+    let chinese = "brigade: 没有给出文件夹，标准输入也不是可以询问的终端；请尝试 'brigade copy --help'\n";
     assert_eq!(said(&[("LANG", "zh_CN.UTF-8")], &[]), chinese);
-    assert_eq!(
-        said(&[("LC_MESSAGES", "zh_TW"), ("LC_ALL", "")], &[]),
-        chinese
-    );
+    assert_eq!(said(&[("LC_MESSAGES", "zh_TW"), ("LC_ALL", "")], &[]), chinese);
     assert!(said(&[("LANG", "zh_CN"), ("LC_ALL", "C")], &[]).contains("no folder given"));
     assert!(said(&[("LC_ALL", "zh_CN")], &["--lang", "en"]).contains("no folder given"));
 }
@@ -104,10 +90,7 @@ fn the_environment_chooses_the_language_and_an_option_overrules_it() {
 fn help_and_version_go_to_standard_output() {
     let scene = Scene::new();
     for (arguments, text) in [
-        (
-            ["--help", ENGLISH],
-            "\nExit status:\n  0     everything was copied\n",
-        ),
+        (["--help", ENGLISH], "\nExit status:\n  0     everything was copied\n"),
         (["-h", CHINESE], "\n退出状态：\n  0     全部复制完成\n"),
     ] {
         let run = scene.run(arguments);
@@ -123,10 +106,7 @@ fn habits_from_cp_change_nothing() {
     scene.file("a/x", "x");
     let run = scene.run(["-arRpd", "--archive", "--recursive", "a", "b"]);
     assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
-    assert_eq!(
-        support::tree(&scene.path("a")),
-        support::tree(&scene.path("b"))
-    );
+    assert_eq!(support::tree(&scene.path("a")), support::tree(&scene.path("b")));
 }
 
 #[test]
@@ -135,14 +115,8 @@ fn one_line_tells_the_end() {
     scene.file("a/x", "x");
     std::os::unix::fs::symlink("x", scene.path("a/y")).unwrap();
     for (arguments, start) in [
-        (
-            ["-j1", "a", "b1"],
-            "copied 1 file, 1 folder, 1 symlink (1 B) in ",
-        ),
-        (
-            [CHINESE, "a", "b2"],
-            "已复制 1 个文件，1 个文件夹，1 个符号链接（1 B），用时 ",
-        ),
+        (["-j1", "a", "b1"], "copied 1 file, 1 folder, 1 symlink (1 B) in "),
+        ([CHINESE, "a", "b2"], "已复制 1 个文件，1 个文件夹，1 个符号链接（1 B），用时 "),
     ] {
         let run = scene.run(arguments);
         assert!(run.stderr.starts_with(start), "{}", run.stderr);
@@ -153,15 +127,9 @@ fn one_line_tells_the_end() {
     let quiet = scene.run(["-q", "a", "b3"]);
     assert_eq!(quiet.stderr, "");
     let verbose = scene.run(["-v", "a", "b4"]);
+    assert!(verbose.stderr.contains("'a/x' -> 'b4/x'\n"), "{}", verbose.stderr);
     assert!(
-        verbose.stderr.contains("'a/x' -> 'b4/x'\n"),
-        "{}",
-        verbose.stderr
-    );
-    assert!(
-        verbose
-            .stderr
-            .contains("\nfound 3 = copied 3 + unchanged 0 + skipped 0 + failed 0\ncopied "),
+        verbose.stderr.contains("\nfound 3 = copied 3 + unchanged 0 + skipped 0 + failed 0\ncopied "),
         "{}",
         verbose.stderr
     );
@@ -174,10 +142,7 @@ fn a_copy_beside_its_source_is_named_in_the_users_language() {
     for (language, name) in [(ENGLISH, "photos_copy"), (CHINESE, "photos_复件")] {
         let run = scene.run([language, "photos/"]);
         assert!(run.stderr.contains(&format!("{name}'")), "{}", run.stderr);
-        assert_eq!(
-            support::tree(&scene.path("photos")),
-            support::tree(&scene.path(name))
-        );
+        assert_eq!(support::tree(&scene.path("photos")), support::tree(&scene.path(name)));
     }
 }
 
