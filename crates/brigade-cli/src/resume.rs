@@ -10,8 +10,8 @@ use crate::arguments::{CopyArguments, ProgressWay};
 
 /// The command that does what `arguments` asked for, whatever has been made at the destination in the meantime.
 ///
-/// `pairs` are source and destination of each top-level entry. A single one is named with `-T`, since a destination that
-/// exists by now would otherwise be copied into; several go into a folder that was there before, so `-t` names that.
+/// `pairs` are source and destination of each source. A single one is named with `-T`, since a destination that exists by now
+/// would otherwise be copied into; several go into a folder that was there before, so naming that with `-t` is enough.
 pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Option<String> {
     let mut words = vec!["brigade copy".to_owned()];
     words.extend(options(arguments));
@@ -21,11 +21,13 @@ pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Optio
             words.push("-T".to_owned());
             vec![source, destination]
         }
-        [(_, destination), ..] => {
-            let folder = destination.parent()?.as_os_str();
-            let folder = if folder.is_empty() { OsStr::new(".") } else { folder };
-            words.push(format!("-t {}", quoted(folder)));
-            pairs.iter().map(|(source, _)| source.as_path()).collect()
+        _ => {
+            let (folder, sources) = match &arguments.target_directory {
+                Some(folder) => (folder, arguments.paths.as_slice()),
+                None => arguments.paths.split_last()?,
+            };
+            words.push(format!("-t {}", quoted(folder.as_os_str())));
+            sources.iter().map(PathBuf::as_path).collect()
         }
     };
     let looks_like_option = |path: &&Path| path.as_os_str().as_bytes().starts_with(b"-");
@@ -109,10 +111,10 @@ mod tests {
 
     #[test]
     fn several_sources_go_into_their_folder() {
-        let pairs = [("a".into(), "dir/a".into()), ("b/c".into(), "dir/c".into())];
-        assert_eq!(command(&parsed(&["-v", "a", "b/c", "dir"]), &pairs).unwrap(), "brigade copy -v -t dir a b/c");
-        let pairs = [("../a".into(), "a".into()), ("../b".into(), "b".into())];
-        assert_eq!(command(&parsed(&["../a", "../b", "."]), &pairs).unwrap(), "brigade copy -t . ../a ../b");
+        let pairs = [("a/.".into(), "dir".into()), ("b/c".into(), "dir/c".into())];
+        for arguments in [["-v", "a/.", "b/c", "dir"], ["-vtdir", "--", "a/.", "b/c"]] {
+            assert_eq!(command(&parsed(&arguments), &pairs).unwrap(), "brigade copy -v -t dir a/. b/c");
+        }
     }
 
     #[test]
