@@ -49,6 +49,10 @@ const WALK: Budget = Budget {
 /// Deaths with the same task after which it is cut up.
 const MAX_DEATHS: u32 = 3;
 
+/// Deaths with a single entry after which it is given up. Somebody who kills workers at random hits the same entry so often
+/// only if hardly anything else is being done.
+const MAX_DEATHS_ALONE: u32 = 6;
+
 /// Hands out tasks and takes answers.
 pub(crate) struct Scheduler {
     n_workers: usize,
@@ -323,6 +327,8 @@ impl Scheduler {
             self.retries.push(flight);
         } else if flight.n_units() > 1 {
             self.cut_up(flight);
+        } else if flight.n_deaths < MAX_DEATHS_ALONE {
+            self.retries.push(flight);
         } else if flight.is_walk() && flight.budget.n_copied > 0 {
             // Listing alone may do, and then it turns out which of its entries it is.
             self.retries.push(Flight {
