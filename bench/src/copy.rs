@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ballast::Ballast;
 use crate::place::{self, Place};
 use crate::statistics::{Spread, Unit, grouped};
-use crate::timing::{self, Timing};
+use crate::timing::{self, MOST_REPEATS, Timing};
 use crate::tools::{BASELINE, BRIGADE, FLOOR, Tool};
 use crate::tree::{self, Survey};
 use crate::{BenchError, document, interrupt, kept, machine};
@@ -42,8 +42,6 @@ pub struct Request {
     pub dry: bool,
 }
 
-/// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
-const MOST_REPEATS: usize = 2;
 /// Runs of ten files are too short to be judged one by one.
 const ROUNDS_FACTOR_OF_TEN_FILES: u16 = 10;
 
@@ -175,7 +173,7 @@ impl Bench<'_> {
         for _ in 0..=MOST_REPEATS {
             let (timing, flush, copy) = self.run_once(&row.tool)?;
             fs::remove_dir_all(&copy)?;
-            if best.is_none_or(|(best, _)| timing.others < best.others) {
+            if best.is_none_or(|(best, _)| timing.others_share() < best.others_share()) {
                 best = Some((timing, flush));
             }
             if !timing.is_disturbed() {

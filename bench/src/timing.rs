@@ -20,6 +20,8 @@ pub struct Timing {
     pub others: Duration,
 }
 
+/// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
+pub const MOST_REPEATS: usize = 2;
 /// Less than this is the kernel's own housekeeping and the coarseness of /proc/stat.
 const QUIET: Duration = Duration::from_millis(60);
 /// Shorter runs cannot be judged one by one: /proc/stat counts in hundredths of a second.
@@ -28,6 +30,11 @@ const SHORTEST_JUDGED: Duration = Duration::from_millis(200);
 const QUIET_SHARE: f64 = 0.06;
 
 impl Timing {
+    /// Processor time of others for each second of the run.
+    pub fn others_share(&self) -> f64 {
+        self.others.as_secs_f64() / self.wall.as_secs_f64()
+    }
+
     /// Whether other processes took enough to spoil the figure.
     pub fn is_disturbed(&self) -> bool {
         let available = self.wall.mul_f64(machine::n_processors() as f64);
