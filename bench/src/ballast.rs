@@ -28,11 +28,7 @@ pub struct Ballast {
 impl Ballast {
     /// Touches what is available, less a reserve, then keeps a page in each MiB.
     pub fn take() -> Result<Self, BenchError> {
-        Self::of_bytes(
-            machine::available_bytes()?
-                .saturating_sub(RESERVE_BYTES)
-                .min(MOST_BYTES),
-        )
+        Self::of_bytes(machine::available_bytes()?.saturating_sub(RESERVE_BYTES).min(MOST_BYTES))
     }
 
     fn of_bytes(bytes: u64) -> Result<Self, BenchError> {
@@ -51,10 +47,7 @@ impl Ballast {
         for at in (0..touched_bytes).step_by(ones.len()) {
             fallocate(&pages, hole, at + PAGE_BYTES, STEP_BYTES - PAGE_BYTES)?;
         }
-        Ok(Self {
-            _pages: pages,
-            touched_bytes,
-        })
+        Ok(Self { _pages: pages, touched_bytes })
     }
 }
 

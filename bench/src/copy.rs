@@ -20,13 +20,7 @@ pub use crate::place::FileSystem;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Request {
     /// Data sets.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        ignore_case = true,
-        default_value = "A,B,C,I"
-    )]
+    #[arg(long, value_enum, value_delimiter = ',', ignore_case = true, default_value = "A,B,C,I")]
     pub sets: Vec<DataSet>,
     /// File systems.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tmpfs,ext4")]
@@ -76,13 +70,9 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
 
 fn installed_tools(request: &Request) -> Result<Vec<Tool>, BenchError> {
     let beside = std::env::current_exe()?;
-    let brigade = request
-        .brigade
-        .clone()
-        .unwrap_or_else(|| beside.with_file_name("brigade"));
+    let brigade = request.brigade.clone().unwrap_or_else(|| beside.with_file_name("brigade"));
     let all = Tool::all(&brigade, &beside.with_file_name("floor"));
-    let (installed, missing): (Vec<Tool>, Vec<Tool>) =
-        all.into_iter().partition(Tool::is_installed);
+    let (installed, missing): (Vec<Tool>, Vec<Tool>) = all.into_iter().partition(Tool::is_installed);
     for tool in missing {
         eprintln!("bench: {} is not installed and is left out", tool.name);
     }
@@ -114,24 +104,10 @@ fn measure(
     let mut rows = Vec::new();
     for tool in tools {
         let kept = kept::kept(tool, place.folder())?;
-        rows.push(Row {
-            tool: tool.clone(),
-            kept,
-            timings: Vec::new(),
-            flushes: Vec::new(),
-            n_disturbed: 0,
-        });
+        rows.push(Row { tool: tool.clone(), kept, timings: Vec::new(), flushes: Vec::new(), n_disturbed: 0 });
     }
-    let n_rounds = if set == DataSet::I {
-        request.rounds * ROUNDS_FACTOR_OF_TEN_FILES
-    } else {
-        request.rounds
-    };
-    let bench = Bench {
-        place: &place,
-        source: &source,
-        survey,
-    };
+    let n_rounds = if set == DataSet::I { request.rounds * ROUNDS_FACTOR_OF_TEN_FILES } else { request.rounds };
+    let bench = Bench { place: &place, source: &source, survey };
     for round in 0..=n_rounds {
         for turn in 0..rows.len() {
             let row_idx = (turn + usize::from(round)) % rows.len();
@@ -182,8 +158,8 @@ impl Bench<'_> {
         }
         let (timing, flush) = best.expect("there is at least one run");
         if timing.wall >= SHORTEST_SHOWN {
-            let [wall, processor, others] = [timing.wall, timing.processor, timing.others]
-                .map(|duration| duration.as_secs_f64());
+            let [wall, processor, others] =
+                [timing.wall, timing.processor, timing.others].map(|duration| duration.as_secs_f64());
             eprintln!(
                 "bench: {:20} {wall:8.3} s wall, {processor:6.2} s processor, {others:5.2} s others",
                 row.tool.name
@@ -208,11 +184,7 @@ impl Bench<'_> {
         }
         let found = tree::survey(&copy)?;
         if found != self.survey {
-            return Err(format!(
-                "{} is incomplete: {found:?} instead of {:?}",
-                tool.name, self.survey
-            )
-            .into());
+            return Err(format!("{} is incomplete: {found:?} instead of {:?}", tool.name, self.survey).into());
         }
         Ok((timing, flush, copy))
     }
@@ -228,12 +200,7 @@ fn section(
     ballast: Option<&Ballast>,
 ) -> Result<String, BenchError> {
     let mut lines = vec![
-        format!(
-            "## Copying {} on {}: {}",
-            set.letter(),
-            file_system.name(),
-            set.description()
-        ),
+        format!("## Copying {} on {}: {}", set.letter(), file_system.name(), set.description()),
         String::new(),
         format!(
             "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --sets {} --on {} --rounds {}`",
@@ -245,10 +212,7 @@ fn section(
             file_system.name(),
             request.rounds
         ),
-        format!(
-            "on {}; {n_rounds} rounds in turn, caches warm.",
-            machine::description()?
-        ),
+        format!("on {}; {n_rounds} rounds in turn, caches warm.", machine::description()?),
         String::new(),
     ];
     lines.extend(table(rows, file_system));
@@ -257,18 +221,9 @@ fn section(
 }
 
 fn table(rows: &[Row], file_system: FileSystem) -> Vec<String> {
-    let median_of = |name: &str| {
-        rows.iter()
-            .find(|row| row.tool.name == name)
-            .map(|row| row.wall().median)
-    };
+    let median_of = |name: &str| rows.iter().find(|row| row.tool.name == name).map(|row| row.wall().median);
     let references = [median_of(BASELINE), median_of(FLOOR)];
-    let unit = Unit::for_shortest(
-        rows.iter()
-            .map(|row| row.wall().median)
-            .min()
-            .unwrap_or_default(),
-    );
+    let unit = Unit::for_shortest(rows.iter().map(|row| row.wall().median).min().unwrap_or_default());
     let sign = unit.sign();
     let mut lines = vec![
         format!(
@@ -277,38 +232,26 @@ fn table(rows: &[Row], file_system: FileSystem) -> Vec<String> {
         ),
         "|---|---|---|---|---|---|---|".to_owned(),
     ];
-    lines.extend(
-        rows.iter()
-            .map(|row| row.line(unit, file_system, references)),
-    );
+    lines.extend(rows.iter().map(|row| row.line(unit, file_system, references)));
     lines
 }
 
 impl Row {
     fn wall(&self) -> Spread {
-        Spread::of(self.timings.iter().map(|timing| timing.wall))
-            .expect("there is at least one round")
+        Spread::of(self.timings.iter().map(|timing| timing.wall)).expect("there is at least one round")
     }
 
-    fn line(
-        &self,
-        unit: Unit,
-        file_system: FileSystem,
-        [baseline, floor]: [Option<Duration>; 2],
-    ) -> String {
+    fn line(&self, unit: Unit, file_system: FileSystem, [baseline, floor]: [Option<Duration>; 2]) -> String {
         let wall = self.wall();
-        let median = |durations: Vec<Duration>| {
-            Spread::of(durations).map_or_else(String::new, |of| unit.figure(of.median))
-        };
+        let median =
+            |durations: Vec<Duration>| Spread::of(durations).map_or_else(String::new, |of| unit.figure(of.median));
         let processor = median(self.timings.iter().map(|timing| timing.processor).collect());
         let flush = match file_system {
             FileSystem::Tmpfs => "–".to_owned(),
             FileSystem::Ext4 => median(self.flushes.clone()),
         };
         let seconds = wall.median.as_secs_f64();
-        let ratio = |ratio: Option<f64>| {
-            ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
-        };
+        let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         format!(
             "| {} | {} | {processor} | {} | {} | {flush} | {} |",
             self.tool.name,
@@ -324,15 +267,11 @@ fn notes(rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> St
     let mut notes = vec![match file_system {
         FileSystem::Tmpfs => "No copy was on a disk, as tmpfs has none.".to_owned(),
         FileSystem::Ext4 => {
-            "What a tool had not brought to the device when it ended is in “flush afterwards”."
-                .to_owned()
+            "What a tool had not brought to the device when it ended is in “flush afterwards”.".to_owned()
         }
     }];
     if let (FileSystem::Tmpfs, Some(ballast)) = (file_system, ballast) {
-        notes.push(format!(
-            "{} GiB of memory had been touched beforehand.",
-            ballast.touched_bytes >> 30
-        ));
+        notes.push(format!("{} GiB of memory had been touched beforehand.", ballast.touched_bytes >> 30));
     }
     let disturbed: Vec<String> = rows
         .iter()
@@ -342,10 +281,7 @@ fn notes(rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> St
     notes.push(if disturbed.is_empty() {
         "No run that counts was disturbed by other processes.".to_owned()
     } else {
-        format!(
-            "Runs that other processes disturbed even after {MOST_REPEATS} repetitions: {}.",
-            disturbed.join(", ")
-        )
+        format!("Runs that other processes disturbed even after {MOST_REPEATS} repetitions: {}.", disturbed.join(", "))
     });
     notes.join(" ")
 }

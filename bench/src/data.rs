@@ -39,9 +39,7 @@ impl DataSet {
         match self {
             Self::A => "files of 4 KiB in one folder",
             Self::B => "files of 1 to 16 KiB in nested folders",
-            Self::C => {
-                "a real tree: /usr/share, sources of crates, headers, Python's and Rust's libraries"
-            }
+            Self::C => "a real tree: /usr/share, sources of crates, headers, Python's and Rust's libraries",
             Self::I => "ten small files",
         }
     }
@@ -50,15 +48,7 @@ impl DataSet {
     pub fn make(self, root: &Path) -> Result<(), BenchError> {
         match self {
             Self::A => flat(root, 100_000, 4096),
-            Self::B => tree(
-                root,
-                &Shape {
-                    n_files: 100_000,
-                    n_folders: 5_000,
-                    least_bytes: 1024,
-                    most_bytes: 16_384,
-                },
-            ),
+            Self::B => tree(root, &Shape { n_files: 100_000, n_folders: 5_000, least_bytes: 1024, most_bytes: 16_384 }),
             Self::C => real_tree(root),
             Self::I => flat(root, 10, 2048),
         }
@@ -104,9 +94,7 @@ impl Random {
     }
 
     fn block(&mut self) -> Vec<u8> {
-        (0..BLOCK_BYTES / 8)
-            .flat_map(|_| self.next().to_le_bytes())
-            .collect()
+        (0..BLOCK_BYTES / 8).flat_map(|_| self.next().to_le_bytes()).collect()
     }
 }
 
@@ -115,13 +103,7 @@ fn flat(root: &Path, n_files: usize, file_bytes: u64) -> Result<(), BenchError> 
     let block = random.block();
     fs::create_dir(root)?;
     for idx in 0..n_files {
-        put(
-            &root.join(format!("file{idx:06}.dat")),
-            file_bytes,
-            &block,
-            &mut random,
-            idx,
-        )?;
+        put(&root.join(format!("file{idx:06}.dat")), file_bytes, &block, &mut random, idx)?;
     }
     Ok(())
 }
@@ -132,22 +114,12 @@ fn tree(root: &Path, shape: &Shape) -> Result<(), BenchError> {
     let folders = nested_folders(root, shape.n_folders, &mut random)?;
     for idx in 0..shape.n_files {
         let file_bytes = random.log_uniform(shape.least_bytes, shape.most_bytes);
-        put(
-            &folders[idx % folders.len()].join(format!("f{idx:06}")),
-            file_bytes,
-            &block,
-            &mut random,
-            idx,
-        )?;
+        put(&folders[idx % folders.len()].join(format!("f{idx:06}")), file_bytes, &block, &mut random, idx)?;
     }
     Ok(())
 }
 
-fn nested_folders(
-    root: &Path,
-    n_folders: usize,
-    random: &mut Random,
-) -> Result<Vec<PathBuf>, BenchError> {
+fn nested_folders(root: &Path, n_folders: usize, random: &mut Random) -> Result<Vec<PathBuf>, BenchError> {
     fs::create_dir(root)?;
     let mut parents = vec![(root.to_path_buf(), 0)];
     let mut folders = Vec::new();
@@ -164,13 +136,7 @@ fn nested_folders(
     Ok(folders)
 }
 
-fn put(
-    path: &Path,
-    file_bytes: u64,
-    block: &[u8],
-    random: &mut Random,
-    idx: usize,
-) -> Result<(), BenchError> {
+fn put(path: &Path, file_bytes: u64, block: &[u8], random: &mut Random, idx: usize) -> Result<(), BenchError> {
     if idx.is_multiple_of(1000) {
         interrupt::check()?;
     }
@@ -188,28 +154,15 @@ fn put(
     };
     fchmod(&file, Mode::from_raw_mode(mode))?;
     let idx = i64::try_from(idx)?;
-    let moment = Timespec {
-        tv_sec: FIRST_SECOND + idx,
-        tv_nsec: (idx * 7919) % 1_000_000_000,
-    };
-    Ok(futimens(
-        &file,
-        &Timestamps {
-            last_access: moment,
-            last_modification: moment,
-        },
-    )?)
+    let moment = Timespec { tv_sec: FIRST_SECOND + idx, tv_nsec: (idx * 7919) % 1_000_000_000 };
+    Ok(futimens(&file, &Timestamps { last_access: moment, last_modification: moment })?)
 }
 
 /// Copies folders of this machine, one after the other, until there are enough files.
 fn real_tree(root: &Path) -> Result<(), BenchError> {
     fs::create_dir(root)?;
     let mut n_files = 0;
-    for (idx, folder) in real_folders()
-        .iter()
-        .filter(|folder| folder.is_dir())
-        .enumerate()
-    {
+    for (idx, folder) in real_folders().iter().filter(|folder| folder.is_dir()).enumerate() {
         if n_files >= REAL_TREE_FILES {
             break;
         }
@@ -226,18 +179,9 @@ fn real_tree(root: &Path) -> Result<(), BenchError> {
 fn real_folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
     let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    let rustup =
-        std::env::var_os("RUSTUP_HOME").map_or_else(|| home.join(".rustup"), PathBuf::from);
+    let rustup = std::env::var_os("RUSTUP_HOME").map_or_else(|| home.join(".rustup"), PathBuf::from);
     let mut folders = vec![PathBuf::from("/usr/share"), cargo.join("registry/src")];
-    folders.extend(
-        [
-            "/usr/include",
-            "/usr/lib/python3",
-            "/usr/local/lib",
-            "/usr/lib/gcc",
-        ]
-        .map(PathBuf::from),
-    );
+    folders.extend(["/usr/include", "/usr/lib/python3", "/usr/local/lib", "/usr/lib/gcc"].map(PathBuf::from));
     folders.extend([home.join(".pyenv/versions"), rustup.join("toolchains")]);
     folders
 }
@@ -251,39 +195,24 @@ mod tests {
     #[test]
     fn a_set_is_the_same_every_time() {
         let folder = tempfile::tempdir().unwrap();
-        let shape = Shape {
-            n_files: 50,
-            n_folders: 9,
-            least_bytes: 10,
-            most_bytes: 1000,
-        };
+        let shape = Shape { n_files: 50, n_folders: 9, least_bytes: 10, most_bytes: 1000 };
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         tree(&one, &shape).unwrap();
         tree(&two, &shape).unwrap();
         let facts = survey(&one).unwrap();
         assert_eq!(facts, survey(&two).unwrap());
         assert_eq!((facts.n_files, facts.n_folders), (50, 10));
-        let same = Command::new("diff")
-            .arg("-r")
-            .arg(&one)
-            .arg(&two)
-            .status()
-            .unwrap();
+        let same = Command::new("diff").arg("-r").arg(&one).arg(&two).status().unwrap();
         assert!(same.success());
     }
 
     #[test]
     fn lengths_stay_in_their_bounds_and_differ() {
         let mut random = Random(7);
-        let lengths: Vec<u64> = (0..1000)
-            .map(|_| random.log_uniform(1024, 16_384))
-            .collect();
+        let lengths: Vec<u64> = (0..1000).map(|_| random.log_uniform(1024, 16_384)).collect();
         assert!(lengths.iter().all(|length| (1024..16_384).contains(length)));
         let n_short = lengths.iter().filter(|length| **length < 4096).count();
-        assert!(
-            (400..600).contains(&n_short),
-            "half of them under the geometric middle, not {n_short}"
-        );
+        assert!((400..600).contains(&n_short), "half of them under the geometric middle, not {n_short}");
     }
 
     #[test]
@@ -293,9 +222,6 @@ mod tests {
         flat(&root, 12, 100).unwrap();
         let metadata = fs::metadata(root.join("file000010.dat")).unwrap();
         assert_eq!(metadata.mode() & 0o7777, 0o755);
-        assert_eq!(
-            (metadata.mtime(), metadata.mtime_nsec()),
-            (FIRST_SECOND + 10, 79_190)
-        );
+        assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (FIRST_SECOND + 10, 79_190));
     }
 }

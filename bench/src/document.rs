@@ -21,14 +21,9 @@ pub fn write_section(document: &Path, key: &str, section: &str) -> io::Result<()
 }
 
 fn with_section(text: &str, key: &str, section: &str) -> String {
-    let (begin, end) = (
-        format!("<!-- begin {key} -->"),
-        format!("<!-- end {key} -->"),
-    );
+    let (begin, end) = (format!("<!-- begin {key} -->"), format!("<!-- end {key} -->"));
     let block = format!("{begin}\n{}\n{end}", section.trim_end());
-    let old = text
-        .find(&begin)
-        .and_then(|start| Some((start, start + text[start..].find(&end)? + end.len())));
+    let old = text.find(&begin).and_then(|start| Some((start, start + text[start..].find(&end)? + end.len())));
     match old {
         Some((start, stop)) => format!("{}{block}{}", &text[..start], &text[stop..]),
         None => format!("{}\n\n{block}\n", text.trim_end()),

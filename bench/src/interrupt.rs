@@ -38,19 +38,12 @@ pub fn install() -> io::Result<()> {
 
 /// An error once the bench was asked to end.
 pub fn check() -> Result<(), Interrupted> {
-    if INTERRUPTED.load(Ordering::SeqCst) {
-        Err(Interrupted)
-    } else {
-        Ok(())
-    }
+    if INTERRUPTED.load(Ordering::SeqCst) { Err(Interrupted) } else { Ok(()) }
 }
 
 /// Names the process group that a signal is to end; `None` when it has ended.
 pub fn set_running(group: Option<u32>) {
-    RUNNING.store(
-        group.map_or(0, |group| group.cast_signed()),
-        Ordering::SeqCst,
-    );
+    RUNNING.store(group.map_or(0, |group| group.cast_signed()), Ordering::SeqCst);
     // The signal may have come between the start of the program and this line.
     if check().is_err() {
         end_running();

@@ -18,11 +18,8 @@ pub fn kept(tool: &Tool, place: &Path) -> Result<String, BenchError> {
     let (source, copy) = (place.join("odd"), place.join("odd-copy"));
     make_odd_tree(&source)?;
     let status = tool.command(&source, &copy).status()?;
-    let words = if status.success() {
-        compare(&source, &copy)?
-    } else {
-        format!("could not copy the odd tree: {status}")
-    };
+    let words =
+        if status.success() { compare(&source, &copy)? } else { format!("could not copy the odd tree: {status}") };
     fs::remove_dir_all(&source)?;
     fs::remove_dir_all(&copy)?;
     Ok(words)
@@ -44,19 +41,9 @@ fn make_odd_tree(root: &Path) -> Result<(), BenchError> {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?;
     // A file system without user attributes has none to keep.
     let _ = lsetxattr(&file, ATTRIBUTE, b"kept", XattrFlags::empty());
-    for (path, second) in [
-        (&file, 1_000_000_001),
-        (&link, 1_000_000_002),
-        (&folder, 1_000_000_003),
-    ] {
-        let moment = Timespec {
-            tv_sec: second,
-            tv_nsec: 123_456_789,
-        };
-        let times = Timestamps {
-            last_access: moment,
-            last_modification: moment,
-        };
+    for (path, second) in [(&file, 1_000_000_001), (&link, 1_000_000_002), (&folder, 1_000_000_003)] {
+        let moment = Timespec { tv_sec: second, tv_nsec: 123_456_789 };
+        let times = Timestamps { last_access: moment, last_modification: moment };
         utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
@@ -64,10 +51,7 @@ fn make_odd_tree(root: &Path) -> Result<(), BenchError> {
 
 fn compare(source: &Path, copy: &Path) -> Result<String, BenchError> {
     let look = |name: &str| -> Result<(fs::Metadata, fs::Metadata), BenchError> {
-        Ok((
-            source.join(name).symlink_metadata()?,
-            copy.join(name).symlink_metadata()?,
-        ))
+        Ok((source.join(name).symlink_metadata()?, copy.join(name).symlink_metadata()?))
     };
     let (file, file_copy) = look("folder/file")?;
     let (folder, folder_copy) = look("folder")?;
@@ -77,32 +61,18 @@ fn compare(source: &Path, copy: &Path) -> Result<String, BenchError> {
     let hole_copy = copy.join("folder/hole").symlink_metadata()?;
     let time = |metadata: &fs::Metadata| (metadata.mtime(), metadata.mtime_nsec());
     let facts = [
-        (
-            "modes",
-            file.mode() == file_copy.mode() && folder.mode() == folder_copy.mode(),
-        ),
-        (
-            "owners",
-            (file.uid(), file.gid()) == (file_copy.uid(), file_copy.gid()),
-        ),
+        ("modes", file.mode() == file_copy.mode() && folder.mode() == folder_copy.mode()),
+        ("owners", (file.uid(), file.gid()) == (file_copy.uid(), file_copy.gid())),
         ("file times", time(&file) == time(&file_copy)),
         ("folder times", time(&folder) == time(&folder_copy)),
         ("link times", time(&link) == time(&link_copy)),
         ("hard links", same_copy.ino() == file_copy.ino()),
         ("holes", hole_copy.blocks() == 0),
-        (
-            "attributes",
-            attribute(&source.join("folder/file")) == attribute(&copy.join("folder/file")),
-        ),
+        ("attributes", attribute(&source.join("folder/file")) == attribute(&copy.join("folder/file"))),
     ];
     let (kept, lost): (Vec<_>, Vec<_>) = facts.into_iter().partition(|(_, is_kept)| *is_kept);
-    let names = |facts: Vec<(&'static str, bool)>| {
-        facts
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let names =
+        |facts: Vec<(&'static str, bool)>| facts.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     Ok(match (kept.is_empty(), lost.is_empty()) {
         (_, true) => "all of it".to_owned(),
         (true, _) => "nothing".to_owned(),
@@ -126,11 +96,7 @@ mod tests {
         let tools = Tool::all(Path::new("/nowhere/brigade"), Path::new("/nowhere/floor"));
         let tool = tools.iter().find(|tool| tool.name == name).unwrap();
         let words = kept(tool, folder.path()).unwrap();
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            0,
-            "nothing stays behind"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays behind");
         words
     }
 
@@ -138,10 +104,7 @@ mod tests {
     fn cp_a_keeps_all_and_cp_r_loses_times() {
         assert_eq!(kept_by("cp -a"), "all of it");
         let words = kept_by("cp -r");
-        assert!(
-            !words.contains("file times") || words.starts_with("all but"),
-            "{words}"
-        );
+        assert!(!words.contains("file times") || words.starts_with("all but"), "{words}");
         assert_ne!(words, "all of it");
     }
 }

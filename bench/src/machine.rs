@@ -14,31 +14,15 @@ pub fn n_processors() -> usize {
 /// Processor time that all processes together have taken since the machine started.
 pub fn busy_time() -> Result<Duration, BenchError> {
     busy_ticks(&fs::read_to_string("/proc/stat")?)
-        .map(|ticks| {
-            Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-        })
+        .map(|ticks| Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
         .ok_or_else(|| "/proc/stat has no line that counts all processors".into())
 }
 
 /// Everything but idling and waiting for devices; guests are counted in user time already.
 fn busy_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let [
-        user,
-        nice,
-        system,
-        _idle,
-        _io_wait,
-        irq,
-        soft_irq,
-        steal,
-        ..,
-    ] = ticks[..]
-    else {
+    let ticks: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [user, nice, system, _idle, _io_wait, irq, soft_irq, steal, ..] = ticks[..] else {
         return None;
     };
     Some(user + nice + system + irq + soft_irq + steal)
@@ -51,24 +35,14 @@ pub fn available_bytes() -> Result<u64, BenchError> {
 
 fn memory_bytes(name: &str) -> Result<u64, BenchError> {
     let text = fs::read_to_string("/proc/meminfo")?;
-    let value = text.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .split_whitespace()
-            .next()?
-            .parse::<u64>()
-            .ok()
-    });
-    value
-        .map(|kibibytes| kibibytes << 10)
-        .ok_or_else(|| format!("/proc/meminfo has no {name}").into())
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
+    value.map(|kibibytes| kibibytes << 10).ok_or_else(|| format!("/proc/meminfo has no {name}").into())
 }
 
 /// One line for the head of a table: processor, memory, kernel, date.
 pub fn description() -> Result<String, BenchError> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
-    let model = processors
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown processor", |(_, name)| name);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let gibibytes = memory_bytes("MemTotal:")? as f64 / f64::from(1 << 30);
@@ -95,9 +69,6 @@ mod tests {
     #[test]
     fn this_machine_describes_itself() {
         let line = description().unwrap();
-        assert!(
-            line.contains("GiB, Linux ") && !line.contains('\n'),
-            "{line}"
-        );
+        assert!(line.contains("GiB, Linux ") && !line.contains('\n'), "{line}");
     }
 }

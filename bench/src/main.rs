@@ -6,10 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "bench",
-    about = "Measures brigade against its peers, in turn and in one run"
-)]
+#[command(name = "bench", about = "Measures brigade against its peers, in turn and in one run")]
 struct Arguments {
     #[command(subcommand)]
     what: What,

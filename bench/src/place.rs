@@ -51,15 +51,8 @@ pub fn enter_mount_namespace() -> Result<(), BenchError> {
     }
     let program = std::env::current_exe()?;
     let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "--propagation", "private", "--"])
-        .arg(program)
-        .args(std::env::args_os().skip(1));
-    Err(format!(
-        "cannot start unshare: {}",
-        command.env(NAMESPACE_MARK, "1").exec()
-    )
-    .into())
+    command.args(["--mount", "--propagation", "private", "--"]).arg(program).args(std::env::args_os().skip(1));
+    Err(format!("cannot start unshare: {}", command.env(NAMESPACE_MARK, "1").exec()).into())
 }
 
 fn may_mount() -> bool {
@@ -69,25 +62,16 @@ fn may_mount() -> bool {
 impl Place {
     /// Makes the folder and the file system.
     pub fn make(file_system: FileSystem) -> Result<Self, BenchError> {
-        let parent = if may_mount() {
-            std::env::temp_dir()
-        } else {
-            PathBuf::from("/dev/shm")
-        };
+        let parent = if may_mount() { std::env::temp_dir() } else { PathBuf::from("/dev/shm") };
         let folder = parent.join(format!("brigade-bench.{}", std::process::id()));
         fs::create_dir(&folder).map_err(|error| format!("cannot create {folder:?}: {error}"))?;
-        let mut place = Self {
-            folder,
-            mounted: None,
-        };
+        let mut place = Self { folder, mounted: None };
         match file_system {
             FileSystem::Ext4 if !may_mount() => {
                 return Err("only root can mount an ext4 image; use --on tmpfs".into());
             }
             FileSystem::Ext4 => place.mount_ext4()?,
-            FileSystem::Tmpfs if may_mount() => {
-                place.mount(&["-t", "tmpfs", "-o", "size=90%"], Path::new("tmpfs"))?
-            }
+            FileSystem::Tmpfs if may_mount() => place.mount(&["-t", "tmpfs", "-o", "size=90%"], Path::new("tmpfs"))?,
             FileSystem::Tmpfs => {}
         }
         Ok(place)
@@ -108,11 +92,7 @@ impl Place {
         File::create_new(&image)?.set_len(IMAGE_BYTES)?;
         // Everything is initialised now, not by a kernel thread while something is timed.
         let options = "lazy_itable_init=0,lazy_journal_init=0";
-        succeed(
-            Command::new("mkfs.ext4")
-                .args(["-q", "-F", "-E", options])
-                .arg(&image),
-        )?;
+        succeed(Command::new("mkfs.ext4").args(["-q", "-F", "-E", options]).arg(&image))?;
         self.mount(&["-o", "loop"], &image)?;
         // The loop device keeps the file alive until the mount ends.
         Ok(fs::remove_file(&image)?)
@@ -121,12 +101,7 @@ impl Place {
     fn mount(&mut self, options: &[&str], what: &Path) -> Result<(), BenchError> {
         let mount_point = self.folder.join("mounted");
         fs::create_dir(&mount_point)?;
-        succeed(
-            Command::new("mount")
-                .args(options)
-                .arg(what)
-                .arg(&mount_point),
-        )?;
+        succeed(Command::new("mount").args(options).arg(what).arg(&mount_point))?;
         self.mounted = Some(mount_point);
         Ok(())
     }
@@ -147,15 +122,9 @@ impl Drop for Place {
 }
 
 fn succeed(command: &mut Command) -> Result<(), BenchError> {
-    let output = command
-        .output()
-        .map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("cannot start {command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    )
-    .into())
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
 }

@@ -55,13 +55,8 @@ struct Figure {
 /// Measures, prints the table and writes it down.
 pub fn run(request: &Request) -> Result<(), BenchError> {
     interrupt::install()?;
-    let side = |name, probe, n_round_trips| Side {
-        name,
-        probe,
-        n_round_trips,
-        round_trips: vec![],
-        throughputs: vec![],
-    };
+    let side =
+        |name, probe, n_round_trips| Side { name, probe, n_round_trips, round_trips: vec![], throughputs: vec![] };
     let mut sides = [
         side("brigade::Pool", our_probe as Probe, N_ROUND_TRIPS[0]),
         side("multiprocessing.Pool", python_probe, N_ROUND_TRIPS[1]),
@@ -69,10 +64,8 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
     for round in 0..usize::from(request.rounds) {
         for turn in 0..sides.len() {
             let side = &mut sides[(round + turn) % 2];
-            side.round_trips
-                .push(ask(side.probe, "round-trip", side.n_round_trips)?);
-            side.throughputs
-                .push(ask(side.probe, "throughput", N_SUBMITTED)?);
+            side.round_trips.push(ask(side.probe, "round-trip", side.n_round_trips)?);
+            side.throughputs.push(ask(side.probe, "throughput", N_SUBMITTED)?);
             eprintln!("bench: {} took its turn", side.name);
         }
     }
@@ -85,9 +78,7 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
 }
 
 fn our_probe() -> Result<Command, BenchError> {
-    Ok(Command::new(
-        std::env::current_exe()?.with_file_name("pool_probe"),
-    ))
+    Ok(Command::new(std::env::current_exe()?.with_file_name("pool_probe")))
 }
 
 fn python_probe() -> Result<Command, BenchError> {
@@ -109,18 +100,13 @@ fn ask(probe: Probe, what: &str, n_tasks: u32) -> Result<Figure, BenchError> {
         }
     }
     let (timing, figure) = best.expect("there is at least one run");
-    Ok(Figure {
-        disturbed: timing.is_disturbed(),
-        ..figure
-    })
+    Ok(Figure { disturbed: timing.is_disturbed(), ..figure })
 }
 
 fn ask_once(mut probe: Command, what: &str, n_tasks: u32) -> Result<(Timing, Figure), BenchError> {
     let mut answer = File::from(memfd_create(c"answer", MemfdFlags::CLOEXEC)?);
     probe.args([what, &N_WORKERS.to_string(), &n_tasks.to_string()]);
-    probe
-        .stdin(Stdio::null())
-        .stdout(Stdio::from(answer.try_clone()?));
+    probe.stdin(Stdio::null()).stdout(Stdio::from(answer.try_clone()?));
     let (timing, status) = timing::run(&mut probe)?;
     let mut text = String::new();
     answer.seek(SeekFrom::Start(0))?;
@@ -133,14 +119,8 @@ fn ask_once(mut probe: Command, what: &str, n_tasks: u32) -> Result<(Timing, Fig
 
 /// Reads `TIME PROCESSOR`, both in nanoseconds.
 fn figure(text: &str) -> Option<Figure> {
-    let mut words = text
-        .split_whitespace()
-        .map(|word| word.parse().ok().map(Duration::from_nanos));
-    Some(Figure {
-        time: words.next()??,
-        processor: words.next()??,
-        disturbed: false,
-    })
+    let mut words = text.split_whitespace().map(|word| word.parse().ok().map(Duration::from_nanos));
+    Some(Figure { time: words.next()??, processor: words.next()??, disturbed: false })
 }
 
 fn section(request: &Request, sides: &[Side; 2]) -> Result<String, BenchError> {
@@ -150,9 +130,7 @@ fn section(request: &Request, sides: &[Side; 2]) -> Result<String, BenchError> {
     }
     let [ours, theirs] = sides;
     let ratio = |figures: fn(&Side) -> &[Figure]| -> Result<f64, BenchError> {
-        let median = |side| {
-            spread(figures(side), |figure| figure.time).map(|spread| spread.median.as_secs_f64())
-        };
+        let median = |side| spread(figures(side), |figure| figure.time).map(|spread| spread.median.as_secs_f64());
         Ok(median(theirs)? / median(ours)?)
     };
     let round_trip = ratio(|side| &side.round_trips)?;
@@ -162,15 +140,14 @@ fn section(request: &Request, sides: &[Side; 2]) -> Result<String, BenchError> {
         "{} is {round_trip:.0} times as fast in a round trip and {throughput:.0} times in throughput.",
         ours.name
     ));
-    let figures = sides
-        .iter()
-        .flat_map(|side| side.round_trips.iter().chain(&side.throughputs));
-    let (n_runs, n_disturbed) = figures.fold((0, 0), |(n_runs, n_disturbed), figure| {
-        (n_runs + 1, n_disturbed + u32::from(figure.disturbed))
-    });
+    let figures = sides.iter().flat_map(|side| side.round_trips.iter().chain(&side.throughputs));
+    let (n_runs, n_disturbed) =
+        figures.fold((0, 0), |(n_runs, n_disturbed), figure| (n_runs + 1, n_disturbed + u32::from(figure.disturbed)));
     lines.push(match n_disturbed {
         0 => "No run that counts was disturbed by other processes.".to_owned(),
-        _ => format!("{n_disturbed} of {n_runs} runs were disturbed by other processes even after {MOST_REPEATS} repetitions."),
+        _ => format!(
+            "{n_disturbed} of {n_runs} runs were disturbed by other processes even after {MOST_REPEATS} repetitions."
+        ),
     });
     Ok(lines.join("\n") + "\n")
 }
@@ -191,8 +168,7 @@ fn head(request: &Request) -> Result<Vec<String>, BenchError> {
             "Throughput: {n_submitted} `apply_async`, then `get` each. Medians of {rounds} rounds in turn (least–greatest)."
         ),
         String::new(),
-        "| pool | round trip µs | processor µs each | tasks a second | processor µs each |"
-            .to_owned(),
+        "| pool | round trip µs | processor µs each | tasks a second | processor µs each |".to_owned(),
         "|---|---|---|---|---|".to_owned(),
     ])
 }
@@ -201,11 +177,9 @@ fn row(side: &Side) -> Result<String, BenchError> {
     let round_trip = spread(&side.round_trips, |figure| figure.time)?;
     let throughput = spread(&side.throughputs, |figure| figure.time)?;
     let each = |figures: &[Figure], n_tasks: u32| {
-        spread(figures, |figure| figure.processor)
-            .map(|spread| microseconds(spread.median / n_tasks))
+        spread(figures, |figure| figure.processor).map(|spread| microseconds(spread.median / n_tasks))
     };
-    let a_second =
-        |time: Duration| grouped((f64::from(N_SUBMITTED) / time.as_secs_f64()).round() as u64);
+    let a_second = |time: Duration| grouped((f64::from(N_SUBMITTED) / time.as_secs_f64()).round() as u64);
     Ok(format!(
         "| {} | {:.2} ({:.2}–{:.2}) | {:.2} | {} ({}–{}) | {:.2} |",
         side.name,
@@ -234,10 +208,7 @@ mod tests {
 
     #[test]
     fn a_probes_answer_is_read_or_refused() {
-        let expected = Figure {
-            time: Duration::from_nanos(1500),
-            processor: Duration::from_nanos(20),
-        };
+        let expected = Figure { time: Duration::from_nanos(1500), processor: Duration::from_nanos(20) };
         assert_eq!(figure("1500 20\n"), Some(expected));
         assert_eq!(figure("1500\n"), None);
         assert_eq!(figure("fast 20\n"), None);
@@ -246,30 +217,12 @@ mod tests {
     #[test]
     fn the_table_names_both_sides_and_the_ratio() {
         let side = |name, microseconds| {
-            let figures = vec![Figure {
-                time: Duration::from_micros(microseconds),
-                processor: Duration::from_secs(1),
-            }];
-            Side {
-                name,
-                probe: python_probe,
-                n_round_trips: 1,
-                round_trips: figures.clone(),
-                throughputs: figures,
-            }
+            let figures = vec![Figure { time: Duration::from_micros(microseconds), processor: Duration::from_secs(1) }];
+            Side { name, probe: python_probe, n_round_trips: 1, round_trips: figures.clone(), throughputs: figures }
         };
-        let request = Request {
-            rounds: 1,
-            dry: true,
-        };
+        let request = Request { rounds: 1, dry: true };
         let text = section(&request, &[side("ours", 10), side("theirs", 200)]).unwrap();
-        assert!(
-            text.contains("ours is 20 times as fast in a round trip and 20 times in throughput."),
-            "{text}"
-        );
-        assert!(
-            text.contains("| theirs | 200.00 (200.00–200.00) |"),
-            "{text}"
-        );
+        assert!(text.contains("ours is 20 times as fast in a round trip and 20 times in throughput."), "{text}");
+        assert!(text.contains("| theirs | 200.00 (200.00–200.00) |"), "{text}");
     }
 }

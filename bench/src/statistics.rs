@@ -41,11 +41,7 @@ pub enum Unit {
 impl Unit {
     /// Milliseconds where the shortest is under a tenth of a second.
     pub fn for_shortest(shortest: Duration) -> Self {
-        if shortest < Duration::from_millis(100) {
-            Self::Milliseconds
-        } else {
-            Self::Seconds
-        }
+        if shortest < Duration::from_millis(100) { Self::Milliseconds } else { Self::Seconds }
     }
 
     /// Its sign.
@@ -66,8 +62,7 @@ impl Unit {
 
     /// Median, least and greatest.
     pub fn spread(self, spread: Spread) -> String {
-        let [median, min, max] =
-            [spread.median, spread.min, spread.max].map(|value| self.figure(value));
+        let [median, min, max] = [spread.median, spread.min, spread.max].map(|value| self.figure(value));
         format!("{median} ({min}–{max})")
     }
 }
@@ -98,26 +93,17 @@ mod tests {
         assert_eq!(milliseconds(&[]), None);
         let odd = milliseconds(&[30, 10, 20]).unwrap();
         assert_eq!(Unit::Milliseconds.spread(odd), "20.00 (10.00–30.00)");
-        assert_eq!(
-            milliseconds(&[40, 10, 20, 30]).unwrap().median,
-            Duration::from_millis(25)
-        );
+        assert_eq!(milliseconds(&[40, 10, 20, 30]).unwrap().median, Duration::from_millis(25));
     }
 
     #[test]
     fn short_times_are_told_in_milliseconds() {
         assert_eq!(Unit::for_shortest(Duration::from_millis(3)).sign(), "ms");
-        assert_eq!(
-            Unit::for_shortest(Duration::from_secs(1)).figure(Duration::from_millis(1500)),
-            "1.500"
-        );
+        assert_eq!(Unit::for_shortest(Duration::from_secs(1)).figure(Duration::from_millis(1500)), "1.500");
     }
 
     #[test]
     fn long_numbers_are_grouped_in_threes() {
-        assert_eq!(
-            [7, 123, 1234, 1_234_567].map(grouped),
-            ["7", "123", "1 234", "1 234 567"]
-        );
+        assert_eq!([7, 123, 1234, 1_234_567].map(grouped), ["7", "123", "1 234", "1 234 567"]);
     }
 }

@@ -47,14 +47,10 @@ pub fn run(command: &mut Command) -> Result<(Timing, ExitStatus), BenchError> {
     interrupt::check()?;
     command.process_group(0);
     let busy_before = machine::busy_time()?;
-    let (own_before, children_before) = (
-        processor_time(UsageWho::RUSAGE_SELF)?,
-        processor_time(UsageWho::RUSAGE_CHILDREN)?,
-    );
+    let (own_before, children_before) =
+        (processor_time(UsageWho::RUSAGE_SELF)?, processor_time(UsageWho::RUSAGE_CHILDREN)?);
     let started = Instant::now();
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
     interrupt::set_running(Some(child.id()));
     let status = child.wait()?;
     let wall = started.elapsed();
@@ -64,23 +60,13 @@ pub fn run(command: &mut Command) -> Result<(Timing, ExitStatus), BenchError> {
     let own = processor_time(UsageWho::RUSAGE_SELF)?.saturating_sub(own_before);
     let busy = machine::busy_time()?.saturating_sub(busy_before);
     let others = busy.saturating_sub(processor).saturating_sub(own);
-    Ok((
-        Timing {
-            wall,
-            processor,
-            others,
-        },
-        status,
-    ))
+    Ok((Timing { wall, processor, others }, status))
 }
 
 fn processor_time(who: UsageWho) -> Result<Duration, BenchError> {
     let usage = getrusage(who)?;
     let total = usage.user_time() + usage.system_time();
-    Ok(Duration::new(
-        u64::try_from(total.tv_sec())?,
-        u32::try_from(total.tv_usec() * 1000)?,
-    ))
+    Ok(Duration::new(u64::try_from(total.tv_sec())?, u32::try_from(total.tv_usec() * 1000)?))
 }
 
 #[cfg(test)]
@@ -90,9 +76,7 @@ mod tests {
     #[test]
     fn a_programs_processor_time_is_its_own() {
         let (busy, status) =
-            run(Command::new("sh")
-                .args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]))
-            .unwrap();
+            run(Command::new("sh").args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"])).unwrap();
         assert!(status.success());
         let (idle, _) = run(Command::new("sleep").arg("0.2")).unwrap();
         assert!(idle.wall >= Duration::from_millis(200));
@@ -102,19 +86,9 @@ mod tests {
     #[test]
     fn much_work_of_others_disturbs_a_run() {
         let wall = Duration::from_secs(2);
-        let quiet = Timing {
-            wall,
-            processor: wall,
-            others: Duration::from_millis(50),
-        };
+        let quiet = Timing { wall, processor: wall, others: Duration::from_millis(50) };
         assert!(!quiet.is_disturbed());
         let everything = wall.mul_f64(machine::n_processors() as f64);
-        assert!(
-            Timing {
-                others: everything,
-                ..quiet
-            }
-            .is_disturbed()
-        );
+        assert!(Timing { others: everything, ..quiet }.is_disturbed());
     }
 }

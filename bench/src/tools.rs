@@ -32,12 +32,7 @@ enum Form {
 impl Tool {
     /// All tools of the comparison, in the order of the table.
     pub fn all(brigade: &Path, floor: &Path) -> Vec<Self> {
-        let tool = |name, program: &Path, options, form| Self {
-            name,
-            program: program.to_path_buf(),
-            options,
-            form,
-        };
+        let tool = |name, program: &Path, options, form| Self { name, program: program.to_path_buf(), options, form };
         vec![
             tool(BRIGADE, brigade, &["copy"], Form::Folder),
             tool(BASELINE, Path::new("cp"), &["-a"], Form::Folder),
@@ -60,13 +55,8 @@ impl Tool {
     /// The command that makes `destination` a copy of the folder `source`; nothing it prints reaches a terminal.
     pub fn command(&self, source: &Path, destination: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(self.options)
-            .args([source, destination].map(|path| self.written(path)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.args(self.options).args([source, destination].map(|path| self.written(path)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
@@ -86,13 +76,7 @@ mod tests {
     #[test]
     fn a_missing_tool_is_told_from_an_installed_one() {
         let tools = Tool::all(Path::new("/nowhere/brigade"), Path::new("/nowhere/floor"));
-        let installed = |name| {
-            tools
-                .iter()
-                .find(|tool| tool.name == name)
-                .unwrap()
-                .is_installed()
-        };
+        let installed = |name| tools.iter().find(|tool| tool.name == name).unwrap().is_installed();
         assert!(installed(BASELINE));
         assert!(!installed(BRIGADE) && !installed(FLOOR));
     }
@@ -106,14 +90,7 @@ mod tests {
         let tools = Tool::all(Path::new("/nowhere/brigade"), Path::new("/nowhere/floor"));
         for tool in tools.iter().filter(|tool| tool.is_installed()) {
             let destination = folder.path().join(tool.name);
-            assert!(
-                tool.command(&source, &destination)
-                    .status()
-                    .unwrap()
-                    .success(),
-                "{}",
-                tool.name
-            );
+            assert!(tool.command(&source, &destination).status().unwrap().success(), "{}", tool.name);
             assert!(destination.join("file").is_file(), "{}", tool.name);
         }
     }

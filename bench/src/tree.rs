@@ -23,10 +23,7 @@ pub struct Survey {
 
 /// Counts.
 pub fn survey(root: &Path) -> Result<Survey, BenchError> {
-    let mut survey = Survey {
-        n_folders: 1,
-        ..Survey::default()
-    };
+    let mut survey = Survey { n_folders: 1, ..Survey::default() };
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
@@ -56,11 +53,8 @@ pub fn differences(source: &Path, copy: &Path) -> Result<Option<String>, BenchEr
         text.push("/");
         text
     };
-    let output = Command::new("rsync")
-        .arg("-aniH")
-        .arg("--delete")
-        .args([with_slash(source), with_slash(copy)])
-        .output();
+    let output =
+        Command::new("rsync").arg("-aniH").arg("--delete").args([with_slash(source), with_slash(copy)]).output();
     match output {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -83,13 +77,7 @@ mod tests {
         fs::write(root.join("inner/file"), "12345").unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
-        let expected = Survey {
-            n_files: 1,
-            n_folders: 2,
-            n_symlinks: 1,
-            n_special: 1,
-            bytes: 5,
-        };
+        let expected = Survey { n_files: 1, n_folders: 2, n_symlinks: 1, n_special: 1, bytes: 5 };
         assert_eq!(survey(root).unwrap(), expected);
     }
 }

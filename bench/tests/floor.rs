@@ -26,10 +26,7 @@ fn copy_with(options: &[&str]) -> io::Result<(tempfile::TempDir, Output)> {
     let folder = tempfile::tempdir_in("/dev/shm")?;
     let [source, copy] = ["source", "copy"].map(|name| folder.path().join(name));
     make_tree(&source)?;
-    let floor = Command::new(env!("CARGO_BIN_EXE_floor"))
-        .args(options)
-        .args([&source, &copy])
-        .status()?;
+    let floor = Command::new(env!("CARGO_BIN_EXE_floor")).args(options).args([&source, &copy]).status()?;
     assert!(floor.success());
     let mut diff = Command::new("diff");
     diff.args(["-r", "--no-dereference"]).args([&source, &copy]);
@@ -40,11 +37,7 @@ fn copy_with(options: &[&str]) -> io::Result<(tempfile::TempDir, Output)> {
 fn every_number_of_processes_copies_everything() {
     for processes in ["1", "2", "3", "7"] {
         let (_folder, diff) = copy_with(&["--processes", processes]).unwrap();
-        assert!(
-            diff.status.success(),
-            "{processes}: {}",
-            String::from_utf8_lossy(&diff.stdout)
-        );
+        assert!(diff.status.success(), "{processes}: {}", String::from_utf8_lossy(&diff.stdout));
     }
 }
 
@@ -53,10 +46,8 @@ fn equal_work_keeps_the_times_and_modes_of_folders() {
     let (folder, diff) = copy_with(&["--equal-work", "--processes", "3"]).unwrap();
     assert!(diff.status.success());
     for name in ["", "one", "one/inner", "two", "empty"] {
-        let [source, copy] = ["source", "copy"]
-            .map(|root| fs::metadata(folder.path().join(root).join(name)).unwrap());
-        let facts =
-            |metadata: &fs::Metadata| (metadata.mode(), metadata.mtime(), metadata.mtime_nsec());
+        let [source, copy] = ["source", "copy"].map(|root| fs::metadata(folder.path().join(root).join(name)).unwrap());
+        let facts = |metadata: &fs::Metadata| (metadata.mode(), metadata.mtime(), metadata.mtime_nsec());
         assert_eq!(facts(&source), facts(&copy), "{name:?}");
     }
 }

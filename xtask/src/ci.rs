@@ -49,10 +49,7 @@ fn steps(tests: Tests) -> Vec<Step> {
     let mut steps = vec![
         step("fmt", vec![words("fmt --all -- --check")]),
         step("tidy", Vec::new()),
-        step(
-            "clippy",
-            vec![words("clippy --workspace --all-targets -- -D warnings")],
-        ),
+        step("clippy", vec![words("clippy --workspace --all-targets -- -D warnings")]),
     ];
     if tests == Tests::Run {
         steps.push(step("test", vec![words("test --workspace")]));

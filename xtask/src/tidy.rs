@@ -23,12 +23,7 @@ struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line_number,
-            rule,
-            message,
-        } = self;
+        let Self { path, line_number, rule, message } = self;
         write!(f, "{path}:{line_number}: {rule}: {message}")
     }
 }
@@ -54,11 +49,7 @@ pub fn run(workspace: &Path) -> ExitCode {
         eprintln!("{finding}");
     }
     eprintln!("tidy: {} files, {} findings", files.len(), findings.len());
-    if findings.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn check(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
@@ -70,26 +61,15 @@ fn check(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
             findings.extend(documents::check_links(&file.path, &file.text, exists));
         }
     }
-    let text_of = |path: &str| {
-        files
-            .iter()
-            .find(|file| file.path == path)
-            .map(|file| file.text.as_str())
-    };
-    findings.extend(documents::check_readmes(
-        text_of("README.md"),
-        text_of("README.zh-CN.md"),
-        text_of(".ci/run"),
-    ));
+    let text_of = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
+    findings.extend(documents::check_readmes(text_of("README.md"), text_of("README.zh-CN.md"), text_of(".ci/run")));
     findings
 }
 
 /// The Rust files, each knowing whether some other one declares it for tests only.
 fn sources(files: &[TextFile]) -> Vec<Source> {
     let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
-    let mut sources: Vec<Source> = rust
-        .map(|file| Source::new(&file.path, &file.text))
-        .collect();
+    let mut sources: Vec<Source> = rust.map(|file| Source::new(&file.path, &file.text)).collect();
     let test_modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
     for source in &mut sources {
         if test_modules.iter().any(|path| source.is_in_module(path)) {
@@ -117,10 +97,7 @@ fn read_texts(workspace: &Path) -> io::Result<Vec<TextFile>> {
                 }
             } else if is_checked(&name) || path == Path::new(".ci/run") {
                 let text = fs::read_to_string(entry.path())?;
-                let path = path
-                    .into_os_string()
-                    .into_string()
-                    .expect("made of names that are text");
+                let path = path.into_os_string().into_string().expect("made of names that are text");
                 files.push(TextFile { path, text });
             }
         }
@@ -139,16 +116,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_declared_for_tests_is_no_product_code() {
-        let file = |path: &str, text: &str| TextFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = |path: &str, text: &str| TextFile { path: path.to_owned(), text: text.to_owned() };
         let prints = "//! Why.\nfn a() { println!(); }\n";
         let files = [
-            file(
-                "crates/brigade/src/lib.rs",
-                "//! Why.\n#[cfg(test)]\nmod helper;\nmod product;\n",
-            ),
+            file("crates/brigade/src/lib.rs", "//! Why.\n#[cfg(test)]\nmod helper;\nmod product;\n"),
             file("crates/brigade/src/helper.rs", prints),
             file("crates/brigade/src/product.rs", prints),
         ];
@@ -162,10 +133,7 @@ mod tests {
     fn the_workspace_is_tidy() {
         let workspace = crate::workspace();
         let files = read_texts(&workspace).unwrap();
-        assert!(
-            files.iter().any(|file| file.path == "xtask/src/tidy.rs"),
-            "the walk found itself"
-        );
+        assert!(files.iter().any(|file| file.path == "xtask/src/tidy.rs"), "the walk found itself");
         let findings = check(&files, &|path| workspace.join(path).exists());
         let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
         assert!(findings.is_empty(), "\n{}", lines.join("\n"));

@@ -17,9 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, MemfdFlags, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, MemfdFlags, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid};
 
 /// Bytes moved per read. Larger made no difference on files of any length.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -53,11 +51,7 @@ fn main() -> ExitCode {
     let outcome = settings(arguments).and_then(|settings| {
         // Modes are given as they are to be.
         rustix::process::umask(Mode::empty());
-        if is_worker {
-            work_on_share(&settings)
-        } else {
-            copy_tree(&settings)
-        }
+        if is_worker { work_on_share(&settings) } else { copy_tree(&settings) }
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,21 +72,14 @@ fn settings(arguments: Vec<OsString>) -> Outcome<Settings> {
             Some("--equal-work") => work = Work::Equal,
             Some("--processes") => {
                 let number = words.next().and_then(|word| word.to_str()?.parse().ok());
-                n_processes = number
-                    .filter(|n| *n > 0)
-                    .ok_or("--processes takes a number")?;
+                n_processes = number.filter(|n| *n > 0).ok_or("--processes takes a number")?;
             }
             _ => paths.push(PathBuf::from(word)),
         }
     }
     let [source, destination] = <[PathBuf; 2]>::try_from(paths)
         .map_err(|_| "usage: floor [--equal-work] [--processes N] SOURCE DESTINATION")?;
-    Ok(Settings {
-        work,
-        n_processes,
-        source,
-        destination,
-    })
+    Ok(Settings { work, n_processes, source, destination })
 }
 
 // ------------------------------------------------------------------------------------------------ the parent's part
@@ -122,16 +109,11 @@ fn copy_tree(settings: &Settings) -> Outcome {
     let source = open_folder(CWD, &CString::new(settings.source.as_os_str().as_bytes())?)?;
     let tree = walk(&source)?;
     rustix::fs::mkdir(&settings.destination, tree.folders[0].mode | Mode::RWXU)?;
-    let destination = open_folder(
-        CWD,
-        &CString::new(settings.destination.as_os_str().as_bytes())?,
-    )?;
+    let destination = open_folder(CWD, &CString::new(settings.destination.as_os_str().as_bytes())?)?;
     for folder in &tree.folders[1..] {
         rustix::fs::mkdirat(&destination, &folder.path, folder.mode | Mode::RWXU)?;
     }
-    let n_processes = settings
-        .n_processes
-        .min(tree.entries.len() / ENTRIES_PER_PROCESS + 1);
+    let n_processes = settings.n_processes.min(tree.entries.len() / ENTRIES_PER_PROCESS + 1);
     let mut workers = Vec::new();
     let mut shared_folders = Vec::new();
     for worker_idx in 0..n_processes {
@@ -149,20 +131,14 @@ fn copy_tree(settings: &Settings) -> Outcome {
     if settings.work == Work::Equal {
         for folder in shared_folders {
             let path = &tree.folders[folder].path;
-            finish_folder(
-                &open_folder(&source, path)?,
-                &open_folder(&destination, path)?,
-            )?;
+            finish_folder(&open_folder(&source, path)?, &open_folder(&destination, path)?)?;
         }
     }
     Ok(())
 }
 
 fn walk(root: &OwnedFd) -> Outcome<Tree> {
-    let mut tree = Tree {
-        folders: Vec::new(),
-        entries: Vec::new(),
-    };
+    let mut tree = Tree { folders: Vec::new(), entries: Vec::new() };
     let mut to_read = vec![CString::from(c".")];
     let mut names = vec![MaybeUninit::uninit(); NAMES_BYTES];
     while let Some(path) = to_read.pop() {
@@ -179,19 +155,12 @@ fn walk(root: &OwnedFd) -> Outcome<Tree> {
                 FileType::RegularFile => tree.entries.push((Kind::File, name.to_owned())),
                 FileType::Symlink => tree.entries.push((Kind::Symlink, name.to_owned())),
                 other => {
-                    return Err(
-                        format!("{name:?} is a {other:?}, which the floor does not copy").into(),
-                    );
+                    return Err(format!("{name:?} is a {other:?}, which the floor does not copy").into());
                 }
             }
         }
         let end_entry_idx = tree.entries.len();
-        tree.folders.push(Folder {
-            path,
-            mode,
-            first_entry_idx,
-            end_entry_idx,
-        });
+        tree.folders.push(Folder { path, mode, first_entry_idx, end_entry_idx });
     }
     Ok(tree)
 }
@@ -210,35 +179,20 @@ fn joined(folder: &CStr, name: &CStr) -> CString {
 /// `E` the folder is complete. Folders whose entries fall to several workers are left to the parent, in `shared`.
 fn share(tree: &Tree, worker_idx: usize, n_workers: usize, shared: &mut Vec<usize>) -> Vec<u8> {
     let n_entries = tree.entries.len();
-    let (start, end) = (
-        n_entries * worker_idx / n_workers,
-        n_entries * (worker_idx + 1) / n_workers,
-    );
+    let (start, end) = (n_entries * worker_idx / n_workers, n_entries * (worker_idx + 1) / n_workers);
     let mut records = Vec::new();
     for (idx, folder) in tree.folders.iter().enumerate() {
         let first = folder.first_entry_idx.max(start);
         let last = folder.end_entry_idx.min(end);
         let whole = folder.first_entry_idx >= start && folder.end_entry_idx <= end;
         let empty = folder.first_entry_idx == folder.end_entry_idx;
-        let mine = if empty {
-            idx % n_workers == worker_idx
-        } else {
-            first < last
-        };
+        let mine = if empty { idx % n_workers == worker_idx } else { first < last };
         if !mine {
             continue;
         }
         push_record(&mut records, b'D', &folder.path);
         for (kind, name) in &tree.entries[first..last.max(first)] {
-            push_record(
-                &mut records,
-                if matches!(kind, Kind::File) {
-                    b'F'
-                } else {
-                    b'L'
-                },
-                name,
-            );
+            push_record(&mut records, if matches!(kind, Kind::File) { b'F' } else { b'L' }, name);
         }
         if whole || empty {
             push_record(&mut records, b'E', c"");
@@ -264,10 +218,7 @@ fn start_worker(settings: &Settings, share: &[u8]) -> Outcome<std::process::Chil
     if settings.work == Work::Equal {
         command.arg("--equal-work");
     }
-    command
-        .arg(&settings.source)
-        .arg(&settings.destination)
-        .stdin(Stdio::from(records));
+    command.arg(&settings.source).arg(&settings.destination).stdin(Stdio::from(records));
     Ok(command.spawn()?)
 }
 
@@ -284,19 +235,12 @@ fn work_on_share(settings: &Settings) -> Outcome {
     let mut share = Vec::new();
     std::io::stdin().read_to_end(&mut share)?;
     let source = open_folder(CWD, &CString::new(settings.source.as_os_str().as_bytes())?)?;
-    let destination = open_folder(
-        CWD,
-        &CString::new(settings.destination.as_os_str().as_bytes())?,
-    )?;
+    let destination = open_folder(CWD, &CString::new(settings.destination.as_os_str().as_bytes())?)?;
     copy_share(settings.work, &source, &destination, &share)
 }
 
 fn copy_share(work: Work, source: &OwnedFd, destination: &OwnedFd, share: &[u8]) -> Outcome {
-    let mut worker = Worker {
-        work,
-        buffer: vec![0; BUFFER_BYTES],
-        linked: HashSet::new(),
-    };
+    let mut worker = Worker { work, buffer: vec![0; BUFFER_BYTES], linked: HashSet::new() };
     let mut folders = None;
     let mut rest = share;
     while let Some((kind, after)) = rest.split_first() {
@@ -319,12 +263,7 @@ fn copy_share(work: Work, source: &OwnedFd, destination: &OwnedFd, share: &[u8])
 
 impl Worker {
     fn copy_file(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Outcome {
-        let input = rustix::fs::openat(
-            from,
-            name,
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let input = rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         let stat = rustix::fs::fstat(&input)?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -334,11 +273,7 @@ impl Worker {
         }
         self.copy_bytes(&input, &output, u64::try_from(stat.st_size)?)?;
         if self.work == Work::Equal {
-            rustix::fs::fchown(
-                &output,
-                Some(Uid::from_raw(stat.st_uid)),
-                Some(Gid::from_raw(stat.st_gid)),
-            )?;
+            rustix::fs::fchown(&output, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         }
         rustix::fs::fchmod(&output, mode)?;
         if self.work == Work::Equal {
@@ -373,13 +308,7 @@ impl Worker {
         if self.work == Work::Equal {
             let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-            rustix::fs::chownat(
-                to,
-                name,
-                Some(owner.0),
-                Some(owner.1),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+            rustix::fs::chownat(to, name, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)?;
             rustix::fs::utimensat(to, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(())
@@ -388,11 +317,7 @@ impl Worker {
 
 fn finish_folder(from: &OwnedFd, to: &OwnedFd) -> Outcome {
     let stat = rustix::fs::fstat(from)?;
-    rustix::fs::fchown(
-        to,
-        Some(Uid::from_raw(stat.st_uid)),
-        Some(Gid::from_raw(stat.st_gid)),
-    )?;
+    rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
     list_attributes(from)?;
     rustix::fs::futimens(to, &times(&stat))?;

@@ -65,10 +65,7 @@ fn processor_time() -> Result<Duration, Box<dyn Error>> {
     for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
         let usage = getrusage(who)?;
         for time in [usage.user_time(), usage.system_time()] {
-            total += Duration::new(
-                u64::try_from(time.tv_sec())?,
-                u32::try_from(time.tv_usec() * 1000)?,
-            );
+            total += Duration::new(u64::try_from(time.tv_sec())?, u32::try_from(time.tv_usec() * 1000)?);
         }
     }
     Ok(total)

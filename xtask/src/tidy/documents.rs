@@ -8,18 +8,8 @@ use super::Finding;
 /// The two commands a newcomer needs, as the README gives them.
 const COMMANDS: [&str; 2] = ["cargo run --release -- copy", "cargo test --workspace"];
 
-fn found(
-    path: &str,
-    line_number: usize,
-    rule: &'static str,
-    message: impl Into<String>,
-) -> Finding {
-    Finding {
-        path: path.to_owned(),
-        line_number,
-        rule,
-        message: message.into(),
-    }
+fn found(path: &str, line_number: usize, rule: &'static str, message: impl Into<String>) -> Finding {
+    Finding { path: path.to_owned(), line_number, rule, message: message.into() }
 }
 
 /// Reports each relative link that leads to nothing. `exists` is asked for paths from the workspace's folder.
@@ -33,12 +23,7 @@ pub(super) fn check_links(path: &str, text: &str, exists: &dyn Fn(&str) -> bool)
                 continue;
             }
             if !resolved(folder, file).is_some_and(|file| exists(&file)) {
-                findings.push(found(
-                    path,
-                    line_number,
-                    "links",
-                    format!("{target} leads to nothing"),
-                ));
+                findings.push(found(path, line_number, "links", format!("{target} leads to nothing")));
             }
         }
     }
@@ -46,56 +31,28 @@ pub(super) fn check_links(path: &str, text: &str, exists: &dyn Fn(&str) -> bool)
 }
 
 /// Reports a README that does not give the two commands, a gate that does not call them, and READMEs of two shapes.
-pub(super) fn check_readmes(
-    english: Option<&str>,
-    chinese: Option<&str>,
-    gate: Option<&str>,
-) -> Vec<Finding> {
+pub(super) fn check_readmes(english: Option<&str>, chinese: Option<&str>, gate: Option<&str>) -> Vec<Finding> {
     let (Some(english), Some(chinese), Some(gate)) = (english, chinese, gate) else {
-        let files = [
-            ("README.md", english),
-            ("README.zh-CN.md", chinese),
-            (".ci/run", gate),
-        ];
+        let files = [("README.md", english), ("README.zh-CN.md", chinese), (".ci/run", gate)];
         let missing = files.iter().filter(|(_, text)| text.is_none());
-        return missing
-            .map(|(path, _)| found(path, 1, "readme", "this file is missing"))
-            .collect();
+        return missing.map(|(path, _)| found(path, 1, "readme", "this file is missing")).collect();
     };
     let mut findings = Vec::new();
     for command in COMMANDS {
         for (path, text) in [("README.md", english), ("README.zh-CN.md", chinese)] {
             if !code_lines(text).any(|line| line.trim_start_matches("$ ").starts_with(command)) {
-                findings.push(found(
-                    path,
-                    1,
-                    "readme",
-                    format!("no code block gives `{command}`"),
-                ));
+                findings.push(found(path, 1, "readme", format!("no code block gives `{command}`")));
             }
         }
         if !gate.lines().any(|line| calls(line, command)) {
-            findings.push(found(
-                ".ci/run",
-                1,
-                "readme",
-                format!("it does not call the README's `{command}`"),
-            ));
+            findings.push(found(".ci/run", 1, "readme", format!("it does not call the README's `{command}`")));
         }
     }
     if sections(english) != sections(chinese) {
-        findings.push(other_shape(
-            "sections",
-            &sections(english),
-            &sections(chinese),
-        ));
+        findings.push(other_shape("sections", &sections(english), &sections(chinese)));
     }
     if blocks(english) != blocks(chinese) {
-        findings.push(other_shape(
-            "code blocks",
-            &blocks(english),
-            &blocks(chinese),
-        ));
+        findings.push(other_shape("code blocks", &blocks(english), &blocks(chinese)));
     }
     findings
 }
@@ -115,18 +72,11 @@ fn calls(line: &str, command: &str) -> bool {
 fn prose_lines(text: &str) -> impl Iterator<Item = (usize, String)> {
     fenced(text)
         .filter(|(_, line, inside)| !inside && !is_fence(line))
-        .map(|(line_number, line, _)| {
-            (
-                line_number,
-                line.split('`').step_by(2).collect::<Vec<_>>().join(" "),
-            )
-        })
+        .map(|(line_number, line, _)| (line_number, line.split('`').step_by(2).collect::<Vec<_>>().join(" ")))
 }
 
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    fenced(text)
-        .filter(|(_, line, inside)| *inside && !is_fence(line))
-        .map(|(_, line, _)| line)
+    fenced(text).filter(|(_, line, inside)| *inside && !is_fence(line)).map(|(_, line, _)| line)
 }
 
 fn fenced(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
@@ -145,24 +95,14 @@ fn is_fence(line: &str) -> bool {
 
 /// The level of each heading in order.
 fn sections(text: &str) -> Vec<usize> {
-    let headings = prose_lines(text)
-        .map(|(_, line)| line)
-        .filter(|line| line.starts_with('#'));
-    headings
-        .map(|line| {
-            line.chars()
-                .take_while(|character| *character == '#')
-                .count()
-        })
-        .collect()
+    let headings = prose_lines(text).map(|(_, line)| line).filter(|line| line.starts_with('#'));
+    headings.map(|line| line.chars().take_while(|character| *character == '#').count()).collect()
 }
 
 /// The language of each code block in order.
 fn blocks(text: &str) -> Vec<&str> {
     let opening = fenced(text).filter(|(_, line, inside)| *inside && is_fence(line));
-    opening
-        .map(|(_, line, _)| line.trim_start().trim_start_matches('`'))
-        .collect()
+    opening.map(|(_, line, _)| line.trim_start().trim_start_matches('`')).collect()
 }
 
 /// What stands in `](…)` and in `[name]: …`.
@@ -173,9 +113,7 @@ fn link_targets(line: &str) -> Vec<&str> {
         .filter_map(|rest| rest.split([')', ' ']).next())
         .map(|target| target.trim_matches(['<', '>']))
         .collect();
-    let definition = line
-        .split_once("]: ")
-        .filter(|(name, _)| name.starts_with('['));
+    let definition = line.split_once("]: ").filter(|(name, _)| name.starts_with('['));
     targets.extend(definition.and_then(|(_, target)| target.split_whitespace().next()));
     targets
 }
@@ -202,20 +140,18 @@ fn resolved(folder: &str, target: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const README: &str = "# Brigade\n```sh\ncargo run --release -- copy SOURCE DESTINATION\ncargo test --workspace\n```\n## More\n";
-    const GATE: &str =
-        "set -eu\ncargo run --release -- copy \"$d/a\" \"$d/b\"\ncargo test --workspace\n";
+    const README: &str =
+        "# Brigade\n```sh\ncargo run --release -- copy SOURCE DESTINATION\ncargo test --workspace\n```\n## More\n";
+    const GATE: &str = "set -eu\ncargo run --release -- copy \"$d/a\" \"$d/b\"\ncargo test --workspace\n";
 
     #[test]
     fn a_link_to_nothing_is_caught() {
         let exists = |path: &str| ["docs/copying.md", "README.md", "docs"].contains(&path);
         let text = "[a](copying.md#x) [b](../README.md) [c](https://x.y/z) [d](#here) [e](..)\n[f](gone.md)\n`[g](gone.md)`\n```\n[h](gone.md)\n```\n[i]: ../gone.md\n[j](../../README.md) [k](.)\n";
-        let lines: Vec<usize> = check_links("docs/shared.md", text, &|path| {
-            path.is_empty() || exists(path)
-        })
-        .iter()
-        .map(|f| f.line_number)
-        .collect();
+        let lines: Vec<usize> = check_links("docs/shared.md", text, &|path| path.is_empty() || exists(path))
+            .iter()
+            .map(|f| f.line_number)
+            .collect();
         assert_eq!(lines, [2, 7, 8]);
     }
 
@@ -227,44 +163,26 @@ mod tests {
     #[test]
     fn a_command_that_the_gate_does_not_call_is_caught() {
         let gate = GATE.replace("cargo test --workspace", "# cargo test --workspace");
-        assert_eq!(
-            check_readmes(Some(README), Some(README), Some(&gate))[0].path,
-            ".ci/run"
-        );
+        assert_eq!(check_readmes(Some(README), Some(README), Some(&gate))[0].path, ".ci/run");
     }
 
     #[test]
     fn a_readme_without_a_command_is_caught() {
         let readme = README.replace("cargo test --workspace\n", "cargo test\n");
-        assert_eq!(
-            check_readmes(Some(&readme), Some(README), Some(GATE))[0].path,
-            "README.md"
-        );
-        assert_eq!(
-            check_readmes(Some(README), Some(&readme), Some(GATE))[0].path,
-            "README.zh-CN.md"
-        );
+        assert_eq!(check_readmes(Some(&readme), Some(README), Some(GATE))[0].path, "README.md");
+        assert_eq!(check_readmes(Some(README), Some(&readme), Some(GATE))[0].path, "README.zh-CN.md");
     }
 
     #[test]
     fn readmes_of_two_shapes_are_caught() {
         let longer = format!("{README}### Even more\n");
-        assert_eq!(
-            check_readmes(Some(README), Some(&longer), Some(GATE)).len(),
-            1
-        );
+        assert_eq!(check_readmes(Some(README), Some(&longer), Some(GATE)).len(), 1);
         let with_block = format!("{README}```rust\n# fn main() {{}}\n```\n");
-        assert_eq!(
-            check_readmes(Some(README), Some(&with_block), Some(GATE)).len(),
-            1
-        );
+        assert_eq!(check_readmes(Some(README), Some(&with_block), Some(GATE)).len(), 1);
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        assert_eq!(
-            check_readmes(Some(README), None, Some(GATE))[0].path,
-            "README.zh-CN.md"
-        );
+        assert_eq!(check_readmes(Some(README), None, Some(GATE))[0].path, "README.zh-CN.md");
     }
 }

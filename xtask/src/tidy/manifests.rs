@@ -4,18 +4,14 @@
 use super::Finding;
 
 /// The crates from the lowest to the highest; each may name only those before it.
-pub(super) const CRATES_UPWARD: [&str; 4] =
-    ["brigade-sys", "brigade", "brigade-copy", "brigade-cli"];
+pub(super) const CRATES_UPWARD: [&str; 4] = ["brigade-sys", "brigade", "brigade-copy", "brigade-cli"];
 
 /// Packages that serve development only and no product may need.
 const TOOLS: [&str; 3] = ["bench", "torture", "xtask"];
 
 /// Reports each dependency of one of the four crates that points the wrong way.
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    let Some(rank) = CRATES_UPWARD
-        .iter()
-        .position(|name| path == format!("crates/{name}/Cargo.toml"))
-    else {
+    let Some(rank) = CRATES_UPWARD.iter().position(|name| path == format!("crates/{name}/Cargo.toml")) else {
         return Vec::new();
     };
     let mut findings = Vec::new();
@@ -61,11 +57,7 @@ fn dependencies(text: &str) -> Vec<Dependency> {
                 dev = Some(kind == "dev-dependencies");
                 if let Some(name) = header[at + kind.len()..].strip_prefix('.') {
                     in_table_of_one = true;
-                    found.push(Dependency {
-                        package: unquoted(name),
-                        dev: dev == Some(true),
-                        line_number: idx + 1,
-                    });
+                    found.push(Dependency { package: unquoted(name), dev: dev == Some(true), line_number: idx + 1 });
                 }
             }
         } else if let Some(dev) = dev.filter(|_| line.contains('=') && !line.starts_with('#')) {
@@ -74,11 +66,7 @@ fn dependencies(text: &str) -> Vec<Dependency> {
                 continue;
             }
             let package = renamed(line, in_table_of_one).unwrap_or(key);
-            found.push(Dependency {
-                package,
-                dev,
-                line_number: idx + 1,
-            });
+            found.push(Dependency { package, dev, line_number: idx + 1 });
         }
     }
     found
@@ -86,9 +74,7 @@ fn dependencies(text: &str) -> Vec<Dependency> {
 
 /// The value of `package = "…"`, inside braces or as a line of its own.
 fn renamed(line: &str, whole_line: bool) -> Option<String> {
-    let at = line
-        .find("package")
-        .filter(|at| whole_line || line[..*at].contains('{'))?;
+    let at = line.find("package").filter(|at| whole_line || line[..*at].contains('{'))?;
     Some(line[at..].split('"').nth(1)?.to_owned())
 }
 
@@ -101,39 +87,21 @@ mod tests {
     use super::*;
 
     fn lines_found(path: &str, text: &str) -> Vec<usize> {
-        check(path, text)
-            .iter()
-            .map(|finding| finding.line_number)
-            .collect()
+        check(path, text).iter().map(|finding| finding.line_number).collect()
     }
 
     #[test]
     fn an_upward_dependency_is_caught_in_every_form() {
         for (path, text) in [
-            (
-                "crates/brigade-sys/Cargo.toml",
-                "[dependencies]\nbrigade.workspace = true\n",
-            ),
-            (
-                "crates/brigade/Cargo.toml",
-                "[dependencies]\nbrigade-copy = { path = \"../brigade-copy\" }\n",
-            ),
-            (
-                "crates/brigade/Cargo.toml",
-                "[dev-dependencies]\n\"brigade-cli\" = \"1\"\n",
-            ),
-            (
-                "crates/brigade/Cargo.toml",
-                "[dependencies]\nother = { package = \"brigade-copy\", version = \"1\" }\n",
-            ),
+            ("crates/brigade-sys/Cargo.toml", "[dependencies]\nbrigade.workspace = true\n"),
+            ("crates/brigade/Cargo.toml", "[dependencies]\nbrigade-copy = { path = \"../brigade-copy\" }\n"),
+            ("crates/brigade/Cargo.toml", "[dev-dependencies]\n\"brigade-cli\" = \"1\"\n"),
+            ("crates/brigade/Cargo.toml", "[dependencies]\nother = { package = \"brigade-copy\", version = \"1\" }\n"),
             (
                 "crates/brigade-copy/Cargo.toml",
                 "[package]\n[target.'cfg(unix)'.dependencies.brigade-cli]\npath = \"x\"\n",
             ),
-            (
-                "crates/brigade-copy/Cargo.toml",
-                "[dependencies]\ntorture.workspace = true\n",
-            ),
+            ("crates/brigade-copy/Cargo.toml", "[dependencies]\ntorture.workspace = true\n"),
         ] {
             assert_eq!(lines_found(path, text), [2], "{text}");
         }
@@ -145,8 +113,6 @@ mod tests {
     fn downward_dependencies_and_development_tools_pass() {
         let text = "[package]\nname = \"brigade-copy\"\n[dependencies]\nbrigade.workspace = true\n[dev-dependencies]\ntorture.workspace = true\n[[bin]]\nname = \"brigade-cli\"\n";
         assert!(lines_found("crates/brigade-copy/Cargo.toml", text).is_empty());
-        assert!(
-            lines_found("bench/Cargo.toml", "[dependencies]\nbrigade-cli = \"1\"\n").is_empty()
-        );
+        assert!(lines_found("bench/Cargo.toml", "[dependencies]\nbrigade-cli = \"1\"\n").is_empty());
     }
 }

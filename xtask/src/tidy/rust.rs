@@ -8,11 +8,7 @@ use super::source::{Source, attributes, lines_with};
 /// Longer files are split, or their head says why they stay whole.
 const MOST_LINES: usize = 800;
 
-const LIBRARIES: [&str; 3] = [
-    "crates/brigade-sys/src/",
-    "crates/brigade/src/",
-    "crates/brigade-copy/src/",
-];
+const LIBRARIES: [&str; 3] = ["crates/brigade-sys/src/", "crates/brigade/src/", "crates/brigade-copy/src/"];
 
 /// The one file outside brigade-sys that may hold unsafe code.
 const UNSAFE_ENTRY: &str = "crates/brigade/src/entry.rs";
@@ -36,37 +32,14 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
-fn found(
-    source: &Source,
-    line_number: usize,
-    rule: &'static str,
-    message: impl Into<String>,
-) -> Finding {
-    Finding {
-        path: source.path.clone(),
-        line_number,
-        rule,
-        message: message.into(),
-    }
+fn found(source: &Source, line_number: usize, rule: &'static str, message: impl Into<String>) -> Finding {
+    Finding { path: source.path.clone(), line_number, rule, message: message.into() }
 }
 
 /// Reports every line of `code` that has one of `needles` as a word.
-fn each(
-    source: &Source,
-    code: &str,
-    needles: &[&str],
-    rule: &'static str,
-    message: &str,
-) -> Vec<Finding> {
-    let hits = needles.iter().flat_map(|needle| {
-        lines_with(code, needle)
-            .into_iter()
-            .map(move |line| (line, needle))
-    });
-    hits.map(|(line_number, needle)| {
-        found(source, line_number, rule, format!("`{needle}`: {message}"))
-    })
-    .collect()
+fn each(source: &Source, code: &str, needles: &[&str], rule: &'static str, message: &str) -> Vec<Finding> {
+    let hits = needles.iter().flat_map(|needle| lines_with(code, needle).into_iter().map(move |line| (line, needle)));
+    hits.map(|(line_number, needle)| found(source, line_number, rule, format!("`{needle}`: {message}"))).collect()
 }
 
 fn head(source: &Source) -> Vec<Finding> {
@@ -90,30 +63,15 @@ fn unsafe_code(source: &Source) -> Vec<Finding> {
     if source.path.starts_with("crates/brigade-sys/") || source.path == UNSAFE_ENTRY {
         return Vec::new();
     }
-    each(
-        source,
-        &source.code,
-        &["unsafe"],
-        "unsafe",
-        "it lives in brigade-sys and in brigade/src/entry.rs only",
-    )
+    each(source, &source.code, &["unsafe"], "unsafe", "it lives in brigade-sys and in brigade/src/entry.rs only")
 }
 
 fn forbid_unsafe(source: &Source) -> Vec<Finding> {
-    let exempt = ["crates/brigade-sys/", "crates/brigade/"]
-        .iter()
-        .any(|part| source.path.starts_with(part));
-    let root = ["/src/lib.rs", "/src/main.rs"]
-        .iter()
-        .any(|end| source.path.ends_with(end))
+    let exempt = ["crates/brigade-sys/", "crates/brigade/"].iter().any(|part| source.path.starts_with(part));
+    let root = ["/src/lib.rs", "/src/main.rs"].iter().any(|end| source.path.ends_with(end))
         || source.path.contains("/src/bin/");
     if root && !exempt && !source.code.contains("#![forbid(unsafe_code)]") {
-        return vec![found(
-            source,
-            1,
-            "forbid",
-            "the root of this crate lacks `#![forbid(unsafe_code)]`",
-        )];
+        return vec![found(source, 1, "forbid", "the root of this crate lacks `#![forbid(unsafe_code)]`")];
     }
     Vec::new()
 }
@@ -123,25 +81,14 @@ fn allow_attributes(source: &Source) -> Vec<Finding> {
     for (start, end) in attributes(&source.code) {
         if !lines_with(&source.code[start..end], "allow(").is_empty() {
             let line_number = source.code[..start].matches('\n').count() + 1;
-            findings.push(found(
-                source,
-                line_number,
-                "allow",
-                "silence a lint by `#[expect(lint, reason = \"…\")]`",
-            ));
+            findings.push(found(source, line_number, "allow", "silence a lint by `#[expect(lint, reason = \"…\")]`"));
         }
     }
     findings
 }
 
 fn unfinished(source: &Source) -> Vec<Finding> {
-    each(
-        source,
-        &source.code,
-        &["todo!", "dbg!", "unimplemented!"],
-        "unfinished",
-        "finish it",
-    )
+    each(source, &source.code, &["todo!", "dbg!", "unimplemented!"], "unfinished", "finish it")
 }
 
 fn printing(source: &Source) -> Vec<Finding> {
@@ -149,13 +96,7 @@ fn printing(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let macros = ["println!", "eprintln!", "print!", "eprint!"];
-    each(
-        source,
-        &source.product_code,
-        &macros,
-        "printing",
-        "a library does not print",
-    )
+    each(source, &source.product_code, &macros, "printing", "a library does not print")
 }
 
 fn names_of_upper_crates(source: &Source) -> Vec<Finding> {
@@ -163,13 +104,9 @@ fn names_of_upper_crates(source: &Source) -> Vec<Finding> {
     let Some(rank) = CRATES_UPWARD.iter().position(inside) else {
         return Vec::new();
     };
-    let upper = CRATES_UPWARD[rank + 1..]
-        .iter()
-        .map(|name| name.replace('-', "_") + "::");
+    let upper = CRATES_UPWARD[rank + 1..].iter().map(|name| name.replace('-', "_") + "::");
     let message = "a lower crate never names an upper one";
-    upper
-        .flat_map(|name| each(source, &source.code, &[&name], "arrows", message))
-        .collect()
+    upper.flat_map(|name| each(source, &source.code, &[&name], "arrows", message)).collect()
 }
 
 fn names_are_bytes(source: &Source) -> Vec<Finding> {
@@ -178,13 +115,7 @@ fn names_are_bytes(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let lossy = ["to_string_lossy", "from_utf8_lossy", ".display()"];
-    each(
-        source,
-        &source.product_code,
-        &lossy,
-        "names",
-        "a file name becomes text by `brigade_copy::shown` only",
-    )
+    each(source, &source.product_code, &lossy, "names", "a file name becomes text by `brigade_copy::shown` only")
 }
 
 fn calls_by_path(source: &Source) -> Vec<Finding> {
@@ -237,13 +168,8 @@ fn atomics(source: &Source) -> Vec<Finding> {
     if !source.path.starts_with(folder) || source.path == format!("{folder}atomics.rs") {
         return Vec::new();
     }
-    let origins = [
-        "core::sync::atomic",
-        "std::sync::atomic",
-        "loom::sync::atomic",
-    ];
-    let message =
-        "take atomics from `brigade_sys::shared::atomics`, so that loom can take their place";
+    let origins = ["core::sync::atomic", "std::sync::atomic", "loom::sync::atomic"];
+    let message = "take atomics from `brigade_sys::shared::atomics`, so that loom can take their place";
     each(source, &source.code, &origins, "atomics", message)
 }
 
@@ -255,10 +181,7 @@ mod tests {
 
     /// The rules that a file breaks, with the lines.
     fn broken(path: &str, text: &str) -> Vec<(&'static str, usize)> {
-        check(&Source::new(path, text))
-            .iter()
-            .map(|finding| (finding.rule, finding.line_number))
-            .collect()
+        check(&Source::new(path, text)).iter().map(|finding| (finding.rule, finding.line_number)).collect()
     }
 
     #[test]
@@ -273,23 +196,14 @@ mod tests {
         assert_eq!(broken(COPY, "fn a() {}\n"), [("head", 1)]);
         assert_eq!(broken(COPY, "//!\nfn a() {}\n"), [("head", 1)]);
         assert_eq!(broken(COPY, "// Why.\nfn a() {}\n"), [("head", 1)]);
-        assert_eq!(
-            broken(COPY, "#![expect(unused, reason = \"r\")]\n//! Why.\n"),
-            []
-        );
+        assert_eq!(broken(COPY, "#![expect(unused, reason = \"r\")]\n//! Why.\n"), []);
     }
 
     #[test]
     fn a_long_file_is_split_or_says_why_not() {
         let lines = "\n".repeat(MOST_LINES);
-        assert_eq!(
-            broken(COPY, &format!("//! Why.\n{lines}")),
-            [("length", 801)]
-        );
-        assert_eq!(
-            broken(COPY, &format!("//! Why. It stays whole: a table.\n{lines}")),
-            []
-        );
+        assert_eq!(broken(COPY, &format!("//! Why.\n{lines}")), [("length", 801)]);
+        assert_eq!(broken(COPY, &format!("//! Why. It stays whole: a table.\n{lines}")), []);
         assert_eq!(broken(COPY, &format!("//! Why.{lines}")), []);
     }
 
@@ -304,16 +218,8 @@ mod tests {
 
     #[test]
     fn every_other_crate_forbids_unsafe() {
-        for path in [
-            "crates/brigade-copy/src/lib.rs",
-            "crates/brigade-cli/src/main.rs",
-            "bench/src/bin/floor.rs",
-        ] {
-            assert_eq!(
-                broken(path, "//! Why. #![forbid(unsafe_code)]\n"),
-                [("forbid", 1)],
-                "{path}"
-            );
+        for path in ["crates/brigade-copy/src/lib.rs", "crates/brigade-cli/src/main.rs", "bench/src/bin/floor.rs"] {
+            assert_eq!(broken(path, "//! Why. #![forbid(unsafe_code)]\n"), [("forbid", 1)], "{path}");
         }
         assert_eq!(broken("crates/brigade/src/lib.rs", "//! Why.\n"), []);
     }
@@ -327,23 +233,14 @@ mod tests {
     #[test]
     fn nothing_is_left_unfinished() {
         let text = "//! Why.\nfn a() { todo!() }\nfn b() { dbg!(1); unimplemented!() }\n";
-        assert_eq!(
-            broken("xtask/src/a.rs", text),
-            [("unfinished", 2), ("unfinished", 3), ("unfinished", 3)]
-        );
+        assert_eq!(broken("xtask/src/a.rs", text), [("unfinished", 2), ("unfinished", 3), ("unfinished", 3)]);
     }
 
     #[test]
     fn libraries_do_not_print() {
         let text = "//! Why.\nfn a() { println!(); }\n#[cfg(test)]\nmod tests { fn b() { println!(); } }\n";
         assert_eq!(broken(COPY, text), [("printing", 2)]);
-        assert_eq!(
-            broken(
-                "crates/brigade/src/pool.rs",
-                "//! Why.\nfn a() { eprint!(); }\n"
-            ),
-            [("printing", 2)]
-        );
+        assert_eq!(broken("crates/brigade/src/pool.rs", "//! Why.\nfn a() { eprint!(); }\n"), [("printing", 2)]);
         assert_eq!(broken("crates/brigade-cli/src/a.rs", text), []);
         assert_eq!(broken("crates/brigade/examples/pool.rs", text), []);
     }
@@ -351,10 +248,7 @@ mod tests {
     #[test]
     fn a_lower_crate_does_not_name_an_upper_one() {
         let text = "//! Why.\nuse brigade_copy::Request;\nuse brigade::Pool;\n";
-        assert_eq!(
-            broken("crates/brigade-sys/src/a.rs", text),
-            [("arrows", 3), ("arrows", 2)]
-        );
+        assert_eq!(broken("crates/brigade-sys/src/a.rs", text), [("arrows", 3), ("arrows", 2)]);
         assert_eq!(broken("crates/brigade/src/a.rs", text), [("arrows", 2)]);
         assert_eq!(broken("crates/brigade-cli/src/a.rs", text), []);
     }
@@ -363,20 +257,14 @@ mod tests {
     fn names_become_text_in_one_way_only() {
         let text = "//! Why.\nfn a() { p.to_string_lossy(); p.display(); }\n#[cfg(test)]\nmod tests { fn b() { p.display(); } }\n";
         assert_eq!(broken(COPY, text), [("names", 2), ("names", 2)]);
-        assert_eq!(
-            broken("crates/brigade-cli/src/a.rs", text),
-            [("names", 2), ("names", 2)]
-        );
+        assert_eq!(broken("crates/brigade-cli/src/a.rs", text), [("names", 2), ("names", 2)]);
         assert_eq!(broken("xtask/src/a.rs", text), []);
     }
 
     #[test]
     fn the_engine_does_not_go_by_path() {
         let text = "//! Why.\nfn a() { std::fs::read(p); }\nfn b() { rustix::fs::openat(d, n); }\nfn c() { rustix::fs::open(p); }\n";
-        assert_eq!(
-            broken(COPY, text),
-            [("by path", 2), ("by path", 2), ("by path", 4)]
-        );
+        assert_eq!(broken(COPY, text), [("by path", 2), ("by path", 2), ("by path", 4)]);
         assert_eq!(broken("crates/brigade-copy/src/plan.rs", text).len(), 3);
         let reasoned = text.replace("Why.", "Goes by path, since nothing is held yet.");
         assert_eq!(broken("crates/brigade-copy/src/plan.rs", &reasoned), []);
@@ -386,10 +274,7 @@ mod tests {
     #[test]
     fn shared_structures_take_atomics_from_one_place() {
         let text = "//! Why.\nuse std::sync::atomic::AtomicU32;\n";
-        assert_eq!(
-            broken("crates/brigade-sys/src/shared/ring.rs", text),
-            [("atomics", 2)]
-        );
+        assert_eq!(broken("crates/brigade-sys/src/shared/ring.rs", text), [("atomics", 2)]);
         assert_eq!(broken("crates/brigade-sys/src/shared/atomics.rs", text), []);
         assert_eq!(broken("crates/brigade-sys/src/kernel/spawn.rs", text), []);
     }

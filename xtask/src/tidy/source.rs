@@ -17,17 +17,8 @@ pub(super) struct Source {
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
         let code = blank_comments_and_literals(text);
-        let product_code = if is_test_path(path) {
-            String::new()
-        } else {
-            blank_test_items(&code)
-        };
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-            product_code,
-        }
+        let product_code = if is_test_path(path) { String::new() } else { blank_test_items(&code) };
+        Self { path: path.to_owned(), text: text.to_owned(), code, product_code }
     }
 
     /// Takes the whole file for test code, since it is declared as such elsewhere.
@@ -43,9 +34,7 @@ impl Source {
             "lib" | "main" | "mod" => folder.to_owned(),
             _ => format!("{folder}/{stem}"),
         };
-        let items = test_items(&self.code)
-            .into_iter()
-            .map(|(start, end)| &self.code[start..end]);
+        let items = test_items(&self.code).into_iter().map(|(start, end)| &self.code[start..end]);
         let name = |item: &str| {
             let declaration = item.strip_suffix(';')?;
             let (_, name) = declaration.rsplit_once("mod ")?;
@@ -62,32 +51,19 @@ impl Source {
 
     /// The `//!` lines at the top.
     pub fn head(&self) -> String {
-        self.text
-            .lines()
-            .skip_while(|line| line.starts_with("#!"))
-            .take_while(|line| line.starts_with("//!"))
-            .collect()
+        self.text.lines().skip_while(|line| line.starts_with("#!")).take_while(|line| line.starts_with("//!")).collect()
     }
 }
 
 fn is_test_path(path: &str) -> bool {
-    let in_test_folder = ["/tests/", "/examples/", "/benches/"]
-        .iter()
-        .any(|part| path.contains(part));
+    let in_test_folder = ["/tests/", "/examples/", "/benches/"].iter().any(|part| path.contains(part));
     let name = path.rsplit('/').next().unwrap_or(path);
-    in_test_folder
-        || name == "tests.rs"
-        || name.ends_with("_tests.rs")
-        || path.starts_with("torture/")
+    in_test_folder || name == "tests.rs" || name.ends_with("_tests.rs") || path.starts_with("torture/")
 }
 
 /// The numbers of the lines in which `code` has `needle` standing for itself, not as a part of a longer word.
 pub(super) fn lines_with(code: &str, needle: &str) -> Vec<usize> {
-    code.lines()
-        .enumerate()
-        .filter(|(_, line)| has_word(line, needle))
-        .map(|(idx, _)| idx + 1)
-        .collect()
+    code.lines().enumerate().filter(|(_, line)| has_word(line, needle)).map(|(idx, _)| idx + 1).collect()
 }
 
 fn has_word(line: &str, needle: &str) -> bool {
@@ -169,11 +145,7 @@ fn raw_string_bytes(text: &str) -> Option<usize> {
     let contents = contents.strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(n_hashes));
     let opened_bytes = text.len() - contents.len();
-    Some(
-        contents
-            .find(&end)
-            .map_or(text.len(), |at| opened_bytes + at + end.len()),
-    )
+    Some(contents.find(&end).map_or(text.len(), |at| opened_bytes + at + end.len()))
 }
 
 fn quoted_bytes(text: &str, quote: char) -> usize {
@@ -217,14 +189,10 @@ fn blank_test_items(code: &str) -> String {
 fn test_items(code: &str) -> Vec<(usize, usize)> {
     let for_tests = |(start, end): &(usize, usize)| {
         let attribute = &code[*start..*end];
-        attribute.starts_with("#[cfg(")
-            && has_word(attribute, "test")
-            && !attribute.contains("not(")
+        attribute.starts_with("#[cfg(") && has_word(attribute, "test") && !attribute.contains("not(")
     };
     let attributes = attributes(code).into_iter().filter(for_tests);
-    attributes
-        .map(|(start, end)| (start, item_end(code, end)))
-        .collect()
+    attributes.map(|(start, end)| (start, item_end(code, end))).collect()
 }
 
 /// Where the item that begins at `from` ends: at its first `;` outside brackets, or with its block.
@@ -252,11 +220,7 @@ pub(super) fn attributes(code: &str) -> Vec<(usize, usize)> {
     let bytes = code.as_bytes();
     let mut found = Vec::new();
     for (at, _) in code.match_indices('#') {
-        let open = if bytes.get(at + 1) == Some(&b'!') {
-            at + 2
-        } else {
-            at + 1
-        };
+        let open = if bytes.get(at + 1) == Some(&b'!') { at + 2 } else { at + 1 };
         if bytes.get(open) != Some(&b'[') {
             continue;
         }
@@ -286,19 +250,13 @@ mod tests {
         let code = blank_comments_and_literals(text);
         assert_eq!(code.len(), text.len());
         assert_eq!(code.lines().count(), text.lines().count());
-        assert!(
-            !code.contains("safe") && !code.contains('q') && !code.contains('x'),
-            "{code}"
-        );
+        assert!(!code.contains("safe") && !code.contains('q') && !code.contains('x'), "{code}");
         assert!(code.contains("b::<'a>("), "{code}");
     }
 
     #[test]
     fn a_raw_identifier_is_no_string() {
-        assert_eq!(
-            blank_comments_and_literals("r#type \"x\" b"),
-            "r#type     b"
-        );
+        assert_eq!(blank_comments_and_literals("r#type \"x\" b"), "r#type     b");
     }
 
     #[test]
@@ -315,22 +273,11 @@ mod tests {
 
     #[test]
     fn a_module_declared_for_tests_is_found() {
-        let text =
-            "#[cfg(test)]\nmod one;\nmod two;\n#[cfg(all(loom, test))]\npub(crate) mod three;\n";
+        let text = "#[cfg(test)]\nmod one;\nmod two;\n#[cfg(all(loom, test))]\npub(crate) mod three;\n";
         let root = Source::new("crates/x/src/lib.rs", text);
-        assert_eq!(
-            root.test_modules(),
-            ["crates/x/src/one", "crates/x/src/three"]
-        );
-        assert_eq!(
-            Source::new("crates/x/src/a.rs", text).test_modules()[0],
-            "crates/x/src/a/one"
-        );
-        for (path, inside) in [
-            ("one.rs", true),
-            ("one/more.rs", true),
-            ("one_more.rs", false),
-        ] {
+        assert_eq!(root.test_modules(), ["crates/x/src/one", "crates/x/src/three"]);
+        assert_eq!(Source::new("crates/x/src/a.rs", text).test_modules()[0], "crates/x/src/a/one");
+        for (path, inside) in [("one.rs", true), ("one/more.rs", true), ("one_more.rs", false)] {
             let source = Source::new(&format!("crates/x/src/{path}"), "");
             assert_eq!(source.is_in_module("crates/x/src/one"), inside, "{path}");
         }
@@ -344,13 +291,7 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        assert_eq!(
-            lines_with("unsafe_code\nunsafe {\nnot_unsafe", "unsafe"),
-            [2]
-        );
-        assert_eq!(
-            lines_with("rustix::fs::open\nstd::fs::open", "std::fs"),
-            [2]
-        );
+        assert_eq!(lines_with("unsafe_code\nunsafe {\nnot_unsafe", "unsafe"), [2]);
+        assert_eq!(lines_with("rustix::fs::open\nstd::fs::open", "std::fs"), [2]);
     }
 }
