@@ -22,10 +22,7 @@ pub fn at_exit(function: impl FnOnce() + Send + 'static) {
 extern "C" fn run() {
     loop {
         // The lock is not held while a function runs, so that it may register another.
-        let function = FUNCTIONS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let function = FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(function) = function else { return };
         // A panic must not unwind into the C library; the hook has reported it.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(function));

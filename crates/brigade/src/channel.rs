@@ -102,11 +102,7 @@ impl HandleNote {
             2 => Ends::Get,
             _ => return None,
         };
-        Some(Self {
-            window: WindowId::from_parts(index, generation),
-            kind: *bytes.get(8)?,
-            ends,
-        })
+        Some(Self { window: WindowId::from_parts(index, generation), kind: *bytes.get(8)?, ends })
     }
 }
 
@@ -121,9 +117,7 @@ pub(crate) enum Patience {
 impl Patience {
     pub(crate) fn at_most(timeout: Duration) -> Self {
         // A deadline beyond what the clock can say is no deadline.
-        Instant::now()
-            .checked_add(timeout)
-            .map_or(Self::Forever, Self::Until)
+        Instant::now().checked_add(timeout).map_or(Self::Forever, Self::Until)
     }
 
     const fn deadline(self) -> Option<Instant> {
@@ -174,10 +168,7 @@ pub(crate) struct Channel<'a> {
 
 /// Bytes of the ring for a channel of this capacity: enough for items of a hundred bytes, within bounds.
 fn ring_bytes(capacity: u64) -> usize {
-    capacity
-        .saturating_mul(128)
-        .clamp(16 << 10, 256 << 10)
-        .next_power_of_two() as usize
+    capacity.saturating_mul(128).clamp(16 << 10, 256 << 10).next_power_of_two() as usize
 }
 
 /// What a channel of this capacity needs to have mapped.
@@ -191,18 +182,12 @@ fn padded(payload_bytes: usize, n_notes: usize) -> u64 {
 
 impl<'a> Channel<'a> {
     pub(crate) const fn new(session: &'a Session, mapping: &'a Mapping, window: WindowId) -> Self {
-        Self {
-            session,
-            mapping,
-            window,
-        }
+        Self { session, mapping, window }
     }
 
     /// Writes the constants of a new channel into zeroed memory.
     pub(crate) fn initialize(self, capacity: u64) {
-        self.mapping
-            .word64(CAPACITY)
-            .store(capacity, Ordering::Release);
+        self.mapping.word64(CAPACITY).store(capacity, Ordering::Release);
     }
 
     pub(crate) fn capacity(self) -> u64 {
@@ -272,12 +257,7 @@ impl<'a> Channel<'a> {
                     return other;
                 }
             }
-            slept |= self.wait(
-                SPACE,
-                patience,
-                || self.is_closed() || self.len() < self.capacity(),
-                &hopeless,
-            )?;
+            slept |= self.wait(SPACE, patience, || self.is_closed() || self.len() < self.capacity(), &hopeless)?;
         }
     }
 
@@ -287,11 +267,8 @@ impl<'a> Channel<'a> {
         }
         let [n_put, ring_put, log_put] = PUT_STATE.load_exclusive(self.mapping);
         let [n_got, ring_got, log_got] = GET_STATE.load(self.mapping);
-        let (n_items, in_ring, in_log) = (
-            n_put.wrapping_sub(n_got),
-            ring_put.wrapping_sub(ring_got),
-            log_put.wrapping_sub(log_got),
-        );
+        let (n_items, in_ring, in_log) =
+            (n_put.wrapping_sub(n_got), ring_put.wrapping_sub(ring_got), log_put.wrapping_sub(log_got));
         let ring_capacity = (self.mapping.n_bytes() - RING) as u64;
         if in_ring > ring_capacity || in_log > LOG_BYTES {
             return Err(Refused::Corrupt);
@@ -304,21 +281,19 @@ impl<'a> Channel<'a> {
         head.extend((notes.len() as u64).to_le_bytes());
         notes.iter().for_each(|note| head.extend(note.to_bytes()));
         let needed = padded(payload.len(), notes.len());
-        let state =
-            if in_log == 0 && needed <= ring_capacity - in_ring && needed <= ring_capacity / 2 {
-                let ring = self.ring();
-                ring.write(self.mapping, ring_put, &head);
-                ring.write(self.mapping, ring_put + head.len() as u64, payload);
-                [n_put + 1, ring_put + needed, log_put]
-            } else {
-                if needed > LOG_BYTES - in_log {
-                    return Err(Refused::Memory(std::io::ErrorKind::StorageFull.into()));
-                }
-                self.write_log(log_put, &head).map_err(Refused::Memory)?;
-                self.write_log(log_put + head.len() as u64, payload)
-                    .map_err(Refused::Memory)?;
-                [n_put + 1, ring_put, log_put + needed]
-            };
+        let state = if in_log == 0 && needed <= ring_capacity - in_ring && needed <= ring_capacity / 2 {
+            let ring = self.ring();
+            ring.write(self.mapping, ring_put, &head);
+            ring.write(self.mapping, ring_put + head.len() as u64, payload);
+            [n_put + 1, ring_put + needed, log_put]
+        } else {
+            if needed > LOG_BYTES - in_log {
+                return Err(Refused::Memory(std::io::ErrorKind::StorageFull.into()));
+            }
+            self.write_log(log_put, &head).map_err(Refused::Memory)?;
+            self.write_log(log_put + head.len() as u64, payload).map_err(Refused::Memory)?;
+            [n_put + 1, ring_put, log_put + needed]
+        };
         PUT_STATE.store(self.mapping, state);
         Ok(())
     }
@@ -353,12 +328,7 @@ impl<'a> Channel<'a> {
             } else if self.is_closed() && self.len() == 0 {
                 return Err(Refused::Closed);
             }
-            slept |= self.wait(
-                ITEMS,
-                patience,
-                || self.len() > 0 || self.is_closed(),
-                &hopeless,
-            )?;
+            slept |= self.wait(ITEMS, patience, || self.len() > 0 || self.is_closed(), &hopeless)?;
         }
     }
 
@@ -405,18 +375,8 @@ impl<'a> Channel<'a> {
         if n_put < n_got || ring_put < ring_got || log_put < log_got {
             return Err(Refused::Corrupt);
         }
-        let place = if ring_put > ring_got {
-            Place::Ring
-        } else {
-            Place::Log
-        };
-        Ok(Cursor {
-            place,
-            ring_at: ring_got,
-            ring_put,
-            log_at: log_got,
-            log_put,
-        })
+        let place = if ring_put > ring_got { Place::Ring } else { Place::Log };
+        Ok(Cursor { place, ring_at: ring_got, ring_put, log_at: log_got, log_put })
     }
 
     fn record_at(self, cursor: Cursor) -> Result<Option<RecordHead>, Refused> {
@@ -439,28 +399,17 @@ impl<'a> Channel<'a> {
         }
         let mut note_bytes = vec![0; n_notes * NOTE_BYTES];
         self.read(cursor, HEADER_BYTES as u64, &mut note_bytes)?;
-        let notes = note_bytes
-            .chunks(NOTE_BYTES)
-            .filter_map(HandleNote::from_bytes)
-            .collect();
-        Ok(Some(RecordHead {
-            n_bytes,
-            payload_bytes,
-            payload_at: (HEADER_BYTES + note_bytes.len()) as u64,
-            notes,
-        }))
+        let notes = note_bytes.chunks(NOTE_BYTES).filter_map(HandleNote::from_bytes).collect();
+        Ok(Some(RecordHead { n_bytes, payload_bytes, payload_at: (HEADER_BYTES + note_bytes.len()) as u64, notes }))
     }
 
     fn read(self, cursor: Cursor, offset: u64, into: &mut [u8]) -> Result<(), Refused> {
         match cursor.place {
             Place::Ring => {
-                self.ring()
-                    .read(self.mapping, cursor.ring_at + offset, into);
+                self.ring().read(self.mapping, cursor.ring_at + offset, into);
                 Ok(())
             }
-            Place::Log => self
-                .read_log(cursor.log_at + offset, into)
-                .map_err(Refused::Memory),
+            Place::Log => self.read_log(cursor.log_at + offset, into).map_err(Refused::Memory),
         }
     }
 
@@ -507,14 +456,9 @@ impl<'a> Channel<'a> {
 
     fn lock(self, lock: OwnedLock, patience: Patience) -> Result<(), Refused> {
         let session = self.session;
-        lock.lock(
-            self.mapping,
-            session.owner(),
-            |owner| session.is_dead(owner),
-            patience.lock_deadline(),
-        )
-        .map(|_| ())
-        .map_err(|_| Refused::NotNow)
+        lock.lock(self.mapping, session.owner(), |owner| session.is_dead(owner), patience.lock_deadline())
+            .map(|_| ())
+            .map_err(|_| Refused::NotNow)
     }
 
     /// Waits until `is_ready`, looking first and then sleeping. Says whether it slept.

@@ -63,10 +63,7 @@ pub(crate) fn take_over_if_child() {
     };
     // Whatever it says, nobody below us may inherit it.
     entry::remove_marker(MARKER);
-    let n_given = marker
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .filter(|n_given| (1..=3).contains(n_given));
+    let n_given = marker.to_str().and_then(|text| text.parse().ok()).filter(|n_given| (1..=3).contains(n_given));
     let Some(n_given) = n_given else { return };
     if this_process::is_privileged() || !is_socket_of_parent() {
         return;
@@ -91,10 +88,7 @@ fn is_socket_of_parent() -> bool {
 static CONTROL: OnceLock<OwnedFd> = OnceLock::new();
 
 fn control() -> BorrowedFd<'static> {
-    CONTROL
-        .get()
-        .expect("set when the child was taken over")
-        .as_fd()
+    CONTROL.get().expect("set when the child was taken over").as_fd()
 }
 
 fn run(mut given: Vec<OwnedFd>) -> ! {
@@ -120,9 +114,7 @@ fn tell<T: Serialize + serde::de::DeserializeOwned>(tag: u64, value: &T) {
     }
 }
 
-fn begin(
-    session_descriptors: Option<(OwnedFd, OwnedFd)>,
-) -> io::Result<(Instructions, parcel::Arrival)> {
+fn begin(session_descriptors: Option<(OwnedFd, OwnedFd)>) -> io::Result<(Instructions, parcel::Arrival)> {
     let mut receiver = Receiver::default();
     // Two parcels: the instructions, and the arguments, whose handles count in the session that the first one joins.
     let Received::Parcel { arrival, .. } = receiver.receive(control(), Blocking::Wait)? else {
@@ -138,13 +130,9 @@ fn begin(
         std::process::exit(START_FAILED_CODE);
     }
     if instructions.build != entry::build_fingerprint() {
-        return Err(io::Error::other(
-            "the program is another build than its parent",
-        ));
+        return Err(io::Error::other("the program is another build than its parent"));
     }
-    if let (Some((arena, tokens)), Some(participant)) =
-        (session_descriptors, instructions.participant)
-    {
+    if let (Some((arena, tokens)), Some(participant)) = (session_descriptors, instructions.participant) {
         session::join(arena, tokens, participant).map_err(io::Error::other)?;
     }
     let Received::Parcel { arrival, .. } = receiver.receive(control(), Blocking::Wait)? else {
@@ -162,12 +150,7 @@ fn no_parent() -> io::Error {
 fn settle(instructions: &Instructions) -> io::Result<()> {
     this_process::fill_standard_descriptors()?;
     this_process::ignore_broken_pipes();
-    let short_name: Vec<u8> = instructions
-        .name
-        .bytes()
-        .filter(|&byte| byte != 0)
-        .take(15)
-        .collect();
+    let short_name: Vec<u8> = instructions.name.bytes().filter(|&byte| byte != 0).take(15).collect();
     rustix::thread::set_name(&std::ffi::CString::new(short_name)?)?;
     if let Some(processors) = &instructions.processors {
         let mut set = rustix::thread::CpuSet::new();
@@ -189,10 +172,7 @@ fn settle(instructions: &Instructions) -> io::Result<()> {
 
 fn work(instructions: &Instructions, arguments: parcel::Arrival) -> i32 {
     let Some(caller) = instructions.entry.caller() else {
-        tell(
-            say::START_FAILED,
-            &"the function is not in this program".to_owned(),
-        );
+        tell(say::START_FAILED, &"the function is not in this program".to_owned());
         return START_FAILED_CODE;
     };
     report_panics();
@@ -250,9 +230,5 @@ pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport>
     IS_QUIET.set(true);
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
     IS_QUIET.set(false);
-    outcome.map_err(|_| {
-        LAST_PANIC
-            .take()
-            .expect("the hook of a child stores each panic before it unwinds")
-    })
+    outcome.map_err(|_| LAST_PANIC.take().expect("the hook of a child stores each panic before it unwinds"))
 }

@@ -23,10 +23,7 @@ static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 pub(crate) fn set_identity(identity: Identity) {
     let set = IDENTITY.set(identity);
-    assert!(
-        set.is_ok(),
-        "a child is told who it is once, before any other code runs"
-    );
+    assert!(set.is_ok(), "a child is told who it is once, before any other code runs");
 }
 
 /// This process.
@@ -55,9 +52,7 @@ impl Current {
     /// The name given to this process by who spawned it; the program's name in the first process.
     #[must_use]
     pub fn name(self) -> String {
-        IDENTITY
-            .get()
-            .map_or_else(program_name, |identity| identity.name.clone())
+        IDENTITY.get().map_or_else(program_name, |identity| identity.name.clone())
     }
 
     /// The arguments of the program. A spawned process has those of its parent.
@@ -68,9 +63,7 @@ impl Current {
 
 fn program_name() -> String {
     let argument = std::env::args_os().next().unwrap_or_default();
-    let name = std::path::Path::new(&argument)
-        .file_name()
-        .unwrap_or(&argument);
+    let name = std::path::Path::new(&argument).file_name().unwrap_or(&argument);
     // A name for people; the bytes themselves are in `args`.
     String::from_utf8_lossy(name.as_encoded_bytes()).into_owned()
 }
@@ -96,6 +89,7 @@ impl Parent {
 
     /// Its name.
     #[must_use]
+    #[expect(clippy::misnamed_getters, reason = "the identity's own name is that of this process")]
     pub fn name(self) -> &'static str {
         &self.identity.parent_name
     }
@@ -115,10 +109,7 @@ impl Parent {
         let Some(pidfd) = &self.identity.parent_pidfd else {
             return true;
         };
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: 0,
-        });
+        let timeout = timeout.map(|timeout| Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: 0 });
         let mut descriptors = [PollFd::new(pidfd, PollFlags::IN)];
         rustix::event::poll(&mut descriptors, timeout.as_ref()).is_ok_and(|n_ready| n_ready > 0)
     }
@@ -144,10 +135,7 @@ pub struct ChildInfo {
 pub fn active_children() -> Vec<ChildInfo> {
     supervisor::children()
         .into_iter()
-        .map(|child| ChildInfo {
-            pid: child.pid(),
-            name: child.name().to_owned(),
-        })
+        .map(|child| ChildInfo { pid: child.pid(), name: child.name().to_owned() })
         .collect()
 }
 

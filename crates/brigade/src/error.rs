@@ -20,10 +20,7 @@ impl SystemError {
 
 impl From<&std::io::Error> for SystemError {
     fn from(error: &std::io::Error) -> Self {
-        Self {
-            errno: error.raw_os_error(),
-            text: error.to_string(),
-        }
+        Self { errno: error.raw_os_error(), text: error.to_string() }
     }
 }
 
@@ -38,17 +35,11 @@ pub struct MemoryError {
 
 impl MemoryError {
     pub(crate) fn new(attempt: &str, cause: &std::io::Error) -> Self {
-        Self {
-            attempt: attempt.to_owned(),
-            cause: cause.into(),
-        }
+        Self { attempt: attempt.to_owned(), cause: cause.into() }
     }
 
     pub(crate) fn caused_by(attempt: &str, cause: SystemError) -> Self {
-        Self {
-            attempt: attempt.to_owned(),
-            cause,
-        }
+        Self { attempt: attempt.to_owned(), cause }
     }
 
     /// The error number, where the system gave one.

@@ -29,6 +29,7 @@ mod current;
 mod descriptor;
 mod entry;
 mod error;
+mod lifeline;
 mod manager;
 mod object;
 mod oom;
@@ -50,13 +51,13 @@ pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
 pub use manager::{Manager, ManagerError};
 pub use pool::{
-    Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task,
-    TaskError, WorkerInfo, WorkerState,
+    Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
+    WorkerState,
 };
 pub use process::{Process, ProcessError, ProcessState, Usage, spawn};
 pub use queue::{
-    Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError,
-    Queue, TryGetError, TryPutError,
+    Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError, Queue, TryGetError,
+    TryPutError,
 };
 pub use slice::SharedSlice;
 pub use status::{ExitStatus, PanicReport};

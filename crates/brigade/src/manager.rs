@@ -7,9 +7,10 @@ use brigade_sys::kernel::child::ignore_interrupts;
 use serde::{Deserialize, Serialize};
 
 use crate::error::MemoryError;
+use crate::lifeline::Lifeline;
 use crate::process::{Process, spawn_named};
 use crate::queue::{Consumer, ManagedQueue, Producer, PutError, Queue};
-use crate::session::Lifeline;
+
 use crate::supervisor::{AtExit, SpawnError};
 
 /// Objects that may be on their way to the manager at a time; who asks for more waits for it.
@@ -67,11 +68,7 @@ impl Manager {
         let process = spawn_named("manager".to_owned(), receiving, hold, AtExit::Kill)?;
         // A queue was made just now, so there is a session, and every process has a place in it.
         let participant = process.participant().ok_or(ManagerError::ManagerDied)?;
-        Ok(Self {
-            process,
-            objects: objects.into_producer()?,
-            lifeline: Lifeline::of(participant),
-        })
+        Ok(Self { process, objects: objects.into_producer()?, lifeline: Lifeline::of(participant) })
     }
 
     /// Its process.
@@ -93,10 +90,9 @@ impl Manager {
         // The manager only holds the handle, whatever the values are.
         match self.objects.put(queue.untyped()?) {
             Ok(()) => Ok(ManagedQueue::new(queue, self.lifeline.clone())),
-            Err(PutError::System(_, cause)) => Err(ManagerError::Memory(MemoryError::caused_by(
-                "hand an object over",
-                cause,
-            ))),
+            Err(PutError::System(_, cause)) => {
+                Err(ManagerError::Memory(MemoryError::caused_by("hand an object over", cause)))
+            }
             Err(_) => Err(ManagerError::ManagerDied),
         }
     }

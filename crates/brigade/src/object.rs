@@ -37,28 +37,14 @@ impl Object {
         Channel::new(self.session, &self.mapping, self.window)
     }
 
-    fn map(
-        session: &'static Session,
-        window: WindowId,
-        kind: WindowKind,
-        n_bytes: usize,
-    ) -> Result<Self, MemoryError> {
+    fn map(session: &'static Session, window: WindowId, kind: WindowKind, n_bytes: usize) -> Result<Self, MemoryError> {
         let mapping = Mapping::new(session.arena(), window.offset(), n_bytes)
             .map_err(|error| MemoryError::new("map a shared object", &error))?;
-        Ok(Self {
-            session,
-            window,
-            kind,
-            mapping,
-        })
+        Ok(Self { session, window, kind, mapping })
     }
 
     /// Maps an object that some process of the session has made.
-    fn open(
-        session: &'static Session,
-        window: WindowId,
-        kind: WindowKind,
-    ) -> Result<Self, MemoryError> {
+    fn open(session: &'static Session, window: WindowId, kind: WindowKind) -> Result<Self, MemoryError> {
         let garbage = || {
             let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
             MemoryError::new("open a shared object", &error)
@@ -67,12 +53,8 @@ impl Object {
             return Err(garbage());
         }
         let mut size = [0; 8];
-        memory::read_at(
-            session.arena(),
-            window.offset() + MAPPED_BYTES as u64,
-            &mut size,
-        )
-        .map_err(|error| MemoryError::new("open a shared object", &error))?;
+        memory::read_at(session.arena(), window.offset() + MAPPED_BYTES as u64, &mut size)
+            .map_err(|error| MemoryError::new("open a shared object", &error))?;
         let n_bytes = u64::from_le_bytes(size);
         if n_bytes == 0 || n_bytes > MAX_MAPPED_BYTES {
             return Err(garbage());
@@ -83,8 +65,7 @@ impl Object {
 
 /// The objects that some handle of this process uses.
 fn registry() -> MutexGuard<'static, HashMap<WindowId, Weak<Object>>> {
-    static OBJECTS: LazyLock<Mutex<HashMap<WindowId, Weak<Object>>>> =
-        LazyLock::new(Mutex::default);
+    static OBJECTS: LazyLock<Mutex<HashMap<WindowId, Weak<Object>>>> = LazyLock::new(Mutex::default);
     // The map is whole at every instant, so a panic elsewhere under the lock is no reason to stop.
     OBJECTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -110,17 +91,11 @@ impl Handle {
             .and_then(|()| Object::map(session, window, kind, n_bytes));
         match made {
             Ok(object) => {
-                object
-                    .mapping
-                    .word64(MAPPED_BYTES)
-                    .store(n_bytes as u64, Ordering::Release);
+                object.mapping.word64(MAPPED_BYTES).store(n_bytes as u64, Ordering::Release);
                 initialize(&object);
                 let object = Arc::new(object);
                 registry().insert(window, Arc::downgrade(&object));
-                Ok(Self {
-                    object,
-                    ends: Ends::Both,
-                })
+                Ok(Self { object, ends: Ends::Both })
             }
             Err(error) => {
                 session.remove_handle(window, Ends::Both);
@@ -133,11 +108,7 @@ impl Handle {
     /// Counts a handle that has come from elsewhere. Whoever sent it still holds one.
     pub(crate) fn arrive(note: HandleNote) -> Result<Self, MemoryError> {
         let session = session()?;
-        let kind = if note.kind == WindowKind::Queue as u8 {
-            WindowKind::Queue
-        } else {
-            WindowKind::Slice
-        };
+        let kind = if note.kind == WindowKind::Queue as u8 { WindowKind::Queue } else { WindowKind::Slice };
         let object = {
             let mut objects = registry();
             match objects.get(&note.window).and_then(Weak::upgrade) {
@@ -156,16 +127,8 @@ impl Handle {
     fn count(object: Arc<Object>, ends: Ends) -> Result<Self, MemoryError> {
         object.session.add_handle(object.window, ends)?;
         if object.kind == WindowKind::Queue {
-            let putter = if ends.can_put() {
-                mark::OTHER_PUTTER
-            } else {
-                0
-            };
-            let getter = if ends.can_get() {
-                mark::OTHER_GETTER
-            } else {
-                0
-            };
+            let putter = if ends.can_put() { mark::OTHER_PUTTER } else { 0 };
+            let getter = if ends.can_get() { mark::OTHER_GETTER } else { 0 };
             object.channel().set_mark(putter | getter);
         }
         Ok(Self { object, ends })
@@ -180,18 +143,11 @@ impl Handle {
     pub(crate) fn narrow(self, ends: Ends) -> Result<Self, MemoryError> {
         // Counted anew before the old one goes, so that there is one at every moment.
         self.object.session.add_handle(self.object.window, ends)?;
-        Ok(Self {
-            object: Arc::clone(&self.object),
-            ends,
-        })
+        Ok(Self { object: Arc::clone(&self.object), ends })
     }
 
     pub(crate) fn note(&self) -> HandleNote {
-        HandleNote {
-            window: self.object.window,
-            kind: self.object.kind as u8,
-            ends: self.ends,
-        }
+        HandleNote { window: self.object.window, kind: self.object.kind as u8, ends: self.ends }
     }
 
     pub(crate) fn object(&self) -> &Object {
@@ -213,23 +169,15 @@ impl Handle {
     }
 
     /// Whether neither a living process nor a message that waits in a queue has another handle of the asked kind.
-    fn is_alone(
-        &self,
-        is_none: impl Fn(HandleCount) -> bool,
-        would_count: impl Fn(&HandleNote) -> bool,
-    ) -> bool {
-        let Object {
-            session, window, ..
-        } = *self.object;
+    fn is_alone(&self, is_none: impl Fn(HandleCount) -> bool, would_count: impl Fn(&HandleNote) -> bool) -> bool {
+        let Object { session, window, .. } = *self.object;
         loop {
             let epoch = session.epoch();
             if !is_none(session.count(window)) {
                 return false;
             }
             let carried = session.handles_travel_in_queues()
-                && notes_in_queues(session)
-                    .iter()
-                    .any(|(_, note)| note.window == window && would_count(note));
+                && notes_in_queues(session).iter().any(|(_, note)| note.window == window && would_count(note));
             // A handle that moved from a message into a process meanwhile has made the epoch grow.
             if session.epoch() == epoch {
                 return !carried;
@@ -240,12 +188,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let Object {
-            session,
-            window,
-            kind,
-            ..
-        } = *self.object;
+        let Object { session, window, kind, .. } = *self.object;
         session.remove_handle(window, self.ends);
         if kind == WindowKind::Queue {
             // Somebody may wait for what only this handle could have brought.
@@ -273,11 +216,7 @@ fn free_garbage(session: &'static Session, window: WindowId) {
             return unreachable_windows(session);
         }
         let is_in_use = session.windows().any(|(used, _)| used == window);
-        if is_in_use && session.count(window) == HandleCount::default() {
-            vec![window]
-        } else {
-            Vec::new()
-        }
+        if is_in_use && session.count(window) == HandleCount::default() { vec![window] } else { Vec::new() }
     });
 }
 
@@ -286,24 +225,14 @@ fn unreachable_windows(session: &'static Session) -> Vec<WindowId> {
     loop {
         let epoch = session.epoch();
         let all: Vec<WindowId> = session.windows().map(|(window, _)| window).collect();
-        let mut reached: HashSet<WindowId> = all
-            .iter()
-            .copied()
-            .filter(|&window| session.count(window) != HandleCount::default())
-            .collect();
+        let mut reached: HashSet<WindowId> =
+            all.iter().copied().filter(|&window| session.count(window) != HandleCount::default()).collect();
         if session.handles_travel_in_queues() {
             let carried = notes_in_queues(session);
-            while carried
-                .iter()
-                .any(|(inside, note)| reached.contains(inside) && reached.insert(note.window))
-            {
-            }
+            while carried.iter().any(|(inside, note)| reached.contains(inside) && reached.insert(note.window)) {}
         }
         if session.epoch() == epoch {
-            return all
-                .into_iter()
-                .filter(|window| !reached.contains(window))
-                .collect();
+            return all.into_iter().filter(|window| !reached.contains(window)).collect();
         }
     }
 }
@@ -320,13 +249,7 @@ fn notes_in_queues(session: &'static Session) -> Vec<(WindowId, HandleNote)> {
             continue;
         };
         if object.channel().has_mark(mark::HANDLES) {
-            found.extend(
-                object
-                    .channel()
-                    .notes_inside()
-                    .into_iter()
-                    .map(|note| (window, note)),
-            );
+            found.extend(object.channel().notes_inside().into_iter().map(|note| (window, note)));
         }
     }
     found

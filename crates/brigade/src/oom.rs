@@ -25,19 +25,13 @@ impl Counter {
     }
 
     fn read(&self) -> u64 {
-        let text = self
-            .file
-            .as_ref()
-            .and_then(|file| std::fs::read_to_string(file).ok())
-            .unwrap_or_default();
+        let text = self.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         n_kills_in(&text)
     }
 }
 
 fn n_kills_in(text: &str) -> u64 {
-    text.lines()
-        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-        .unwrap_or(0)
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Where the counter may be, from the contents of /proc/self/cgroup: `hierarchy:controllers:/path`.
@@ -50,10 +44,7 @@ fn files(groups: &str) -> Vec<PathBuf> {
         .filter_map(|(controllers, path)| {
             if controllers.is_empty() {
                 Some(format!("/sys/fs/cgroup{path}/memory.events").into())
-            } else if controllers
-                .split(',')
-                .any(|controller| controller == "memory")
-            {
+            } else if controllers.split(',').any(|controller| controller == "memory") {
                 Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control").into())
             } else {
                 None
@@ -71,19 +62,13 @@ mod tests {
         let found = files("5:memory,cpu:/a\n1:name=systemd:/b\n0::/c d\n");
         assert_eq!(
             found,
-            [
-                PathBuf::from("/sys/fs/cgroup/memory/a/memory.oom_control"),
-                "/sys/fs/cgroup/c d/memory.events".into()
-            ]
+            [PathBuf::from("/sys/fs/cgroup/memory/a/memory.oom_control"), "/sys/fs/cgroup/c d/memory.events".into()]
         );
     }
 
     #[test]
     fn kills_are_told_from_other_lines() {
-        assert_eq!(
-            n_kills_in("low 0\noom 3\noom_kill 2\noom_group_kill 9\n"),
-            2
-        );
+        assert_eq!(n_kills_in("low 0\noom 3\noom_kill 2\noom_group_kill 9\n"), 2);
         assert_eq!(n_kills_in(""), 0);
     }
 }

@@ -36,11 +36,7 @@ pub(crate) struct Arrival {
 
 impl From<Parcel> for Arrival {
     fn from(parcel: Parcel) -> Self {
-        Self {
-            bytes: parcel.bytes,
-            descriptors: parcel.descriptors,
-            handles: parcel.handles,
-        }
+        Self { bytes: parcel.bytes, descriptors: parcel.descriptors, handles: parcel.handles }
     }
 }
 
@@ -69,11 +65,7 @@ impl Parcel {
         let mut bytes = Vec::new();
         let encoded = wire::encode_checked(value, &mut bytes);
         let packed = PACKING.replace(outer).expect("it was put there above");
-        encoded.map(|()| Self {
-            bytes,
-            descriptors: packed.descriptors,
-            handles: packed.handles,
-        })
+        encoded.map(|()| Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
     }
 
     pub(crate) fn notes(&self) -> Vec<HandleNote> {
@@ -102,9 +94,7 @@ pub(crate) fn serialize_handle<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let number = with_packing(type_name, |packing| {
-        packing
-            .handles
-            .push(handle.try_clone().map_err(|error| error.to_string())?);
+        packing.handles.push(handle.try_clone().map_err(|error| error.to_string())?);
         Ok(packing.handles.len() - 1)
     });
     serializer.serialize_newtype_struct(wire::HANDLE, &number.map_err(S::Error::custom)?)
@@ -116,8 +106,7 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Handle, D::Error> {
     let number = HandleNumber::deserialize(deserializer)?.0;
-    let found =
-        UNPACKING.with_borrow_mut(|unpacking| unpacking.as_mut()?.handles.get_mut(number)?.take());
+    let found = UNPACKING.with_borrow_mut(|unpacking| unpacking.as_mut()?.handles.get_mut(number)?.take());
     found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
 }
 
@@ -129,9 +118,7 @@ pub(crate) fn serialize_descriptor<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let number = with_packing(type_name, |packing| {
         let copy = descriptor.try_clone_to_owned().and_then(memory::move_up);
-        packing
-            .descriptors
-            .push(copy.map_err(|error| format!("cannot duplicate a descriptor: {error}"))?);
+        packing.descriptors.push(copy.map_err(|error| format!("cannot duplicate a descriptor: {error}"))?);
         Ok(packing.descriptors.len() - 1)
     });
     serializer.serialize_newtype_struct(wire::HANDLE, &number.map_err(S::Error::custom)?)
@@ -143,20 +130,14 @@ pub(crate) fn deserialize_descriptor<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<OwnedFd, D::Error> {
     let number = HandleNumber::deserialize(deserializer)?.0;
-    let found = UNPACKING
-        .with_borrow_mut(|unpacking| unpacking.as_mut()?.descriptors.get_mut(number)?.take());
+    let found = UNPACKING.with_borrow_mut(|unpacking| unpacking.as_mut()?.descriptors.get_mut(number)?.take());
     found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
 }
 
-fn with_packing(
-    type_name: &str,
-    add: impl FnOnce(&mut Packing) -> Result<usize, String>,
-) -> Result<usize, String> {
+fn with_packing(type_name: &str, add: impl FnOnce(&mut Packing) -> Result<usize, String>) -> Result<usize, String> {
     PACKING.with_borrow_mut(|packing| match packing {
         Some(packing) => add(packing),
-        None => Err(format!(
-            "{type_name} can only be sent by brigade: to a process, through a queue or a pool"
-        )),
+        None => Err(format!("{type_name} can only be sent by brigade: to a process, through a queue or a pool")),
     })
 }
 
@@ -170,10 +151,7 @@ impl<'de> Deserialize<'de> for HandleNumber {
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a handle")
             }
-            fn visit_newtype_struct<D: Deserializer<'de>>(
-                self,
-                inner: D,
-            ) -> Result<HandleNumber, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<HandleNumber, D::Error> {
                 usize::deserialize(inner).map(HandleNumber)
             }
         }
@@ -196,12 +174,7 @@ struct Label {
 /// # Errors
 /// `EPIPE` when the other side is gone; `WouldBlock` if it does not read and `blocking` forbids to wait (then nothing of a
 /// parcel with at most [`MAX_DESCRIPTORS`] descriptors was sent).
-pub(crate) fn send(
-    socket: impl AsFd,
-    tag: u64,
-    parcel: &Parcel,
-    blocking: Blocking,
-) -> std::io::Result<()> {
+pub(crate) fn send(socket: impl AsFd, tag: u64, parcel: &Parcel, blocking: Blocking) -> std::io::Result<()> {
     let notes = parcel.notes();
     let mut descriptors: Vec<BorrowedFd<'_>> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
     // The label's own size is bounded by its handles; 64 bytes are ample for each.
@@ -209,33 +182,17 @@ pub(crate) fn send(
     let (label_handles, memory) = if in_memory {
         let notes_bytes = wire::encode(&notes).map_err(std::io::Error::other)?;
         let length = (notes_bytes.len() as u64).to_le_bytes();
-        (
-            Vec::new(),
-            Some(memory::create_holding(
-                c"brigade-value",
-                &[&length, &notes_bytes, &parcel.bytes],
-            )?),
-        )
+        (Vec::new(), Some(memory::create_holding(c"brigade-value", &[&length, &notes_bytes, &parcel.bytes])?))
     } else {
         (notes, None)
     };
     descriptors.extend(memory.as_ref().map(AsFd::as_fd));
-    let label = Label {
-        tag,
-        n_descriptors: descriptors.len(),
-        in_memory,
-        handles: label_handles,
-    };
+    let label = Label { tag, n_descriptors: descriptors.len(), in_memory, handles: label_handles };
     let label = wire::encode(&label).map_err(std::io::Error::other)?;
     let label_length = (label.len() as u32).to_le_bytes();
     let inline: &[u8] = if in_memory { &[] } else { &parcel.bytes };
     let (first, rest) = descriptors.split_at(descriptors.len().min(MAX_DESCRIPTORS));
-    passing::send(
-        socket.as_fd(),
-        &[&label_length, &label, inline],
-        first,
-        blocking,
-    )?;
+    passing::send(socket.as_fd(), &[&label_length, &label, inline], first, blocking)?;
     for chunk in rest.chunks(MAX_DESCRIPTORS) {
         passing::send(socket.as_fd(), &[&[0]], chunk, Blocking::Wait)?;
     }
@@ -263,11 +220,7 @@ pub(crate) enum Received {
 }
 
 impl Receiver {
-    pub(crate) fn receive(
-        &mut self,
-        socket: impl AsFd,
-        blocking: Blocking,
-    ) -> std::io::Result<Received> {
+    pub(crate) fn receive(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Received> {
         self.buffer.resize(2 * MAX_PACKET_BYTES, 0);
         loop {
             let packet = match passing::receive(socket.as_fd(), &mut self.buffer, blocking) {
@@ -296,9 +249,7 @@ fn broken(what: &str) -> std::io::Error {
 }
 
 fn begin(packet: &[u8]) -> std::io::Result<(Label, Vec<u8>, Vec<OwnedFd>)> {
-    let (length, rest) = packet
-        .split_first_chunk()
-        .ok_or_else(|| broken("a packet without a label"))?;
+    let (length, rest) = packet.split_first_chunk().ok_or_else(|| broken("a packet without a label"))?;
     let (label, bytes) = rest
         .split_at_checked(u32::from_le_bytes(*length) as usize)
         .ok_or_else(|| broken("a packet with half a label"))?;
@@ -306,25 +257,16 @@ fn begin(packet: &[u8]) -> std::io::Result<(Label, Vec<u8>, Vec<OwnedFd>)> {
     Ok((label, bytes.to_vec(), Vec::new()))
 }
 
-fn finish(
-    label: Label,
-    mut bytes: Vec<u8>,
-    mut descriptors: Vec<OwnedFd>,
-) -> std::io::Result<Received> {
+fn finish(label: Label, mut bytes: Vec<u8>, mut descriptors: Vec<OwnedFd>) -> std::io::Result<Received> {
     let mut notes = label.handles;
     if label.in_memory {
-        let held = descriptors
-            .pop()
-            .ok_or_else(|| broken("the memory of a value is missing"))?;
+        let held = descriptors.pop().ok_or_else(|| broken("the memory of a value is missing"))?;
         let n_bytes = memory::sealed_size(&held)?;
         let mut length = [0; 8];
         memory::read_at(&held, 0, &mut length)?;
         let n_notes_bytes = u64::from_le_bytes(length);
-        let n_value_bytes = n_bytes
-            .checked_sub(8)
-            .and_then(|left| left.checked_sub(n_notes_bytes));
-        let n_value_bytes =
-            n_value_bytes.ok_or_else(|| broken("the memory of a value is too small"))?;
+        let n_value_bytes = n_bytes.checked_sub(8).and_then(|left| left.checked_sub(n_notes_bytes));
+        let n_value_bytes = n_value_bytes.ok_or_else(|| broken("the memory of a value is too small"))?;
         let mut notes_bytes = vec![0; n_notes_bytes as usize];
         memory::read_at(&held, 8, &mut notes_bytes)?;
         notes = wire::decode(&notes_bytes).map_err(std::io::Error::other)?;
@@ -333,12 +275,5 @@ fn finish(
     }
     let handles: Result<Vec<Handle>, _> = notes.into_iter().map(Handle::arrive).collect();
     let handles = handles.map_err(std::io::Error::other)?;
-    Ok(Received::Parcel {
-        tag: label.tag,
-        arrival: Arrival {
-            bytes,
-            descriptors,
-            handles,
-        },
-    })
+    Ok(Received::Parcel { tag: label.tag, arrival: Arrival { bytes, descriptors, handles } })
 }

@@ -9,6 +9,7 @@ mod dispatch;
 mod errors;
 mod imap;
 mod lane;
+mod state;
 mod task;
 mod worker;
 
@@ -115,14 +116,8 @@ impl PoolBuilder {
         F: Fn(A) + Copy + 'static,
         A: Serialize + DeserializeOwned,
     {
-        let entry = EntryPoint::of::<F, A, ()>()
-            .map_err(|_| PoolError::Spawn(SpawnError::NotInMainProgram));
-        let made = entry.and_then(|entry| {
-            Ok(Initializer {
-                entry,
-                arguments: Parcel::pack(&args)?,
-            })
-        });
+        let entry = EntryPoint::of::<F, A, ()>().map_err(|_| PoolError::Spawn(SpawnError::NotInMainProgram));
+        let made = entry.and_then(|entry| Ok(Initializer { entry, arguments: Parcel::pack(&args)? }));
         self.initializer = Some(made);
         self
     }
@@ -151,12 +146,7 @@ impl PoolBuilder {
             Retry::Never => 1,
             Retry::OnWorkerDeath { attempts } => attempts.get(),
         };
-        let inner = Inner::start(
-            self.n_workers,
-            self.initializer.transpose()?,
-            n_attempts,
-            self.restart_limit,
-        )?;
+        let inner = Inner::start(self.n_workers, self.initializer.transpose()?, n_attempts, self.restart_limit)?;
         Ok(Pool { inner })
     }
 }
@@ -176,7 +166,7 @@ impl Pool {
             n_workers: crate::available_cpus(),
             initializer: None,
             retry: Retry::Never,
-            restart_limit: (1000, Duration::from_mins(1)),
+            restart_limit: (1000, Duration::from_secs(60)),
         }
     }
 
@@ -209,11 +199,7 @@ impl Pool {
         drop(args);
         let cell = Cell::new();
         self.inner.submit(entry, arguments, &cell)?;
-        Ok(Task {
-            cell,
-            inner: Arc::clone(&self.inner),
-            value: PhantomData,
-        })
+        Ok(Task { cell, inner: Arc::clone(&self.inner), value: PhantomData })
     }
 
     /// Runs `function` with each of `items`, and returns the results in their order when all have ended.
@@ -224,14 +210,8 @@ impl Pool {
         I::Item: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let tasks: Vec<_> = items
-            .into_iter()
-            .map(|item| self.apply_async(item, function))
-            .collect();
-        tasks
-            .into_iter()
-            .map(|task| task.map_err(TaskError::from)?.get())
-            .collect()
+        let tasks: Vec<_> = items.into_iter().map(|item| self.apply_async(item, function)).collect();
+        tasks.into_iter().map(|task| task.map_err(TaskError::from)?.get()).collect()
     }
 
     /// [`map`](Self::map) under the name that it has in Python for tuples of arguments.
@@ -258,11 +238,7 @@ impl Pool {
     }
 
     /// The same with the results in the order in which they come.
-    pub fn imap_unordered<I, R, F>(
-        &self,
-        items: I,
-        function: F,
-    ) -> ImapUnordered<'_, I::IntoIter, R, F>
+    pub fn imap_unordered<I, R, F>(&self, items: I, function: F) -> ImapUnordered<'_, I::IntoIter, R, F>
     where
         I: IntoIterator,
         F: Fn(I::Item) -> R + Copy + 'static,
@@ -305,9 +281,7 @@ impl Drop for Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool")
-            .field("workers", &self.workers())
-            .finish()
+        f.debug_struct("Pool").field("workers", &self.workers()).finish()
     }
 }
 
@@ -334,23 +308,13 @@ impl<R: DeserializeOwned> Task<R> {
     /// # Errors
     /// The task itself if it has not ended in time.
     pub fn get_timeout(self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
-        self.inner.wait_until(
-            |_| self.cell.is_ready(),
-            Instant::now().checked_add(timeout),
-        );
-        if self.cell.is_ready() {
-            Ok(self.cell.take().into_result())
-        } else {
-            Err(self)
-        }
+        self.inner.wait_until(|_| self.cell.is_ready(), Instant::now().checked_add(timeout));
+        if self.cell.is_ready() { Ok(self.cell.take().into_result()) } else { Err(self) }
     }
 
     /// Has `callback` called with the result, on the pool's one dispatcher thread. Its panic is caught and logged.
     pub fn on_done(self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
-        self.inner.listen(
-            &self.cell,
-            Box::new(move |outcome| callback(outcome.into_result())),
-        );
+        self.inner.listen(&self.cell, Box::new(move |outcome| callback(outcome.into_result())));
     }
 }
 
@@ -367,8 +331,6 @@ impl<R> Task<R> {
 
 impl<R> std::fmt::Debug for Task<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task")
-            .field("is_ready", &self.cell.is_ready())
-            .finish_non_exhaustive()
+        f.debug_struct("Task").field("is_ready", &self.cell.is_ready()).finish_non_exhaustive()
     }
 }

@@ -75,21 +75,11 @@ where
     R: Serialize + DeserializeOwned,
 {
     let entry = EntryPoint::of::<F, A, R>().map_err(|_| SpawnError::NotInMainProgram)?;
-    let order = Order {
-        entry,
-        name,
-        arguments: Parcel::pack(&args)?,
-        at_exit,
-        on_exit: None,
-    };
+    let order = Order { entry, name, arguments: Parcel::pack(&args)?, at_exit, on_exit: None };
     // Only now may the caller's own handles go: those in the parcel are counted.
     drop(args);
     let child = supervisor::spawn(order)?;
-    Ok(Process {
-        child,
-        ticks: Mutex::default(),
-        result: PhantomData,
-    })
+    Ok(Process { child, ticks: Mutex::default(), result: PhantomData })
 }
 
 /// How a panic ends a program built with `panic=abort`.
@@ -214,11 +204,7 @@ impl<R> Process<R> {
         let Some(look) = procfs::look(self.pid()) else {
             return ProcessState::Finished;
         };
-        let before = self
-            .ticks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(look.ticks);
+        let before = self.ticks.lock().unwrap_or_else(PoisonError::into_inner).replace(look.ticks);
         if !self.child.has_entered() {
             supervisor::catch_up();
         }
@@ -238,18 +224,12 @@ impl<R> Process<R> {
     /// What it uses now, over all its threads; `None` once it has ended.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.child
-            .status()
-            .is_none()
-            .then(|| procfs::usage(self.pid()))
-            .flatten()
+        self.child.status().is_none().then(|| procfs::usage(self.pid())).flatten()
     }
 
     /// Waits until it has ended. The value of its function stays to be fetched by [`join`](Self::join).
     pub fn wait(&self) -> ExitStatus {
-        self.child
-            .wait(None)
-            .expect("without a deadline the wait ends with the process")
+        self.child.wait(None).expect("without a deadline the wait ends with the process")
     }
 
     /// Waits until it has ended, at most for `timeout`; `None` if it has not.
@@ -290,27 +270,13 @@ impl<R: DeserializeOwned> Process<R> {
         match (remains.call_error, remains.panic, remains.status.0) {
             (Some(CallError::DecodeArgs(error)), ..) => Err(ProcessError::DecodeArgs(error)),
             (Some(CallError::EncodeResult(error)), ..) => Err(ProcessError::EncodeResult(error)),
-            (
-                None,
-                Some(report),
-                End::Exited(101)
-                | End::Signaled {
-                    signal: SIGABRT, ..
-                },
-            ) => Err(ProcessError::Panicked(report)),
+            (None, Some(report), End::Exited(101) | End::Signaled { signal: SIGABRT, .. }) => {
+                Err(ProcessError::Panicked(report))
+            }
             (None, _, End::Exited(code)) => Err(ProcessError::Exited { code }),
-            (
-                None,
-                _,
-                End::Signaled {
-                    signal,
-                    core_dumped,
-                },
-            ) => Err(ProcessError::Killed {
-                signal,
-                core_dumped,
-                out_of_memory: remains.out_of_memory,
-            }),
+            (None, _, End::Signaled { signal, core_dumped }) => {
+                Err(ProcessError::Killed { signal, core_dumped, out_of_memory: remains.out_of_memory })
+            }
             (None, _, End::Lost) => Err(ProcessError::StatusLost),
         }
     }

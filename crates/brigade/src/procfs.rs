@@ -34,17 +34,10 @@ pub(crate) fn look(pid: u32) -> Option<Look> {
 /// `pid (name) letter …`: the name may contain anything, so fields are counted from the last parenthesis.
 fn parse_stat(stat: &[u8]) -> Option<Look> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let fields: Vec<&str> = std::str::from_utf8(stat.get(after_name..)?)
-        .ok()?
-        .split_ascii_whitespace()
-        .collect();
+    let fields: Vec<&str> = std::str::from_utf8(stat.get(after_name..)?).ok()?.split_ascii_whitespace().collect();
     let number = |idx: usize| fields.get(idx)?.parse::<u64>().ok();
     let letter = *fields.first()?.as_bytes().first()?;
-    Some(Look {
-        letter,
-        ticks: number(11)? + number(12)?,
-        n_threads: number(17)?,
-    })
+    Some(Look { letter, ticks: number(11)? + number(12)?, n_threads: number(17)? })
 }
 
 /// What a process uses; `None` if there is none of that number.
@@ -68,14 +61,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
         let stat = b"12 (a) R) 1 2) S 1 12 12 0 -1 4194304 1 2 3 4 50 7 0 0 20 0 3 0 100 1 1 1\n";
-        assert_eq!(
-            parse_stat(stat),
-            Some(Look {
-                letter: b'S',
-                ticks: 57,
-                n_threads: 3
-            })
-        );
+        assert_eq!(parse_stat(stat), Some(Look { letter: b'S', ticks: 57, n_threads: 3 }));
     }
 
     #[test]

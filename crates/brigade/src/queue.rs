@@ -10,15 +10,14 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::errors::{
-    GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
-};
+pub use self::errors::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 use self::errors::{GetFault, PutFault};
 use crate::channel::{self, Patience, Refused};
 use crate::error::MemoryError;
+use crate::lifeline::Lifeline;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel};
-use crate::session::{Ends, Lifeline, WindowKind};
+use crate::session::{Ends, WindowKind};
 
 /// A bounded queue between processes, in the order in which values were put.
 ///
@@ -73,25 +72,15 @@ impl<T> Queue<T> {
             return Err(MemoryError::new("make a queue of capacity 0", &error));
         }
         let capacity = capacity as u64;
-        let handle = Handle::create(
-            WindowKind::Queue,
-            channel::mapped_bytes(capacity),
-            |object| {
-                object.channel().initialize(capacity);
-            },
-        )?;
-        Ok(Self {
-            handle,
-            values: PhantomData,
-        })
+        let handle = Handle::create(WindowKind::Queue, channel::mapped_bytes(capacity), |object| {
+            object.channel().initialize(capacity);
+        })?;
+        Ok(Self { handle, values: PhantomData })
     }
 
     /// Another handle to the same queue that says nothing of its values.
     pub(crate) fn untyped(&self) -> Result<Queue<()>, MemoryError> {
-        Ok(Queue {
-            handle: self.handle.try_clone()?,
-            values: PhantomData,
-        })
+        Ok(Queue { handle: self.handle.try_clone()?, values: PhantomData })
     }
 
     /// Whether no other handle to the queue is left.
@@ -104,10 +93,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`MemoryError`] if there is no memory for counting the handle.
     pub fn into_producer(self) -> Result<Producer<T>, MemoryError> {
-        Ok(Producer {
-            handle: self.handle.narrow(Ends::Put)?,
-            values: PhantomData,
-        })
+        Ok(Producer { handle: self.handle.narrow(Ends::Put)?, values: PhantomData })
     }
 
     /// Gives up the putting end of this handle.
@@ -115,10 +101,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`MemoryError`] if there is no memory for counting the handle.
     pub fn into_consumer(self) -> Result<Consumer<T>, MemoryError> {
-        Ok(Consumer {
-            handle: self.handle.narrow(Ends::Get)?,
-            values: PhantomData,
-        })
+        Ok(Consumer { handle: self.handle.narrow(Ends::Get)?, values: PhantomData })
     }
 }
 
@@ -133,16 +116,12 @@ trait Endpoint {
 
     /// Why waiting for room would be in vain, if it would.
     fn is_put_in_vain(&self) -> Option<Refused> {
-        self.handle()
-            .is_without_getters()
-            .then_some(Refused::Disconnected)
+        self.handle().is_without_getters().then_some(Refused::Disconnected)
     }
 
     /// Why waiting for a value would be in vain, if it would.
     fn is_get_in_vain(&self) -> Option<Refused> {
-        self.handle()
-            .is_without_putters()
-            .then_some(Refused::Disconnected)
+        self.handle().is_without_putters().then_some(Refused::Disconnected)
     }
 }
 
@@ -181,19 +160,13 @@ impl<T> Endpoint for ManagedQueue<T> {
 
 impl<T> Clone for ManagedQueue<T> {
     fn clone(&self) -> Self {
-        Self {
-            queue: self.queue.clone(),
-            manager: self.manager.clone(),
-        }
+        Self { queue: self.queue.clone(), manager: self.manager.clone() }
     }
 }
 
 impl<T> std::fmt::Debug for ManagedQueue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ManagedQueue")
-            .field("queue", &self.queue)
-            .field("manager", &self.manager)
-            .finish()
+        f.debug_struct("ManagedQueue").field("queue", &self.queue).field("manager", &self.manager).finish()
     }
 }
 
@@ -205,8 +178,7 @@ impl<T> Serialize for ManagedQueue<T> {
 
 impl<'de, T> Deserialize<'de> for ManagedQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <(Queue<T>, Lifeline)>::deserialize(deserializer)
-            .map(|(queue, manager)| Self { queue, manager })
+        <(Queue<T>, Lifeline)>::deserialize(deserializer).map(|(queue, manager)| Self { queue, manager })
     }
 }
 
@@ -291,26 +263,17 @@ macro_rules! plain_handle {
 
 plain_handle!(Queue, Producer, Consumer);
 
-fn put<T: Serialize + DeserializeOwned>(
-    end: &impl Endpoint,
-    value: &T,
-    patience: Patience,
-) -> Result<(), PutFault> {
+fn put<T: Serialize + DeserializeOwned>(end: &impl Endpoint, value: &T, patience: Patience) -> Result<(), PutFault> {
     if let Some(reason) = end.is_gone() {
         return Err(PutFault::Refused(reason));
     }
     let parcel = Parcel::pack(value).map_err(PutFault::Encode)?;
     if !parcel.descriptors.is_empty() {
-        let error =
-            io::Error::other("descriptors travel to processes and pool tasks, not through queues");
+        let error = io::Error::other("descriptors travel to processes and pool tasks, not through queues");
         return Err(PutFault::Refused(Refused::Memory(error)));
     }
     let channel = end.handle().object().channel();
-    channel
-        .put(&parcel.bytes, &parcel.notes(), patience, || {
-            end.is_put_in_vain()
-        })
-        .map_err(PutFault::Refused)
+    channel.put(&parcel.bytes, &parcel.notes(), patience, || end.is_put_in_vain()).map_err(PutFault::Refused)
 }
 
 fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) -> Result<T, GetFault> {
@@ -319,14 +282,8 @@ fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) -> Result<T
     }
     let attach = |note| Handle::arrive(note).ok();
     let channel = end.handle().object().channel();
-    let taken = channel
-        .get(patience, attach, || end.is_get_in_vain())
-        .map_err(GetFault::Refused)?;
-    let arrival = Arrival {
-        bytes: taken.payload,
-        descriptors: Vec::new(),
-        handles: taken.handles,
-    };
+    let taken = channel.get(patience, attach, || end.is_get_in_vain()).map_err(GetFault::Refused)?;
+    let arrival = Arrival { bytes: taken.payload, descriptors: Vec::new(), handles: taken.handles };
     arrival.unpack().map_err(GetFault::Decode)
 }
 
@@ -451,8 +408,6 @@ impl<T> Iterator for Iter<'_, T> {
 
 impl<T> std::fmt::Debug for Iter<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Iter")
-            .field("error", &self.error)
-            .finish_non_exhaustive()
+        f.debug_struct("Iter").field("error", &self.error).finish_non_exhaustive()
     }
 }

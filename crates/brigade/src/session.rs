@@ -20,17 +20,18 @@
 //! was; whoever needs to know counts only rows of the living, and the reaper clears the others. Life is told by a record
 //! lock that the kernel drops at death.
 
+mod ids;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{LazyLock, OnceLock};
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use brigade_sys::kernel::liveness;
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::shared::bytes::SharedBytes;
 use brigade_sys::shared::lock::{OwnedLock, Owner};
-use serde::{Deserialize, Serialize};
 
+pub(crate) use self::ids::{Ends, HandleCount, Participant, WindowId, WindowKind};
 use crate::error::MemoryError;
 
 const ARENA_BYTES: u64 = 1 << 62;
@@ -50,8 +51,7 @@ const ROWS: usize = 1 << 20;
 const ROW_BYTES: usize = MAX_WINDOWS * 8;
 const DIRECTORY_BYTES: usize = ROWS + MAX_PARTICIPANTS * ROW_BYTES;
 const PAGE_BYTES: usize = 4096;
-const _: () =
-    assert!(PARTICIPANTS + MAX_PARTICIPANTS * 8 <= WINDOWS && WINDOWS + MAX_WINDOWS * 8 <= ROWS);
+const _: () = assert!(PARTICIPANTS + MAX_PARTICIPANTS * 8 <= WINDOWS && WINDOWS + MAX_WINDOWS * 8 <= ROWS);
 
 /// The lowest two bits of a participant's word.
 ///
@@ -73,94 +73,6 @@ fn participant_word(state: u64, generation: u64, parent: Participant) -> u64 {
     state | (generation & GENERATION_MASK) << 8 | (parent.slot as u64) << 32
 }
 
-/// A process of the session: its slot, and which use of the slot it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Participant {
-    slot: u16,
-    generation: u32,
-}
-
-impl Participant {
-    /// How this process is named in lock words.
-    pub(crate) fn owner(self) -> Owner {
-        Owner::new((u32::from(self.slot) + 1) | self.generation << 14)
-    }
-
-    fn from_owner(owner: Owner) -> Self {
-        let number = owner.number();
-        Self {
-            slot: (((number & 0x3fff) - 1) & 0x3fff) as u16,
-            generation: number >> 14,
-        }
-    }
-}
-
-/// A window: its index, and which use of the index it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
-pub(crate) struct WindowId {
-    index: u32,
-    generation: u32,
-}
-
-impl WindowId {
-    pub(crate) const fn from_parts(index: u32, generation: u32) -> Self {
-        Self { index, generation }
-    }
-
-    pub(crate) const fn to_parts(self) -> (u32, u32) {
-        (self.index, self.generation)
-    }
-
-    /// Where the window starts in the memfd.
-    pub(crate) const fn offset(self) -> u64 {
-        self.index as u64 * WINDOW_BYTES
-    }
-}
-
-/// What a window holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub(crate) enum WindowKind {
-    Queue = 1,
-    Slice = 2,
-}
-
-/// Which ends of an object a handle can use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Ends {
-    Both,
-    Put,
-    Get,
-}
-
-const ONE_PUTTER: u64 = 1;
-const ONE_GETTER: u64 = 1 << 32;
-
-impl Ends {
-    pub(crate) const fn can_put(self) -> bool {
-        matches!(self, Self::Both | Self::Put)
-    }
-
-    pub(crate) const fn can_get(self) -> bool {
-        matches!(self, Self::Both | Self::Get)
-    }
-
-    const fn count(self) -> u64 {
-        match self {
-            Self::Both => ONE_PUTTER + ONE_GETTER,
-            Self::Put => ONE_PUTTER,
-            Self::Get => ONE_GETTER,
-        }
-    }
-}
-
-/// How many handles of living processes there are to one object.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct HandleCount {
-    pub(crate) n_putters: u64,
-    pub(crate) n_getters: u64,
-}
-
 /// The session that this process belongs to.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -177,19 +89,14 @@ static SESSION: OnceLock<Result<Session, MemoryError>> = OnceLock::new();
 
 /// The session of this process; the first call in the first process makes it.
 pub(crate) fn session() -> Result<&'static Session, MemoryError> {
-    SESSION
-        .get_or_init(Session::create)
-        .as_ref()
-        .map_err(Clone::clone)
+    SESSION.get_or_init(Session::create).as_ref().map_err(Clone::clone)
 }
 
 /// Joins the session whose descriptors the parent passed. Called once, before anything else asks for it.
 pub(crate) fn join(arena: OwnedFd, tokens: OwnedFd, me: Participant) -> Result<(), MemoryError> {
     let joined = Session::join(arena, tokens, me);
     let outcome = joined.as_ref().map(|_| ()).map_err(Clone::clone);
-    SESSION
-        .set(joined)
-        .expect("a child joins before any code that could ask for the session");
+    SESSION.set(joined).expect("a child joins before any code that could ask for the session");
     outcome
 }
 
@@ -198,16 +105,10 @@ impl Session {
         let failed = |error| MemoryError::new("create the shared memory of the session", &error);
         let arena = memory::create_sparse(c"brigade", ARENA_BYTES).map_err(failed)?;
         memory::allocate(&arena, 0, WINDOWS as u64).map_err(failed)?;
-        let tokens =
-            memory::create_sparse(c"brigade-alive", MAX_PARTICIPANTS as u64).map_err(failed)?;
-        let me = Participant {
-            slot: 0,
-            generation: 0,
-        };
+        let tokens = memory::create_sparse(c"brigade-alive", MAX_PARTICIPANTS as u64).map_err(failed)?;
+        let me = Participant { slot: 0, generation: 0 };
         let session = Self::over(arena, tokens, me)?;
-        session
-            .word(PARTICIPANTS)
-            .store(participant_word(state::ALIVE, 0, me), Ordering::Relaxed);
+        session.word(PARTICIPANTS).store(participant_word(state::ALIVE, 0, me), Ordering::Relaxed);
         session.word(N_PARTICIPANTS).store(1, Ordering::Relaxed);
         session.word(N_WINDOWS).store(1, Ordering::Relaxed);
         session.word(0).store(MAGIC, Ordering::Release);
@@ -231,13 +132,7 @@ impl Session {
             .map_err(|error| MemoryError::new("hold the token of this process", &error))?;
         let directory = Mapping::new(arena.as_fd(), 0, DIRECTORY_BYTES)
             .map_err(|error| MemoryError::new("map the directory of the session", &error))?;
-        Ok(Self {
-            arena,
-            tokens,
-            directory,
-            me,
-            row_pages: [const { AtomicU64::new(0) }; 2],
-        })
+        Ok(Self { arena, tokens, directory, me, row_pages: [const { AtomicU64::new(0) }; 2] })
     }
 
     /// The memory in which all windows lie.
@@ -263,8 +158,7 @@ impl Session {
         }
         let word = self.participant(participant.slot).load(Ordering::Acquire);
         let generation = (word >> 8) & GENERATION_MASK;
-        generation != u64::from(participant.generation)
-            || !self.is_slot_alive(participant.slot, word)
+        generation != u64::from(participant.generation) || !self.is_slot_alive(participant.slot, word)
     }
 
     fn is_slot_alive(&self, slot: u16, word: u64) -> bool {
@@ -281,8 +175,7 @@ impl Session {
 
     fn has_token(&self, slot: u16) -> bool {
         // An error here would be EBADF, a bug of ours; "alive" is the answer that destroys nothing.
-        slot == self.me.slot
-            || liveness::is_held(self.tokens.as_fd(), u32::from(slot)).unwrap_or(true)
+        slot == self.me.slot || liveness::is_held(self.tokens.as_fd(), u32::from(slot)).unwrap_or(true)
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
@@ -304,12 +197,7 @@ impl Session {
     /// Runs `work` while no other process changes the directory. A process that died in here leaves nothing to repair:
     /// every change below is one store, and the next holder does again what was not finished.
     fn exclusively<T>(&self, work: impl FnOnce() -> T) -> T {
-        let taken = LOCK.lock(
-            &self.directory,
-            self.owner(),
-            |owner| self.is_dead(owner),
-            None,
-        );
+        let taken = LOCK.lock(&self.directory, self.owner(), |owner| self.is_dead(owner), None);
         assert!(taken.is_ok(), "without a deadline a lock is always taken");
         let result = work();
         LOCK.unlock(&self.directory);
@@ -319,10 +207,7 @@ impl Session {
     /// Reserves a slot for a child that is about to be started.
     pub(crate) fn reserve(&self) -> Result<Participant, MemoryError> {
         self.exclusively(|| {
-            let n_used = self
-                .word(N_PARTICIPANTS)
-                .load(Ordering::Relaxed)
-                .min(MAX_PARTICIPANTS as u64) as u16;
+            let n_used = self.word(N_PARTICIPANTS).load(Ordering::Relaxed).min(MAX_PARTICIPANTS as u64) as u16;
             let candidate = (1..n_used).find(|&slot| self.make_free(slot)).or_else(|| {
                 let next = n_used;
                 (usize::from(next) < MAX_PARTICIPANTS).then_some(next)
@@ -333,16 +218,9 @@ impl Session {
             };
             let word = self.participant(slot);
             let generation = ((word.load(Ordering::Relaxed) >> 8) + 1) & GENERATION_MASK;
-            word.store(
-                participant_word(state::RESERVED, generation, self.me),
-                Ordering::Release,
-            );
-            self.word(N_PARTICIPANTS)
-                .fetch_max(u64::from(slot) + 1, Ordering::Release);
-            Ok(Participant {
-                slot,
-                generation: generation as u32,
-            })
+            word.store(participant_word(state::RESERVED, generation, self.me), Ordering::Release);
+            self.word(N_PARTICIPANTS).fetch_max(u64::from(slot) + 1, Ordering::Release);
+            Ok(Participant { slot, generation: generation as u32 })
         })
     }
 
@@ -365,8 +243,7 @@ impl Session {
         // Punching a hole into our own allocated memory has no reason to fail; should it, the row still belongs to a
         // dead process and the slot is simply not used again.
         if memory::give_back(&self.arena, row, ROW_BYTES as u64).is_ok() {
-            self.participant(slot)
-                .store(word & !state::MASK, Ordering::Release);
+            self.participant(slot).store(word & !state::MASK, Ordering::Release);
         }
     }
 
@@ -384,35 +261,24 @@ impl Session {
     /// Makes a window for a new object and counts one handle to it.
     pub(crate) fn create_window(&self, kind: WindowKind) -> Result<WindowId, MemoryError> {
         self.exclusively(|| {
-            let n_used = self
-                .word(N_WINDOWS)
-                .load(Ordering::Relaxed)
-                .min(MAX_WINDOWS as u64) as u32;
-            let free =
-                (1..n_used).find(|&index| self.window(index).load(Ordering::Relaxed) & 0xff == 0);
+            let n_used = self.word(N_WINDOWS).load(Ordering::Relaxed).min(MAX_WINDOWS as u64) as u32;
+            let free = (1..n_used).find(|&index| self.window(index).load(Ordering::Relaxed) & 0xff == 0);
             let index = match free {
                 Some(index) => index,
                 None if (n_used as usize) < MAX_WINDOWS => n_used,
                 None => {
                     let error = std::io::Error::other("65535 shared objects exist");
-                    return Err(MemoryError::new(
-                        "find a place for another shared object",
-                        &error,
-                    ));
+                    return Err(MemoryError::new("find a place for another shared object", &error));
                 }
             };
             let page = (WINDOWS + index as usize * 8) & !(PAGE_BYTES - 1);
-            memory::allocate(&self.arena, page as u64, PAGE_BYTES as u64).map_err(|error| {
-                MemoryError::new("allocate the table of shared objects", &error)
-            })?;
-            let generation =
-                ((self.window(index).load(Ordering::Relaxed) >> 8) as u32).wrapping_add(1);
+            memory::allocate(&self.arena, page as u64, PAGE_BYTES as u64)
+                .map_err(|error| MemoryError::new("allocate the table of shared objects", &error))?;
+            let generation = ((self.window(index).load(Ordering::Relaxed) >> 8) as u32).wrapping_add(1);
             let window = WindowId { index, generation };
             self.add_handle(window, Ends::Both)?;
-            self.window(index)
-                .store(kind as u64 | u64::from(generation) << 8, Ordering::Release);
-            self.word(N_WINDOWS)
-                .fetch_max(u64::from(index) + 1, Ordering::Release);
+            self.window(index).store(kind as u64 | u64::from(generation) << 8, Ordering::Release);
+            self.word(N_WINDOWS).fetch_max(u64::from(index) + 1, Ordering::Release);
             Ok(window)
         })
     }
@@ -420,8 +286,7 @@ impl Session {
     /// Whether a window still holds the object that a handle was made for.
     pub(crate) fn holds(&self, window: WindowId, kind: WindowKind) -> bool {
         (window.index as usize) < MAX_WINDOWS
-            && self.window(window.index).load(Ordering::Acquire)
-                == kind as u64 | u64::from(window.generation) << 8
+            && self.window(window.index).load(Ordering::Acquire) == kind as u64 | u64::from(window.generation) << 8
     }
 
     /// Counts one more handle of this process.
@@ -429,15 +294,13 @@ impl Session {
         self.allocate_row_page(window)?;
         // Before the count grows: pairs with the loads in `count`.
         self.word(EPOCH).fetch_add(1, Ordering::SeqCst);
-        self.row_word(self.me.slot, window)
-            .fetch_add(ends.count(), Ordering::SeqCst);
+        self.row_word(self.me.slot, window).fetch_add(ends.count(), Ordering::SeqCst);
         Ok(())
     }
 
     /// Counts one handle of this process less.
     pub(crate) fn remove_handle(&self, window: WindowId, ends: Ends) {
-        self.row_word(self.me.slot, window)
-            .fetch_sub(ends.count(), Ordering::SeqCst);
+        self.row_word(self.me.slot, window).fetch_sub(ends.count(), Ordering::SeqCst);
     }
 
     fn allocate_row_page(&self, window: WindowId) -> Result<(), MemoryError> {
@@ -447,9 +310,8 @@ impl Session {
             return Ok(());
         }
         let offset = ROWS + usize::from(self.me.slot) * ROW_BYTES + page_idx * PAGE_BYTES;
-        memory::allocate(&self.arena, offset as u64, PAGE_BYTES as u64).map_err(|error| {
-            MemoryError::new("allocate the handle counts of this process", &error)
-        })?;
+        memory::allocate(&self.arena, offset as u64, PAGE_BYTES as u64)
+            .map_err(|error| MemoryError::new("allocate the handle counts of this process", &error))?;
         word.fetch_or(bit, Ordering::Relaxed);
         Ok(())
     }
@@ -470,10 +332,7 @@ impl Session {
     }
 
     fn count_once(&self, window: WindowId) -> HandleCount {
-        let n_used = self
-            .word(N_PARTICIPANTS)
-            .load(Ordering::Acquire)
-            .min(MAX_PARTICIPANTS as u64) as u16;
+        let n_used = self.word(N_PARTICIPANTS).load(Ordering::Acquire).min(MAX_PARTICIPANTS as u64) as u16;
         let mut count = HandleCount::default();
         for slot in 0..n_used {
             let word = self.participant(slot).load(Ordering::Acquire);
@@ -491,20 +350,11 @@ impl Session {
 
     /// The window in use at each index, with its kind.
     pub(crate) fn windows(&self) -> impl Iterator<Item = (WindowId, u8)> + '_ {
-        let n_used = self
-            .word(N_WINDOWS)
-            .load(Ordering::Acquire)
-            .min(MAX_WINDOWS as u64) as u32;
+        let n_used = self.word(N_WINDOWS).load(Ordering::Acquire).min(MAX_WINDOWS as u64) as u32;
         (1..n_used).filter_map(|index| {
             let word = self.window(index).load(Ordering::Acquire);
             let kind = (word & 0xff) as u8;
-            (kind != 0).then_some((
-                WindowId {
-                    index,
-                    generation: (word >> 8) as u32,
-                },
-                kind,
-            ))
+            (kind != 0).then_some((WindowId { index, generation: (word >> 8) as u32 }, kind))
         })
     }
 
@@ -537,54 +387,9 @@ impl Session {
             for window in find() {
                 // First the memory, then the word: whoever dies in between leaves a window that is found again.
                 if memory::give_back(&self.arena, window.offset(), WINDOW_BYTES).is_ok() {
-                    self.window(window.index)
-                        .store(u64::from(window.generation) << 8, Ordering::Release);
+                    self.window(window.index).store(u64::from(window.generation) << 8, Ordering::Release);
                 }
             }
         });
-    }
-}
-
-/// Whether one certain process is still alive, to be asked often.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Lifeline {
-    of: Participant,
-    /// When the kernel was asked last, in milliseconds since this process first asked.
-    #[serde(skip)]
-    asked_at_ms: AtomicU64,
-    #[serde(skip)]
-    has_ended: AtomicBool,
-}
-
-impl Lifeline {
-    /// Asking the kernel takes a system call, so an answer is good for this long.
-    const GOOD_FOR_MS: u64 = 100;
-
-    pub(crate) fn of(participant: Participant) -> Self {
-        Self {
-            of: participant,
-            asked_at_ms: AtomicU64::new(0),
-            has_ended: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        if self.has_ended.load(Ordering::Relaxed) {
-            return true;
-        }
-        let now_ms = START.elapsed().as_millis() as u64 + Self::GOOD_FOR_MS;
-        if now_ms - self.asked_at_ms.load(Ordering::Relaxed) >= Self::GOOD_FOR_MS {
-            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
-            let is_dead = session().map_or(true, |session| session.is_dead(self.of.owner()));
-            self.has_ended.store(is_dead, Ordering::Relaxed);
-        }
-        self.has_ended.load(Ordering::Relaxed)
-    }
-}
-
-impl Clone for Lifeline {
-    fn clone(&self) -> Self {
-        Self::of(self.of)
     }
 }

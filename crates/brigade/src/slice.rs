@@ -43,39 +43,18 @@ impl<T: Pod> SharedSlice<T> {
     /// # Errors
     /// [`MemoryError`] if there is no memory for it.
     pub fn new(n_elements: usize) -> Result<Self, MemoryError> {
-        let too_large = || {
-            MemoryError::new(
-                "make a shared slice",
-                &std::io::ErrorKind::OutOfMemory.into(),
-            )
-        };
-        let n_bytes = n_elements
-            .checked_mul(size_of::<T>())
-            .and_then(|n_bytes| n_bytes.checked_add(ELEMENTS));
-        let handle = Handle::create(
-            WindowKind::Slice,
-            n_bytes.ok_or_else(too_large)?,
-            |object| {
-                object
-                    .mapping()
-                    .word64(LENGTH)
-                    .store(n_elements as u64, Ordering::Release);
-            },
-        )?;
-        Ok(Self {
-            handle,
-            elements: PhantomData,
-        })
+        let too_large = || MemoryError::new("make a shared slice", &std::io::ErrorKind::OutOfMemory.into());
+        let n_bytes = n_elements.checked_mul(size_of::<T>()).and_then(|n_bytes| n_bytes.checked_add(ELEMENTS));
+        let handle = Handle::create(WindowKind::Slice, n_bytes.ok_or_else(too_large)?, |object| {
+            object.mapping().word64(LENGTH).store(n_elements as u64, Ordering::Release);
+        })?;
+        Ok(Self { handle, elements: PhantomData })
     }
 
     /// How many elements there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.handle
-            .object()
-            .mapping()
-            .word64(LENGTH)
-            .load(Ordering::Relaxed) as usize
+        self.handle.object().mapping().word64(LENGTH).load(Ordering::Relaxed) as usize
     }
 
     /// Whether there are no elements.
@@ -96,12 +75,8 @@ impl<T: Pod> SharedSlice<T> {
         let bytes = bytemuck::bytes_of_mut(&mut value);
         // Acquire: pairs with the Release store in `store`.
         match bytes.len() {
-            4 => {
-                bytes.copy_from_slice(&mapping.word32(offset).load(Ordering::Acquire).to_ne_bytes())
-            }
-            8 => {
-                bytes.copy_from_slice(&mapping.word64(offset).load(Ordering::Acquire).to_ne_bytes())
-            }
+            4 => bytes.copy_from_slice(&mapping.word32(offset).load(Ordering::Acquire).to_ne_bytes()),
+            8 => bytes.copy_from_slice(&mapping.word64(offset).load(Ordering::Acquire).to_ne_bytes()),
             _ => mapping.read(offset, bytes),
         }
         value
@@ -117,12 +92,8 @@ impl<T: Pod> SharedSlice<T> {
         let bytes = bytemuck::bytes_of(&value);
         // Release: pairs with the Acquire load in `load`.
         match bytes.len() {
-            4 => mapping
-                .word32(offset)
-                .store(bytemuck::pod_read_unaligned(bytes), Ordering::Release),
-            8 => mapping
-                .word64(offset)
-                .store(bytemuck::pod_read_unaligned(bytes), Ordering::Release),
+            4 => mapping.word32(offset).store(bytemuck::pod_read_unaligned(bytes), Ordering::Release),
+            8 => mapping.word64(offset).store(bytemuck::pod_read_unaligned(bytes), Ordering::Release),
             _ => mapping.write(offset, bytes),
         }
     }
@@ -133,17 +104,10 @@ impl<T: Pod> SharedSlice<T> {
     /// If the range is not within the slice.
     #[must_use]
     pub fn read(&self, range: Range<usize>) -> Vec<T> {
-        assert!(
-            range.start <= range.end && range.end <= self.len(),
-            "range {range:?} of a slice of {}",
-            self.len()
-        );
+        assert!(range.start <= range.end && range.end <= self.len(), "range {range:?} of a slice of {}", self.len());
         let mut values = vec![T::zeroed(); range.len()];
         let offset = ELEMENTS + range.start * size_of::<T>();
-        self.handle
-            .object()
-            .mapping()
-            .read(offset, bytemuck::cast_slice_mut(&mut values));
+        self.handle.object().mapping().read(offset, bytemuck::cast_slice_mut(&mut values));
         values
     }
 
@@ -152,27 +116,13 @@ impl<T: Pod> SharedSlice<T> {
     /// # Panics
     /// If they do not all fit.
     pub fn write(&self, start: usize, values: &[T]) {
-        let fits = start
-            .checked_add(values.len())
-            .is_some_and(|end| end <= self.len());
-        assert!(
-            fits,
-            "{} elements from {start} of a slice of {}",
-            values.len(),
-            self.len()
-        );
-        self.handle.object().mapping().write(
-            ELEMENTS + start * size_of::<T>(),
-            bytemuck::cast_slice(values),
-        );
+        let fits = start.checked_add(values.len()).is_some_and(|end| end <= self.len());
+        assert!(fits, "{} elements from {start} of a slice of {}", values.len(), self.len());
+        self.handle.object().mapping().write(ELEMENTS + start * size_of::<T>(), bytemuck::cast_slice(values));
     }
 
     fn offset_of(&self, idx: usize) -> usize {
-        assert!(
-            idx < self.len(),
-            "element {idx} of a slice of {}",
-            self.len()
-        );
+        assert!(idx < self.len(), "element {idx} of a slice of {}", self.len());
         ELEMENTS + idx * size_of::<T>()
     }
 }
@@ -195,11 +145,7 @@ impl SharedSlice<u64> {
     /// # Panics
     /// If there is no such element.
     pub fn fetch_add(&self, idx: usize, increment: u64) -> u64 {
-        self.handle
-            .object()
-            .mapping()
-            .word64(self.offset_of(idx))
-            .fetch_add(increment, Ordering::AcqRel)
+        self.handle.object().mapping().word64(self.offset_of(idx)).fetch_add(increment, Ordering::AcqRel)
     }
 }
 
@@ -209,14 +155,8 @@ impl<T> Clone for SharedSlice<T> {
     /// # Panics
     /// If there is no memory for counting the handle.
     fn clone(&self) -> Self {
-        let handle = self
-            .handle
-            .try_clone()
-            .expect("the page in which this handle is counted is there already");
-        Self {
-            handle,
-            elements: PhantomData,
-        }
+        let handle = self.handle.try_clone().expect("the page in which this handle is counted is there already");
+        Self { handle, elements: PhantomData }
     }
 }
 
@@ -235,9 +175,6 @@ impl<T> Serialize for SharedSlice<T> {
 impl<'de, T> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
-        Ok(Self {
-            handle,
-            elements: PhantomData,
-        })
+        Ok(Self { handle, elements: PhantomData })
     }
 }

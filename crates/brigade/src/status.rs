@@ -23,33 +23,19 @@ impl ExitStatus {
     /// The exit code, if it ended by itself.
     #[must_use]
     pub const fn code(&self) -> Option<i32> {
-        if let End::Exited(code) = self.0 {
-            Some(code)
-        } else {
-            None
-        }
+        if let End::Exited(code) = self.0 { Some(code) } else { None }
     }
 
     /// The signal that ended it, if one did.
     #[must_use]
     pub const fn signal(&self) -> Option<i32> {
-        if let End::Signaled { signal, .. } = self.0 {
-            Some(signal)
-        } else {
-            None
-        }
+        if let End::Signaled { signal, .. } = self.0 { Some(signal) } else { None }
     }
 
     /// Whether a signal ended it and a core file was written.
     #[must_use]
     pub const fn core_dumped(&self) -> bool {
-        matches!(
-            self.0,
-            End::Signaled {
-                core_dumped: true,
-                ..
-            }
-        )
+        matches!(self.0, End::Signaled { core_dumped: true, .. })
     }
 
     /// Whether nobody can tell, because the host program took the status for itself (`waitpid(-1)`, SIGCHLD ignored).
@@ -63,14 +49,8 @@ impl std::fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             End::Exited(code) => write!(f, "exit code {code}"),
-            End::Signaled {
-                signal,
-                core_dumped: false,
-            } => write!(f, "signal {signal}"),
-            End::Signaled {
-                signal,
-                core_dumped: true,
-            } => write!(f, "signal {signal}, core dumped"),
+            End::Signaled { signal, core_dumped: false } => write!(f, "signal {signal}"),
+            End::Signaled { signal, core_dumped: true } => write!(f, "signal {signal}, core dumped"),
             End::Lost => f.write_str("unknown exit status"),
         }
     }
@@ -91,10 +71,7 @@ impl PanicReport {
         let backtrace = std::backtrace::Backtrace::capture();
         let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
         Self {
-            message: info
-                .payload_as_str()
-                .unwrap_or("a panic with a value that is no text")
-                .to_owned(),
+            message: info.payload_as_str().unwrap_or("a panic with a value that is no text").to_owned(),
             location: info.location().map(ToString::to_string),
             thread: std::thread::current().name().map(str::to_owned),
             backtrace: captured.then(|| backtrace.to_string()),
@@ -126,9 +103,6 @@ impl PanicReport {
     }
 
     fn place(&self) -> String {
-        self.location
-            .as_ref()
-            .map(|location| format!(" at {location}"))
-            .unwrap_or_default()
+        self.location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default()
     }
 }

@@ -1,6 +1,8 @@
 //! The one thread that starts processes, hears what they say, and learns of their end. It never ends itself, because the
 //! kernel kills the children of a *thread* that does (PR_SET_PDEATHSIG). What a child does is in child.rs.
 
+mod record;
+
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
@@ -9,23 +11,24 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
-use std::time::Instant;
 
 use brigade_sys::kernel::child::{SignalMask, call_at_exit};
 use brigade_sys::kernel::passing::{self, Blocking};
 use brigade_sys::kernel::spawn::{self, Program};
 use rustix::event::epoll;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::record::Child;
+use self::record::State;
 use crate::child::{Instructions, MARKER, say};
 use crate::current::current;
-use crate::entry::{self, CallError, EntryPoint};
+use crate::entry::{self, EntryPoint};
 use crate::error::SystemError;
 use crate::object;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
 use crate::session::{self, Participant};
-use crate::status::{End, ExitStatus, PanicReport};
+use crate::status::{End, ExitStatus};
 use crate::wire::EncodeError;
 
 /// Why a process was not started. Nothing is left of the attempt.
@@ -51,10 +54,7 @@ pub enum SpawnError {
 
 impl SpawnError {
     pub(crate) fn system(attempt: &str, cause: &io::Error) -> Self {
-        Self::System {
-            attempt: attempt.to_owned(),
-            cause: cause.into(),
-        }
+        Self::System { attempt: attempt.to_owned(), cause: cause.into() }
     }
 }
 
@@ -67,6 +67,9 @@ pub(crate) enum AtExit {
     Kill,
 }
 
+/// What is called when a child has ended.
+pub(crate) type OnExit = Box<dyn FnOnce(&Child) + Send>;
+
 /// A process to start.
 pub(crate) struct Order {
     pub(crate) entry: EntryPoint,
@@ -74,7 +77,7 @@ pub(crate) struct Order {
     pub(crate) arguments: Parcel,
     pub(crate) at_exit: AtExit,
     /// Called on the supervisor's thread once the process has ended and all it said was heard.
-    pub(crate) on_exit: Option<Box<dyn FnOnce(&Child) + Send>>,
+    pub(crate) on_exit: Option<OnExit>,
 }
 
 /// What the spawning thread passes on of itself.
@@ -87,127 +90,12 @@ struct Caller {
 impl Caller {
     fn capture() -> Self {
         let set = rustix::thread::sched_getaffinity(None);
-        let processors = set.map_or_else(
-            |_| Vec::new(),
-            |set| (0..1024).filter(|&idx| set.is_set(idx)).collect(),
-        );
+        let processors = set.map_or_else(|_| Vec::new(), |set| (0..1024).filter(|&idx| set.is_set(idx)).collect());
         Self {
             blocked: SignalMask::current(),
             processors,
             nice: rustix::process::getpriority_process(None).unwrap_or(0),
         }
-    }
-}
-
-/// A process that this one has started.
-pub(crate) struct Child {
-    pid: Pid,
-    pidfd: OwnedFd,
-    name: String,
-    at_exit: AtExit,
-    participant: Option<Participant>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    has_entered: bool,
-    result: Option<Arrival>,
-    call_error: Option<CallError>,
-    panic: Option<PanicReport>,
-    start_failure: Option<String>,
-    status: Option<ExitStatus>,
-    out_of_memory: bool,
-    /// Keeps the handles in the arguments counted until the child has counted its own.
-    arguments: Option<Parcel>,
-}
-
-/// What a child left when it ended.
-pub(crate) struct Remains {
-    pub(crate) status: ExitStatus,
-    pub(crate) result: Option<Arrival>,
-    pub(crate) call_error: Option<CallError>,
-    pub(crate) panic: Option<PanicReport>,
-    pub(crate) start_failure: Option<String>,
-    pub(crate) out_of_memory: bool,
-}
-
-impl Child {
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get() as u32
-    }
-
-    /// Who it is in the session, if there is one.
-    pub(crate) const fn participant(&self) -> Option<Participant> {
-        self.participant
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn pidfd(&self) -> &OwnedFd {
-        &self.pidfd
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change below is whole, so a panic elsewhere under the lock is no reason to stop.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn has_entered(&self) -> bool {
-        self.state().has_entered
-    }
-
-    pub(crate) fn status(&self) -> Option<ExitStatus> {
-        self.state().status
-    }
-
-    pub(crate) fn was_out_of_memory(&self) -> bool {
-        self.state().out_of_memory
-    }
-
-    /// Waits for the end, until the deadline.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
-        let mut state = self.state();
-        while state.status.is_none() {
-            state = match deadline {
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return None;
-                    }
-                    self.changed
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        state.status
-    }
-
-    /// Takes what the child left. It must have ended.
-    pub(crate) fn remains(&self) -> Remains {
-        let mut state = self.state();
-        Remains {
-            status: state.status.expect("the caller has waited for the end"),
-            result: state.result.take(),
-            call_error: state.call_error.take(),
-            panic: state.panic.take(),
-            start_failure: state.start_failure.take(),
-            out_of_memory: state.out_of_memory,
-        }
-    }
-
-    /// Sends a signal. A process that has ended is no error.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
     }
 }
 
@@ -235,7 +123,7 @@ struct Talk {
     child: Arc<Child>,
     socket: OwnedFd,
     receiver: Receiver,
-    on_exit: Option<Box<dyn FnOnce(&Child) + Send>>,
+    on_exit: Option<OnExit>,
 }
 
 const BELL: u64 = u64::MAX;
@@ -245,8 +133,7 @@ const IS_END: u64 = 1;
 static SUPERVISOR: OnceLock<Result<Supervisor, SystemError>> = OnceLock::new();
 
 fn supervisor() -> Result<&'static Supervisor, SpawnError> {
-    let made =
-        SUPERVISOR.get_or_init(|| Supervisor::start().map_err(|error| SystemError::from(&error)));
+    let made = SUPERVISOR.get_or_init(|| Supervisor::start().map_err(|error| SystemError::from(&error)));
     made.as_ref().map_err(|cause| SpawnError::System {
         attempt: "start the supervising thread".to_owned(),
         cause: cause.clone(),
@@ -269,16 +156,11 @@ pub(crate) fn spawn(order: Order) -> Result<Arc<Child>, SpawnError> {
     supervisor.submit(Box::new(move |desk| {
         let _ = answer.send(desk.start_child(order, &caller));
     }));
-    answered
-        .recv()
-        .expect("the supervising thread does every job, and never ends")
+    answered.recv().expect("the supervising thread does every job, and never ends")
 }
 
 /// Runs something on the supervisor's thread, with the means to start processes from there without waiting.
-pub(crate) fn spawn_later(
-    order: Order,
-    then: impl FnOnce(Result<Arc<Child>, SpawnError>) + Send + 'static,
-) {
+pub(crate) fn spawn_later(order: Order, then: impl FnOnce(Result<Arc<Child>, SpawnError>) + Send + 'static) {
     match supervisor() {
         Ok(supervisor) => {
             let caller = Caller::capture();
@@ -294,9 +176,7 @@ pub(crate) fn catch_up() {
         let (answer, answered) = mpsc::sync_channel(1);
         supervisor.submit(Box::new(move |desk| {
             desk.hear_all();
-            answer
-                .send(())
-                .expect("the one who asked waits for the answer")
+            answer.send(()).expect("the one who asked waits for the answer")
         }));
         let _ = answered.recv();
     }
@@ -309,17 +189,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Supervisor {
     fn start() -> io::Result<Self> {
-        let bell = rustix::event::eventfd(
-            0,
-            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-        )?;
+        let bell =
+            rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(
-            &epoll,
-            &bell,
-            epoll::EventData::new_u64(BELL),
-            epoll::EventFlags::IN,
-        )?;
+        epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
         let desk = Desk {
             epoll,
             processors: Caller::capture().processors,
@@ -330,17 +203,10 @@ impl Supervisor {
         // No signal is handled on this thread: the host's handlers run on the host's threads.
         let callers_mask = SignalMask::current();
         SignalMask::ALL.apply();
-        let spawned = std::thread::Builder::new()
-            .name("brigade".to_owned())
-            .spawn(move || desk.run());
+        let spawned = std::thread::Builder::new().name("brigade".to_owned()).spawn(move || desk.run());
         callers_mask.apply();
         call_at_exit(end_children);
-        Ok(Self {
-            thread: spawned?.thread().id(),
-            jobs: Mutex::default(),
-            bell,
-            children: Mutex::default(),
-        })
+        Ok(Self { thread: spawned?.thread().id(), jobs: Mutex::default(), bell, children: Mutex::default() })
     }
 
     fn submit(&self, job: Job) {
@@ -353,16 +219,13 @@ impl Supervisor {
 /// When `main` has returned or `exit` was called: children that are to be joined are waited for, all others are killed.
 extern "C" fn end_children() {
     let children = children();
-    for child in children
-        .iter()
-        .filter(|child| child.at_exit == AtExit::Kill)
-    {
+    for child in children.iter().filter(|child| child.at_exit == AtExit::Kill) {
         child.signal(Signal::KILL);
     }
-    if SUPERVISOR.get().is_some_and(|made| {
-        made.as_ref()
-            .is_ok_and(|supervisor| supervisor.thread == std::thread::current().id())
-    }) {
+    if SUPERVISOR
+        .get()
+        .is_some_and(|made| made.as_ref().is_ok_and(|supervisor| supervisor.thread == std::thread::current().id()))
+    {
         return;
     }
     for child in children {
@@ -381,32 +244,19 @@ impl Desk {
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
-            let waited = epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            );
+            let waited = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None);
             if waited.is_err() {
                 continue;
             }
             // What was said is heard before an end is dealt with, whatever the order in which the kernel lists them.
-            let numbers: Vec<u64> = events
-                .iter()
-                .map(|event: &epoll::Event| event.data.u64())
-                .collect();
+            let numbers: Vec<u64> = events.iter().map(|event: &epoll::Event| event.data.u64()).collect();
             if numbers.contains(&BELL) {
                 let _ = rustix::io::read(&supervisor.bell, &mut [0_u8; 8]);
             }
-            for &number in numbers
-                .iter()
-                .filter(|&&number| number != BELL && number & IS_END == 0)
-            {
+            for &number in numbers.iter().filter(|&&number| number != BELL && number & IS_END == 0) {
                 self.hear(number >> 1);
             }
-            for &number in numbers
-                .iter()
-                .filter(|&&number| number != BELL && number & IS_END != 0)
-            {
+            for &number in numbers.iter().filter(|&&number| number != BELL && number & IS_END != 0) {
                 self.bury(supervisor, number >> 1);
             }
             loop {
@@ -423,27 +273,10 @@ impl Desk {
         let failed = |attempt| move |error: io::Error| SpawnError::system(attempt, &error);
         let (ours, theirs) = passing::pair().map_err(failed("make a socket pair"))?;
         let session = session::session().ok();
-        let participant = match session {
-            Some(session) => Some(session.reserve().map_err(|error| {
-                SpawnError::system("find a place in the session", &io::Error::other(error))
-            })?),
-            None => None,
-        };
-        let mut descriptors = vec![theirs.as_fd()];
-        descriptors.extend(
-            session
-                .iter()
-                .flat_map(|session| [session.arena(), session.tokens()]),
-        );
-        let started = start_program(&descriptors, caller).map_err(failed("start a process"));
-        let pid = started.inspect_err(|_| participant.into_iter().for_each(object::reap))?;
-        drop(theirs);
-        // We have not reaped it, so the number still is its own, also if it has ended already.
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-            SpawnError::system("watch a process", &error.into())
-        })?;
-        let instructions = Instructions {
+        let no_place = |error| SpawnError::system("find a place in the session", &io::Error::other(error));
+        let participant = session.map(|session| session.reserve().map_err(no_place)).transpose()?;
+        let mut newborn = Newborn { participant, pid: None };
+        let instructions = Parcel::pack(&Instructions {
             build: entry::build_fingerprint(),
             entry: order.entry,
             name: order.name.clone(),
@@ -454,8 +287,15 @@ impl Desk {
             processors: (caller.processors != self.processors).then(|| caller.processors.clone()),
             nice: caller.nice,
             dies_with_parent: true,
-        };
-        let instructions = Parcel::pack(&instructions)?;
+        })?;
+        let mut descriptors = vec![theirs.as_fd()];
+        descriptors.extend(session.iter().flat_map(|session| [session.arena(), session.tokens()]));
+        let pid = start_program(&descriptors, caller).map_err(failed("start a process"))?;
+        newborn.pid = Some(pid);
+        drop(theirs);
+        // We have not reaped it, so the number still is its own, also if it has ended already.
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        let pidfd = pidfd.map_err(|error| SpawnError::system("watch a process", &error.into()))?;
         // If the child is gone already, that shows as its end.
         let sent = parcel::send(&ours, 0, &instructions, Blocking::Wait)
             .and_then(|()| parcel::send(&ours, 0, &order.arguments, Blocking::Wait));
@@ -465,23 +305,17 @@ impl Desk {
             name: order.name,
             at_exit: order.at_exit,
             participant,
-            state: Mutex::new(State {
-                arguments: Some(order.arguments),
-                ..State::default()
-            }),
+            state: Mutex::new(State { arguments: Some(order.arguments), ..State::default() }),
             changed: Condvar::new(),
         });
         if let Err(error) = sent {
             child.state().start_failure = Some(format!("cannot send the arguments: {error}"));
             child.signal(Signal::KILL);
         }
-        self.watch(Talk {
-            child: Arc::clone(&child),
-            socket: ours,
-            receiver: Receiver::default(),
-            on_exit: order.on_exit,
-        })
-        .map_err(failed("watch a process"))?;
+        let talk =
+            Talk { child: Arc::clone(&child), socket: ours, receiver: Receiver::default(), on_exit: order.on_exit };
+        self.watch(talk).map_err(failed("watch a process"))?;
+        newborn.entrust();
         Ok(child)
     }
 
@@ -489,19 +323,9 @@ impl Desk {
         let number = self.next_number;
         self.next_number += 1;
         let add = |descriptor: &OwnedFd, data| {
-            epoll::add(
-                &self.epoll,
-                descriptor,
-                epoll::EventData::new_u64(data),
-                epoll::EventFlags::IN,
-            )
+            epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(data), epoll::EventFlags::IN)
         };
-        let watched = add(&talk.socket, number << 1)
-            .and_then(|()| add(&talk.child.pidfd, number << 1 | IS_END));
-        if let Err(error) = watched {
-            talk.child.signal(Signal::KILL);
-            return Err(error.into());
-        }
+        add(&talk.socket, number << 1).and_then(|()| add(&talk.child.pidfd, number << 1 | IS_END))?;
         if let Some(Ok(supervisor)) = SUPERVISOR.get() {
             lock(&supervisor.children).insert(number, Arc::clone(&talk.child));
         }
@@ -540,7 +364,7 @@ impl Desk {
         };
         let _ = epoll::delete(&self.epoll, &talk.child.pidfd);
         let status = talk.reap();
-        let out_of_memory = status.signal() == Some(libc_sigkill()) && self.oom_kills.has_grown();
+        let out_of_memory = status.signal() == Some(Signal::KILL.as_raw()) && self.oom_kills.has_grown();
         if let Some(participant) = talk.child.participant {
             object::reap(participant);
         }
@@ -559,8 +383,29 @@ impl Desk {
     }
 }
 
-const fn libc_sigkill() -> i32 {
-    Signal::KILL.as_raw()
+/// A child that nobody watches yet: if its start fails half-way, nothing is left of it.
+struct Newborn {
+    participant: Option<Participant>,
+    pid: Option<Pid>,
+}
+
+impl Newborn {
+    /// The child is watched from now on.
+    fn entrust(mut self) {
+        (self.participant, self.pid) = (None, None);
+    }
+}
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
+        }
+        if let Some(participant) = self.participant {
+            object::reap(participant);
+        }
+    }
 }
 
 impl Talk {
@@ -592,18 +437,12 @@ impl Talk {
     /// Collects the status, so that no zombie is left.
     fn reap(&self) -> ExitStatus {
         let waited = rustix::io::retry_on_intr(|| {
-            rustix::process::waitid(
-                WaitId::PidFd(self.child.pidfd.as_fd()),
-                WaitIdOptions::EXITED,
-            )
+            rustix::process::waitid(WaitId::PidFd(self.child.pidfd.as_fd()), WaitIdOptions::EXITED)
         });
         let end = match waited {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => End::Exited(code),
-                (None, Some(signal)) => End::Signaled {
-                    signal,
-                    core_dumped: status.dumped(),
-                },
+                (None, Some(signal)) => End::Signaled { signal, core_dumped: status.dumped() },
                 (None, None) => End::Lost,
             },
             // The host took it by `waitpid(-1)`, or ignores SIGCHLD. A result is the last thing a good process says.
@@ -616,9 +455,8 @@ impl Talk {
 
 fn start_program(descriptors: &[std::os::fd::BorrowedFd<'_>], caller: &Caller) -> io::Result<Pid> {
     let no_nul = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
-    let arguments: Vec<CString> = std::env::args_os()
-        .map(|argument| no_nul(argument.into_vec()))
-        .collect::<Result<_, _>>()?;
+    let arguments: Vec<CString> =
+        std::env::args_os().map(|argument| no_nul(argument.into_vec())).collect::<Result<_, _>>()?;
     let mut environment = Vec::new();
     for (name, value) in std::env::vars_os() {
         let mut entry = name.into_vec();
@@ -626,9 +464,7 @@ fn start_program(descriptors: &[std::os::fd::BorrowedFd<'_>], caller: &Caller) -
         entry.extend(value.into_vec());
         environment.push(no_nul(entry)?);
     }
-    environment.push(no_nul(
-        format!("{MARKER}={}", descriptors.len()).into_bytes(),
-    )?);
+    environment.push(no_nul(format!("{MARKER}={}", descriptors.len()).into_bytes())?);
     spawn::spawn(&Program {
         path: c"/proc/self/exe",
         arguments: &arguments,

@@ -83,10 +83,7 @@ impl EncodeError {
     }
 
     fn of<T: ?Sized>(cause: impl Display) -> Self {
-        Self {
-            type_name: type_name::<T>().to_owned(),
-            message: cause.to_string(),
-        }
+        Self { type_name: type_name::<T>().to_owned(), message: cause.to_string() }
     }
 }
 
@@ -118,42 +115,30 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Encode
 }
 
 /// Appends `value` to `out`; after an error `out` is as before.
-pub(crate) fn encode_into<T: Serialize + ?Sized>(
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
-    encode::append(value, out)
-        .map(|_| ())
-        .map_err(EncodeError::of::<T>)
+pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    encode::append(value, out).map(|_| ()).map_err(EncodeError::of::<T>)
 }
 
 /// Like [`encode_into`], and reads back what was written where only that shows whether the receiver can.
 ///
 /// That is the first message of each type in each thread, and each message with a 128-bit integer, which serde cannot
 /// buffer for `untagged`, `flatten` and `tag`. Messages with handles are not read back: reading takes the handle.
-pub(crate) fn encode_checked<T: Serialize + DeserializeOwned>(
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
+pub(crate) fn encode_checked<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let contents = encode::append(value, out).map_err(EncodeError::of::<T>)?;
     if contents.handles || !(contents.wide_integers || is_first_of_its_type::<T>()) {
         return Ok(());
     }
-    decode::whole::<T>(&out[start..])
-        .map(drop)
-        .map_err(|cause| {
-            out.truncate(start);
-            EncodeError::of::<T>(format_args!("it would not decode: {cause}"))
-        })
+    decode::whole::<T>(&out[start..]).map(drop).map_err(|cause| {
+        out.truncate(start);
+        EncodeError::of::<T>(format_args!("it would not decode: {cause}"))
+    })
 }
 
 /// Reads the one value that `bytes` hold; bytes left over are an error.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    decode::whole(bytes).map_err(|cause: Fault| DecodeError {
-        type_name: type_name::<T>().to_owned(),
-        message: cause.to_string(),
-    })
+    decode::whole(bytes)
+        .map_err(|cause: Fault| DecodeError { type_name: type_name::<T>().to_owned(), message: cause.to_string() })
 }
 
 /// Whether this thread asks about `T` for the first time. The address of its name stands for the type.

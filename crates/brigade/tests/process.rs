@@ -6,10 +6,7 @@ use brigade::{ProcessError, ProcessState, Queue};
 
 #[test]
 fn a_process_returns_the_value_of_its_function() {
-    let process = brigade::spawn((2, "three".to_owned()), |(number, word)| {
-        format!("{number} {word}")
-    })
-    .unwrap();
+    let process = brigade::spawn((2, "three".to_owned()), |(number, word)| format!("{number} {word}")).unwrap();
     assert_eq!(process.join().unwrap(), "2 three");
 }
 
@@ -17,19 +14,11 @@ fn a_process_returns_the_value_of_its_function() {
 fn a_child_knows_its_parent_and_has_a_pid_of_its_own() {
     let process = brigade::spawn((), |()| {
         let parent = brigade::parent().map(|parent| parent.pid());
-        (
-            brigade::current().pid(),
-            brigade::current().parent_pid(),
-            parent,
-            brigade::current().name(),
-        )
+        (brigade::current().pid(), brigade::current().parent_pid(), parent, brigade::current().name())
     })
     .unwrap();
     let (pid, name) = (process.pid(), process.name().to_owned());
-    assert_eq!(
-        process.join().unwrap(),
-        (pid, std::process::id(), Some(std::process::id()), name)
-    );
+    assert_eq!(process.join().unwrap(), (pid, std::process::id(), Some(std::process::id()), name));
 }
 
 #[test]
@@ -37,14 +26,9 @@ fn a_panic_arrives_with_its_message_and_place() {
     let process = brigade::spawn(7, |number: i32| -> () { panic!("no {number}") }).unwrap();
     let status = process.wait();
     assert_eq!(status.code(), Some(101));
-    let Err(ProcessError::Panicked(report)) = process.join() else {
-        panic!("not a panic")
-    };
+    let Err(ProcessError::Panicked(report)) = process.join() else { panic!("not a panic") };
     assert_eq!(report.message(), "no 7");
-    assert!(
-        report.location().unwrap().contains("process.rs:"),
-        "{report}"
-    );
+    assert!(report.location().unwrap().contains("process.rs:"), "{report}");
 }
 
 #[test]
@@ -62,10 +46,7 @@ fn a_process_that_exits_early_gives_its_code() {
 
 #[test]
 fn kill_and_terminate_end_a_waiting_process_and_tell_the_signal() {
-    for (signal, end) in [
-        (9, brigade::Process::kill as fn(&brigade::Process<()>)),
-        (15, brigade::Process::terminate),
-    ] {
+    for (signal, end) in [(9, brigade::Process::kill as fn(&brigade::Process<()>)), (15, brigade::Process::terminate)] {
         let started = Queue::bounded(1).unwrap();
         let process = brigade::spawn(started.clone(), |started: Queue<()>| -> () {
             started.put(()).unwrap();
@@ -76,17 +57,12 @@ fn kill_and_terminate_end_a_waiting_process_and_tell_the_signal() {
         .unwrap();
         started.get().unwrap();
         assert!(process.is_alive());
-        assert!(matches!(
-            process.state(),
-            ProcessState::Waiting | ProcessState::Running | ProcessState::Ready
-        ));
+        assert!(matches!(process.state(), ProcessState::Waiting | ProcessState::Running | ProcessState::Ready));
         assert_eq!(process.wait_timeout(Duration::ZERO), None);
         end(&process);
         assert_eq!(process.wait().signal(), Some(signal));
         assert_eq!(process.state(), ProcessState::Finished);
-        assert!(
-            matches!(process.join(), Err(ProcessError::Killed { signal: by, .. }) if by == signal)
-        );
+        assert!(matches!(process.join(), Err(ProcessError::Killed { signal: by, .. }) if by == signal));
     }
 }
 
@@ -110,26 +86,19 @@ fn processes_start_processes() {
 }
 
 fn descend(depth: u32) -> u32 {
-    if depth == 0 {
-        1
-    } else {
-        brigade::spawn(depth - 1, descend).unwrap().join().unwrap() + 1
-    }
+    if depth == 0 { 1 } else { brigade::spawn(depth - 1, descend).expect("starts").join().expect("returns") + 1 }
 }
 
 #[test]
 fn a_descriptor_arrives_open_and_the_child_has_no_other() {
     let (reader, writer) = std::io::pipe().unwrap();
-    let process = brigade::spawn(
-        brigade::Descriptor::from(writer),
-        |writer: brigade::Descriptor| {
-            use std::io::Write;
-            let mut writer = std::fs::File::from(writer.into_owned_fd());
-            writer.write_all(b"hello").unwrap();
-            // 0 to 2, the control socket, the session's two, the parent's pidfd, the pipe, and the folder being read.
-            std::fs::read_dir("/proc/self/fd").unwrap().count()
-        },
-    )
+    let process = brigade::spawn(brigade::Descriptor::from(writer), |writer: brigade::Descriptor| {
+        use std::io::Write;
+        let mut writer = std::fs::File::from(writer.into_owned_fd());
+        writer.write_all(b"hello").unwrap();
+        // 0 to 2, the control socket, the session's two, the parent's pidfd, the pipe, and the folder being read.
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    })
     .unwrap();
     assert_eq!(std::io::read_to_string(reader).unwrap(), "hello");
     assert!(process.join().unwrap() <= 9);
@@ -140,11 +109,9 @@ fn a_child_outlives_the_thread_that_spawned_it() {
     let go_on = Queue::bounded(1).unwrap();
     let process = {
         let go_on = go_on.clone();
-        std::thread::spawn(move || {
-            brigade::spawn(go_on, |go_on: Queue<u8>| go_on.get().unwrap()).unwrap()
-        })
-        .join()
-        .unwrap()
+        std::thread::spawn(move || brigade::spawn(go_on, |go_on: Queue<u8>| go_on.get().unwrap()).unwrap())
+            .join()
+            .unwrap()
     };
     assert_eq!(process.wait_timeout(Duration::from_millis(50)), None);
     go_on.put(5).unwrap();
@@ -153,9 +120,7 @@ fn a_child_outlives_the_thread_that_spawned_it() {
 
 #[test]
 fn a_hundred_short_processes_all_return() {
-    let processes: Vec<_> = (0..100_u32)
-        .map(|number| brigade::spawn(number, |number| number * 2).unwrap())
-        .collect();
+    let processes: Vec<_> = (0..100_u32).map(|number| brigade::spawn(number, |number| number * 2).unwrap()).collect();
     for (number, process) in (0_u32..).zip(processes) {
         assert_eq!(process.join().unwrap(), number * 2);
     }

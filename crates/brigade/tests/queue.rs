@@ -13,12 +13,7 @@ fn values_come_out_in_order_and_the_bound_holds() {
     assert!(queue.is_full());
     assert_eq!(queue.try_put(4), Err(TryPutError::Full(4)));
     let before = Instant::now();
-    assert!(
-        queue
-            .put_timeout(4, Duration::from_millis(50))
-            .unwrap_err()
-            .is_timeout()
-    );
+    assert!(queue.put_timeout(4, Duration::from_millis(50)).unwrap_err().is_timeout());
     assert!(before.elapsed() >= Duration::from_millis(50));
     assert_eq!(queue.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(queue.try_get(), Err(TryGetError::Empty));
@@ -59,10 +54,7 @@ fn closing_lets_gets_drain_and_refuses_puts() {
     let queue = Queue::bounded(3).unwrap();
     queue.put("left".to_owned()).unwrap();
     queue.close();
-    assert_eq!(
-        queue.put("late".to_owned()),
-        Err(PutError::Closed("late".to_owned()))
-    );
+    assert_eq!(queue.put("late".to_owned()), Err(PutError::Closed("late".to_owned())));
     assert_eq!(queue.get().unwrap(), "left");
     assert_eq!(queue.get(), Err(GetError::Closed));
 }
@@ -81,35 +73,23 @@ fn iteration_ends_when_the_last_producer_has_ended() {
     let got: Vec<(u32, u32)> = queue.iter().collect();
     assert_eq!(got.len(), 60);
     for producer in 0..3 {
-        let of_one: Vec<u32> = got
-            .iter()
-            .filter(|(who, _)| *who == producer)
-            .map(|(_, number)| *number)
-            .collect();
+        let of_one: Vec<u32> = got.iter().filter(|(who, _)| *who == producer).map(|(_, number)| *number).collect();
         assert_eq!(of_one, (0..20).collect::<Vec<_>>());
     }
-    producers
-        .into_iter()
-        .for_each(|producer| producer.join().unwrap());
+    producers.into_iter().for_each(|producer| producer.join().unwrap());
 }
 
 #[test]
 fn a_put_on_a_full_queue_ends_when_the_last_getter_is_killed() {
     let queue = Queue::bounded(1).unwrap();
     queue.put(1).unwrap();
-    let getter = brigade::spawn(
-        queue.clone().into_consumer().unwrap(),
-        |_queue: brigade::Consumer<i32>| loop {
+    let getter = brigade::spawn(queue.clone().into_consumer().unwrap(), |_queue: brigade::Consumer<i32>| {
+        loop {
             std::thread::park();
-        },
-    );
+        }
+    });
     let getter: Process<()> = getter.unwrap();
-    assert!(
-        queue
-            .put_timeout(2, Duration::from_millis(20))
-            .unwrap_err()
-            .is_timeout()
-    );
+    assert!(queue.put_timeout(2, Duration::from_millis(20)).unwrap_err().is_timeout());
     let putter = queue.clone().into_producer().unwrap();
     drop(queue);
     getter.kill();
@@ -128,10 +108,8 @@ fn a_queue_travels_through_a_queue_and_lives_while_it_does() {
     // The handle in the message could put, so this is no disconnection.
     assert_eq!(consumer.get().unwrap(), 42);
     assert_eq!(consumer.try_get(), Err(TryGetError::Empty));
-    let child = brigade::spawn(outer.clone(), |outer: Queue<Queue<i32>>| {
-        outer.get().unwrap().put(43).unwrap()
-    })
-    .unwrap();
+    let child =
+        brigade::spawn(outer.clone(), |outer: Queue<Queue<i32>>| outer.get().unwrap().put(43).unwrap()).unwrap();
     assert_eq!(consumer.get().unwrap(), 43);
     child.join().unwrap();
     assert_eq!(consumer.get(), Err(GetError::Disconnected));
@@ -149,10 +127,7 @@ fn a_thousand_queues_and_ten_thousand_clones_cost_at_most_16_descriptors() {
     let n_open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = n_open();
     let queues: Vec<Queue<u64>> = (0..1000).map(|_| Queue::bounded(4).unwrap()).collect();
-    let clones: Vec<Queue<u64>> = queues
-        .iter()
-        .flat_map(|queue| (0..10).map(|_| queue.clone()))
-        .collect();
+    let clones: Vec<Queue<u64>> = queues.iter().flat_map(|queue| (0..10).map(|_| queue.clone())).collect();
     assert!(n_open() <= before + 16);
     clones[9_999].put(1).unwrap();
     assert_eq!(queues[999].get().unwrap(), 1);
@@ -183,10 +158,7 @@ fn killed_producers_and_consumers_leave_the_queue_whole() {
         assert_eq!(bytes, vec![round as u8; 100]);
         putter.kill();
         getter.kill();
-        assert_eq!(
-            (putter.wait().signal(), getter.wait().signal()),
-            (Some(9), Some(9))
-        );
+        assert_eq!((putter.wait().signal(), getter.wait().signal()), (Some(9), Some(9)));
     }
     while queue.try_get().is_ok() {}
     queue.put((99, vec![99])).unwrap();

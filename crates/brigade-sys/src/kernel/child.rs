@@ -1,8 +1,5 @@
 //! What a freshly started child does to itself before it runs code of the user, and signal masks.
-#![expect(
-    unsafe_code,
-    reason = "signal dispositions and masks, descriptors known by number, exit handlers"
-)]
+#![expect(unsafe_code, reason = "signal dispositions and masks, descriptors known by number, exit handlers")]
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -19,8 +16,7 @@ impl SignalMask {
     pub const ALL: Self = Self(u64::MAX);
     /// The signals by which a terminal stops a process. One that is stopped between its making and its program would
     /// keep its maker waiting in the kernel.
-    pub const TERMINAL_STOPS: Self =
-        Self(bit(libc::SIGTSTP) | bit(libc::SIGTTIN) | bit(libc::SIGTTOU));
+    pub const TERMINAL_STOPS: Self = Self(bit(libc::SIGTSTP) | bit(libc::SIGTTIN) | bit(libc::SIGTTOU));
 
     /// The signals in either set.
     #[must_use]
@@ -33,8 +29,7 @@ impl SignalMask {
     pub fn current() -> Self {
         let mut set = MaybeUninit::uninit();
         // SAFETY: with a null new set this only writes the old one, for which the pointer is valid.
-        let result =
-            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr()) };
+        let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr()) };
         assert_eq!(result, 0, "reading the signal mask cannot fail");
         // SAFETY: it was written just now.
         let set = unsafe { set.assume_init() };
@@ -42,21 +37,14 @@ impl SignalMask {
             // SAFETY: the set is initialized.
             unsafe { libc::sigismember(&raw const set, signal) == 1 }
         };
-        Self(
-            (1..=64)
-                .filter(|&signal| is_member(signal))
-                .map(bit)
-                .fold(0, |bits, bit| bits | bit),
-        )
+        Self((1..=64).filter(|&signal| is_member(signal)).map(bit).fold(0, |bits, bit| bits | bit))
     }
 
     /// Makes this the mask of the calling thread.
     pub fn apply(self) {
         let set = self.to_set();
         // SAFETY: the set is initialized; the old one is not asked for.
-        let result = unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut())
-        };
+        let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
         assert_eq!(result, 0, "setting the signal mask cannot fail");
     }
 
@@ -142,11 +130,7 @@ pub fn ignore_interrupts() {
 /// What open(2) says.
 pub fn fill_standard_descriptors() -> io::Result<()> {
     loop {
-        let descriptor = rustix::fs::open(
-            "/dev/null",
-            rustix::fs::OFlags::RDWR,
-            rustix::fs::Mode::empty(),
-        )?;
+        let descriptor = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
         let number = std::os::fd::IntoRawFd::into_raw_fd(descriptor);
         if number > 2 {
             // SAFETY: it was opened just now by us and is owned by nobody else.

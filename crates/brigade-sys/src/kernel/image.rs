@@ -1,8 +1,5 @@
 //! Where code lies in the running program: the main executable's range, and its build identity.
-#![expect(
-    unsafe_code,
-    reason = "dl_iterate_phdr and reading the program's own notes"
-)]
+#![expect(unsafe_code, reason = "dl_iterate_phdr and reading the program's own notes")]
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -31,9 +28,7 @@ impl Image {
     /// Whether an address lies in the main executable, and not in a library that it loaded.
     #[must_use]
     pub fn contains(&self, address: usize) -> bool {
-        self.ranges
-            .iter()
-            .any(|&(start, end)| (start..end).contains(&address))
+        self.ranges.iter().any(|&(start, end)| (start..end).contains(&address))
     }
 
     /// The linker's build-id, empty if it made none.
@@ -44,18 +39,13 @@ impl Image {
 }
 
 /// Takes the first object, which is the main executable, and ends the iteration.
-unsafe extern "C" fn visit(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: `data` is the `Image` that `Image::main` passed, not touched by anybody else meanwhile.
     let image = unsafe { &mut *data.cast::<Image>() };
     // SAFETY: the C library passes a valid `dl_phdr_info` for the time of the callback.
     let info = unsafe { &*info };
     // SAFETY: `dlpi_phdr` points to `dlpi_phnum` program headers of a loaded object.
-    let headers =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     for header in headers {
         let start = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
         let n_bytes = header.p_memsz as usize;
@@ -79,14 +69,7 @@ fn build_id_in(mut notes: &[u8]) -> Option<&[u8]> {
     const NT_GNU_BUILD_ID: u32 = 3;
     loop {
         let (header, rest) = notes.split_at_checked(12)?;
-        let word = |idx: usize| {
-            u32::from_ne_bytes([
-                header[idx],
-                header[idx + 1],
-                header[idx + 2],
-                header[idx + 3],
-            ])
-        };
+        let word = |idx: usize| u32::from_ne_bytes([header[idx], header[idx + 1], header[idx + 2], header[idx + 3]]);
         let name_bytes = word(0) as usize;
         let descriptor_bytes = word(4) as usize;
         let name = rest.get(..name_bytes)?;
@@ -106,10 +89,7 @@ mod tests {
     #[test]
     fn a_function_of_the_program_is_in_it_and_one_of_the_c_library_is_not() {
         assert!(Image::main().contains(build_id_in as *const () as usize));
-        assert!(
-            !Image::main().contains(libc::getpid as *const () as usize)
-                || cfg!(target_feature = "crt-static")
-        );
+        assert!(!Image::main().contains(libc::getpid as *const () as usize) || cfg!(target_feature = "crt-static"));
     }
 
     #[test]

@@ -4,10 +4,7 @@
 //! These are *process-owned* locks: a child made by `fork()` does not inherit them (an open-file-description lock would live
 //! on in it). They have one trap: closing *any* descriptor of this memory in a process drops all of its locks, so the
 //! descriptor is never closed.
-#![expect(
-    unsafe_code,
-    reason = "fcntl with struct flock is not in rustix for byte ranges"
-)]
+#![expect(unsafe_code, reason = "fcntl with struct flock is not in rustix for byte ranges")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -27,8 +24,7 @@ fn call(memory: BorrowedFd<'_>, command: libc::c_int, record: &mut libc::flock) 
         // SAFETY:
         // - the descriptor is open for as long as it is borrowed;
         // - for these commands fcntl takes a pointer to a `flock`, which `record` is, and keeps none.
-        let result =
-            unsafe { libc::fcntl(memory.as_raw_fd(), command, std::ptr::from_mut(record)) };
+        let result = unsafe { libc::fcntl(memory.as_raw_fd(), command, std::ptr::from_mut(record)) };
         if result != -1 {
             return Ok(());
         }

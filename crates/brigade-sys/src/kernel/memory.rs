@@ -1,8 +1,5 @@
 //! Anonymous shared memory: made, sized, allocated, sealed, mapped. What lies in it is not known here: see ../shared.
-#![expect(
-    unsafe_code,
-    reason = "mapping memory, and reaching words and bytes in it"
-)]
+#![expect(unsafe_code, reason = "mapping memory, and reaching words and bytes in it")]
 
 use std::ffi::CStr;
 use std::io;
@@ -31,10 +28,7 @@ pub fn move_up(descriptor: OwnedFd) -> io::Result<OwnedFd> {
     if descriptor.as_raw_fd() >= LOWEST_OWN_DESCRIPTOR {
         return Ok(descriptor);
     }
-    Ok(rustix::io::fcntl_dupfd_cloexec(
-        &descriptor,
-        LOWEST_OWN_DESCRIPTOR,
-    )?)
+    Ok(rustix::io::fcntl_dupfd_cloexec(&descriptor, LOWEST_OWN_DESCRIPTOR)?)
 }
 
 /// Makes memory of a fixed size that can neither shrink nor grow, with nothing allocated yet.
@@ -45,10 +39,7 @@ pub fn move_up(descriptor: OwnedFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// What memfd_create(2), ftruncate(2) and fcntl(2) say; `EFBIG` for a limit on file sizes.
 pub fn create_sparse(name: &CStr, n_bytes: u64) -> io::Result<OwnedFd> {
-    if rustix::process::getrlimit(rustix::process::Resource::Fsize)
-        .current
-        .is_some_and(|limit| limit < n_bytes)
-    {
+    if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| limit < n_bytes) {
         return Err(Errno::FBIG.into());
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -58,10 +49,7 @@ pub fn create_sparse(name: &CStr, n_bytes: u64) -> io::Result<OwnedFd> {
         other => other?,
     };
     rustix::fs::ftruncate(&memory, n_bytes)?;
-    rustix::fs::fcntl_add_seals(
-        &memory,
-        SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-    )?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     move_up(memory)
 }
 
@@ -95,9 +83,7 @@ pub fn create_holding(name: &CStr, parts: &[&[u8]]) -> io::Result<OwnedFd> {
 /// # Errors
 /// `ENOSPC` or `ENOMEM` if there is not that much memory.
 pub fn allocate(memory: impl AsFd, offset: u64, n_bytes: u64) -> io::Result<()> {
-    Ok(rustix::io::retry_on_intr(|| {
-        rustix::fs::fallocate(memory.as_fd(), FallocateFlags::empty(), offset, n_bytes)
-    })?)
+    Ok(rustix::io::retry_on_intr(|| rustix::fs::fallocate(memory.as_fd(), FallocateFlags::empty(), offset, n_bytes))?)
 }
 
 /// Gives a range back to the system; it reads as zeros afterwards.
@@ -106,9 +92,7 @@ pub fn allocate(memory: impl AsFd, offset: u64, n_bytes: u64) -> io::Result<()> 
 /// What fallocate(2) says.
 pub fn give_back(memory: impl AsFd, offset: u64, n_bytes: u64) -> io::Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    Ok(rustix::io::retry_on_intr(|| {
-        rustix::fs::fallocate(memory.as_fd(), flags, offset, n_bytes)
-    })?)
+    Ok(rustix::io::retry_on_intr(|| rustix::fs::fallocate(memory.as_fd(), flags, offset, n_bytes))?)
 }
 
 /// Writes all of `from`, without a mapping.
@@ -117,8 +101,7 @@ pub fn give_back(memory: impl AsFd, offset: u64, n_bytes: u64) -> io::Result<()>
 /// `ENOSPC` or `ENOMEM` if there is not that much memory.
 pub fn write_at(memory: impl AsFd, mut offset: u64, mut from: &[u8]) -> io::Result<()> {
     while !from.is_empty() {
-        let n_written =
-            rustix::io::retry_on_intr(|| rustix::io::pwrite(memory.as_fd(), from, offset))?;
+        let n_written = rustix::io::retry_on_intr(|| rustix::io::pwrite(memory.as_fd(), from, offset))?;
         from = &from[n_written..];
         offset += n_written as u64;
     }
@@ -131,8 +114,7 @@ pub fn write_at(memory: impl AsFd, mut offset: u64, mut from: &[u8]) -> io::Resu
 /// `UnexpectedEof` past the end of the memory.
 pub fn read_at(memory: impl AsFd, mut offset: u64, mut into: &mut [u8]) -> io::Result<()> {
     while !into.is_empty() {
-        let n_read =
-            rustix::io::retry_on_intr(|| rustix::io::pread(memory.as_fd(), &mut *into, offset))?;
+        let n_read = rustix::io::retry_on_intr(|| rustix::io::pread(memory.as_fd(), &mut *into, offset))?;
         if n_read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -149,10 +131,7 @@ pub fn read_at(memory: impl AsFd, mut offset: u64, mut into: &mut [u8]) -> io::R
 pub fn sealed_size(memory: impl AsFd) -> io::Result<u64> {
     let seals = rustix::fs::fcntl_get_seals(memory.as_fd())?;
     if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the memory is not sealed",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory is not sealed"));
     }
     Ok(rustix::fs::fstat(memory.as_fd())?.st_size as u64)
 }
@@ -176,27 +155,15 @@ impl Mapping {
     /// What mmap(2) says; `InvalidData` if the memory is not sealed or too small.
     pub fn new(memory: BorrowedFd<'_>, offset: u64, n_bytes: usize) -> io::Result<Self> {
         if sealed_size(memory)? < offset + n_bytes as u64 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the memory is too small",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory is too small"));
         }
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY:
         // - the address is chosen by the kernel, so nothing that exists is replaced;
         // - the result is kept in `Mapping`, whose drop is the only place that unmaps it.
-        let start = unsafe {
-            rustix::mm::mmap(
-                std::ptr::null_mut(),
-                n_bytes,
-                protection,
-                MapFlags::SHARED,
-                memory,
-                offset,
-            )?
-        };
         let start =
-            NonNull::new(start.cast()).expect("mmap without MAP_FIXED never returns the null page");
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), n_bytes, protection, MapFlags::SHARED, memory, offset)? };
+        let start = NonNull::new(start.cast()).expect("mmap without MAP_FIXED never returns the null page");
         Ok(Self { start, n_bytes })
     }
 
@@ -208,15 +175,10 @@ impl Mapping {
 
     fn check(&self, offset: usize, n_bytes: usize, alignment: usize) -> NonNull<u8> {
         assert!(
-            offset
-                .checked_add(n_bytes)
-                .is_some_and(|end| end <= self.n_bytes),
+            offset.checked_add(n_bytes).is_some_and(|end| end <= self.n_bytes),
             "offset {offset} lies outside of the mapping"
         );
-        assert!(
-            offset.is_multiple_of(alignment),
-            "offset {offset} is not aligned"
-        );
+        assert!(offset.is_multiple_of(alignment), "offset {offset} is not aligned");
         // SAFETY: `offset` is at most `n_bytes`, so the result lies in the mapping or one past its end.
         unsafe { self.start.add(offset) }
     }
@@ -274,12 +236,7 @@ impl SharedBytes for Mapping {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(timeout.subsec_nanos()),
         });
-        match futex::wait(
-            self.word32(offset),
-            futex::Flags::empty(),
-            expected,
-            timeout.as_ref(),
-        ) {
+        match futex::wait(self.word32(offset), futex::Flags::empty(), expected, timeout.as_ref()) {
             Err(Errno::AGAIN) => Wait::ValueChanged,
             Err(Errno::TIMEDOUT) => Wait::TimedOut,
             // EINTR: the caller looks at the word again in any case.

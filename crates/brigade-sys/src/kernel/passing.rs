@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
 use super::memory::move_up;
@@ -31,12 +31,7 @@ pub struct Packet {
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (one, other) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     Ok((move_up(one)?, move_up(other)?))
 }
 
@@ -53,12 +48,7 @@ pub enum Blocking {
 ///
 /// # Errors
 /// What sendmsg(2) says: `EPIPE` or `ECONNRESET` when the other side is gone.
-pub fn send(
-    socket: impl AsFd,
-    parts: &[&[u8]],
-    descriptors: &[BorrowedFd<'_>],
-    blocking: Blocking,
-) -> io::Result<()> {
+pub fn send(socket: impl AsFd, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>], blocking: Blocking) -> io::Result<()> {
     let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -69,9 +59,7 @@ pub fn send(
     if blocking == Blocking::Never {
         flags |= SendFlags::DONTWAIT;
     }
-    rustix::io::retry_on_intr(|| {
-        rustix::net::sendmsg(socket.as_fd(), &slices, &mut ancillary, flags)
-    })?;
+    rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket.as_fd(), &slices, &mut ancillary, flags))?;
     Ok(())
 }
 
@@ -79,11 +67,7 @@ pub fn send(
 ///
 /// # Errors
 /// What recvmsg(2) says; `EMFILE` if this process may not hold the descriptors that came.
-pub fn receive(
-    socket: impl AsFd,
-    buffer: &mut [u8],
-    blocking: Blocking,
-) -> io::Result<Option<Packet>> {
+pub fn receive(socket: impl AsFd, buffer: &mut [u8], blocking: Blocking) -> io::Result<Option<Packet>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut flags = RecvFlags::CMSG_CLOEXEC;
@@ -91,12 +75,7 @@ pub fn receive(
         flags |= RecvFlags::DONTWAIT;
     }
     let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(
-            socket.as_fd(),
-            &mut [IoSliceMut::new(buffer)],
-            &mut ancillary,
-            flags,
-        )
+        rustix::net::recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)
     });
     let received = match received {
         Err(Errno::CONNRESET) => return Ok(None),
@@ -117,8 +96,5 @@ pub fn receive(
     if received.bytes == 0 && descriptors.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Packet {
-        n_bytes: received.bytes,
-        descriptors,
-    }))
+    Ok(Some(Packet { n_bytes: received.bytes, descriptors }))
 }

@@ -51,11 +51,7 @@ impl Drop for Attributes {
 }
 
 fn check(error_number: libc::c_int) -> io::Result<()> {
-    if error_number == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(error_number))
-    }
+    if error_number == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error_number)) }
 }
 
 /// Starts a program. Returns when the kernel has made the process and it executes the file.
@@ -66,10 +62,7 @@ fn check(error_number: libc::c_int) -> io::Result<()> {
 /// # Errors
 /// What posix_spawn(3) says, among it `EAGAIN` when no more processes are allowed.
 pub fn spawn(program: &Program<'_>) -> io::Result<Pid> {
-    assert!(
-        program.descriptors.len() <= MAX_GIVEN_DESCRIPTORS,
-        "at most three descriptors are given"
-    );
+    assert!(program.descriptors.len() <= MAX_GIVEN_DESCRIPTORS, "at most three descriptors are given");
     let actions = file_actions(program.descriptors)?;
     let attributes = attributes(program.blocked)?;
     let arguments = pointers(program.arguments);
@@ -101,13 +94,7 @@ fn file_actions(descriptors: &[BorrowedFd<'_>]) -> io::Result<FileActions> {
     let mut actions = FileActions(unsafe { actions.assume_init() });
     for (target, descriptor) in (FIRST_GIVEN_DESCRIPTOR..).zip(descriptors) {
         // SAFETY: the actions are initialized; dup2 clears close-on-exec in the child.
-        check(unsafe {
-            libc::posix_spawn_file_actions_adddup2(
-                &raw mut actions.0,
-                descriptor.as_raw_fd(),
-                target,
-            )
-        })?;
+        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut actions.0, descriptor.as_raw_fd(), target) })?;
     }
     Ok(actions)
 }
@@ -123,18 +110,11 @@ fn attributes(blocked: SignalMask) -> io::Result<Attributes> {
     check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, &raw const set) })?;
     // SAFETY: the structure is initialized.
     check(unsafe {
-        libc::posix_spawnattr_setflags(
-            &raw mut attributes.0,
-            libc::POSIX_SPAWN_SETSIGMASK as libc::c_short,
-        )
+        libc::posix_spawnattr_setflags(&raw mut attributes.0, libc::POSIX_SPAWN_SETSIGMASK as libc::c_short)
     })?;
     Ok(attributes)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
-    strings
-        .iter()
-        .map(|string| string.as_ptr().cast_mut())
-        .chain([ptr::null_mut()])
-        .collect()
+    strings.iter().map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }

@@ -50,21 +50,14 @@ impl Event {
     /// still false.
     pub fn announce<M: SharedBytes>(self, memory: &M) -> Ticket {
         // AcqRel: pairs with the CAS in `notify`, so a sleeper that sees a new count sees what was published before it.
-        let before = memory
-            .word32(self.offset)
-            .fetch_or(SLEEPER, Ordering::AcqRel);
+        let before = memory.word32(self.offset).fetch_or(SLEEPER, Ordering::AcqRel);
         // The announcement must be visible before the condition is read: pairs with the fence in `notify`.
         fence(Ordering::SeqCst);
         Ticket(before | SLEEPER)
     }
 
     /// Sleeps until a notification comes after the announcement, at most for `timeout`.
-    pub fn sleep<M: SharedBytes>(
-        self,
-        memory: &M,
-        ticket: Ticket,
-        timeout: Option<Duration>,
-    ) -> Wait {
+    pub fn sleep<M: SharedBytes>(self, memory: &M, ticket: Ticket, timeout: Option<Duration>) -> Wait {
         memory.futex_wait(self.offset, ticket.0, timeout)
     }
 
@@ -79,15 +72,7 @@ impl Event {
         }
         // One attempt is enough: the CAS fails only if another notifier has just moved the count, and that one wakes.
         // A sleeper that announced since then re-reads its condition after our change.
-        if word
-            .compare_exchange(
-                seen,
-                seen.wrapping_add(1),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            )
-            .is_ok()
-        {
+        if word.compare_exchange(seen, seen.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             let n_sleepers = match wake {
                 Wake::One => 1,
                 Wake::All => i32::MAX as u32,
@@ -106,8 +91,6 @@ impl Event {
 
     /// After a sleep that [`Wake::One`] may have ended: lets the next notification reach those who still sleep.
     pub fn pass_on<M: SharedBytes>(self, memory: &M) {
-        memory
-            .word32(self.offset)
-            .fetch_or(SLEEPER, Ordering::AcqRel);
+        memory.word32(self.offset).fetch_or(SLEEPER, Ordering::AcqRel);
     }
 }

@@ -58,20 +58,14 @@ impl Flip {
         // A reader that sees one of the stores below also sees the version move: pairs with the fence in `load`.
         fence(Ordering::Release);
         for (idx, word) in words.into_iter().enumerate() {
-            memory
-                .word64(self.word_offset(next, idx))
-                .store(word, Ordering::Relaxed);
+            memory.word64(self.word_offset(next, idx)).store(word, Ordering::Relaxed);
         }
         // Release: pairs with the Acquire load in `load`. This is the commit.
         version_word.store(next, Ordering::Release);
     }
 
     fn copy_of<M: SharedBytes>(self, memory: &M, version: u64) -> [u64; N_WORDS] {
-        std::array::from_fn(|idx| {
-            memory
-                .word64(self.word_offset(version, idx))
-                .load(Ordering::Relaxed)
-        })
+        std::array::from_fn(|idx| memory.word64(self.word_offset(version, idx)).load(Ordering::Relaxed))
     }
 
     const fn word_offset(self, version: u64, word_idx: usize) -> usize {

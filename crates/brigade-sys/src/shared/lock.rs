@@ -82,10 +82,7 @@ impl OwnedLock {
         let word = memory.word32(self.offset);
         for _ in 0..=N_SPINS {
             // Acquire: pairs with the Release swap in `unlock`.
-            if word
-                .compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-            {
+            if word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return Ok(Acquired::Free);
             }
             std::hint::spin_loop();
@@ -94,18 +91,13 @@ impl OwnedLock {
             let seen = word.load(Ordering::Relaxed);
             if seen == 0 {
                 // Others may sleep behind us, so the bit is set to be on the safe side.
-                if word
-                    .compare_exchange(0, me.0 | WAITERS, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-                {
+                if word.compare_exchange(0, me.0 | WAITERS, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                     return Ok(Acquired::Free);
                 }
                 continue;
             }
             if seen & WAITERS == 0
-                && word
-                    .compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_err()
+                && word.compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_err()
             {
                 continue;
             }
@@ -127,21 +119,12 @@ impl OwnedLock {
     }
 
     /// Takes the lock if it is free or its owner is dead. Never waits.
-    pub fn try_lock<M: SharedBytes>(
-        self,
-        memory: &M,
-        me: Owner,
-        is_dead: impl Fn(Owner) -> bool,
-    ) -> Option<Acquired> {
+    pub fn try_lock<M: SharedBytes>(self, memory: &M, me: Owner, is_dead: impl Fn(Owner) -> bool) -> Option<Acquired> {
         let word = memory.word32(self.offset);
-        if word
-            .compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-        {
+        if word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             return Some(Acquired::Free);
         }
-        self.take_from_the_dead(memory, me, &is_dead)
-            .map(Acquired::FromTheDead)
+        self.take_from_the_dead(memory, me, &is_dead).map(Acquired::FromTheDead)
     }
 
     /// Gives the lock up. Only its owner may.
@@ -165,9 +148,7 @@ impl OwnedLock {
             return None;
         }
         // Acquire: whatever the dead owner stored before it died is visible to who learnt of its death from the kernel.
-        let taken = word
-            .compare_exchange(seen, me.0 | WAITERS, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok();
+        let taken = word.compare_exchange(seen, me.0 | WAITERS, Ordering::Acquire, Ordering::Relaxed).is_ok();
         taken.then_some(Owner(owner))
     }
 }

@@ -66,9 +66,7 @@ fn a_sleeping_consumer_is_woken_by_every_push() {
         let notifier = Arc::clone(&memory);
         let sender = thread::spawn(move || {
             for number in 1..=2 {
-                producer
-                    .push(0, &[&[number; 4]])
-                    .expect("two small records fit");
+                producer.push(0, &[&[number; 4]]).expect("two small records fit");
                 RING_EVENT.notify(&notifier, Wake::All);
             }
         });
@@ -99,10 +97,7 @@ fn a_record_is_claimed_or_revoked_but_never_both() {
         let position = producer.push(0, &[b"task"]).expect("the ring is empty");
         let worker = thread::spawn(move || {
             let mut consumer = Consumer::new(memory, RING);
-            let record = consumer
-                .peek()
-                .expect("sound")
-                .expect("the record was committed");
+            let record = consumer.peek().expect("sound").expect("the record was committed");
             let claimed = consumer.claim(record);
             consumer.pop(record);
             claimed
@@ -122,9 +117,7 @@ fn a_producer_that_dies_between_any_two_steps_leaves_whole_records_only() {
             let half_written = Arc::clone(&memory);
             let sender = thread::spawn(move || {
                 for number in 0..n_records_before_death {
-                    producer
-                        .push(0, &[&[number; 4]])
-                        .expect("two small records fit");
+                    producer.push(0, &[&[number; 4]]).expect("two small records fit");
                 }
                 // The next record is written but never committed: garbage beyond the tail.
                 if n_records_before_death < 2 {
@@ -180,17 +173,10 @@ fn a_dead_owner_is_followed_by_exactly_one_locker() {
             .into_iter()
             .map(|number| {
                 let memory = Arc::clone(&memory);
-                thread::spawn(move || {
-                    lock.try_lock(&memory, Owner::new(number), |owner| owner == dead)
-                        .is_some()
-                })
+                thread::spawn(move || lock.try_lock(&memory, Owner::new(number), |owner| owner == dead).is_some())
             })
             .collect();
-        let n_taken = lockers
-            .into_iter()
-            .filter_map(|locker| locker.join().ok())
-            .filter(|&taken| taken)
-            .count();
+        let n_taken = lockers.into_iter().filter_map(|locker| locker.join().ok()).filter(|&taken| taken).count();
         assert_eq!(n_taken, 1);
         assert_ne!(memory.word32(0).load(Ordering::Relaxed), 0);
     });

@@ -24,10 +24,7 @@ impl Model {
     pub fn new(n_bytes: usize, words64_at: &[usize]) -> Self {
         Self {
             words32: (0..n_bytes / 4).map(|_| AtomicU32::new(0)).collect(),
-            words64: words64_at
-                .iter()
-                .map(|&offset| (offset, AtomicU64::new(0)))
-                .collect(),
+            words64: words64_at.iter().map(|&offset| (offset, AtomicU64::new(0))).collect(),
             sleepers: Mutex::new(()),
             wake_up: Condvar::new(),
         }
@@ -41,16 +38,12 @@ impl SharedBytes for Model {
 
     fn word64(&self, offset: usize) -> &AtomicU64 {
         let found = self.words64.iter().find(|(at, _)| *at == offset);
-        &found
-            .expect("the model was told where its 64-bit words are")
-            .1
+        &found.expect("the model was told where its 64-bit words are").1
     }
 
     fn read(&self, offset: usize, into: &mut [u8]) {
         for (idx, chunk) in into.chunks_mut(4).enumerate() {
-            let word = self.words32[offset / 4 + idx]
-                .load(Ordering::Relaxed)
-                .to_le_bytes();
+            let word = self.words32[offset / 4 + idx].load(Ordering::Relaxed).to_le_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
@@ -65,10 +58,7 @@ impl SharedBytes for Model {
 
     /// Without a timeout a sleeper that nobody wakes is a deadlock, which loom reports; with one it may time out at once.
     fn futex_wait(&self, offset: usize, expected: u32, timeout: Option<Duration>) -> Wait {
-        let guard = self
-            .sleepers
-            .lock()
-            .expect("no model thread panics while it holds the lock");
+        let guard = self.sleepers.lock().expect("no model thread panics while it holds the lock");
         // As in the kernel, the comparison and the going to sleep are one step for wakers.
         if self.word32(offset).load(Ordering::SeqCst) != expected {
             return Wait::ValueChanged;
@@ -78,19 +68,12 @@ impl SharedBytes for Model {
             loom::thread::yield_now();
             return Wait::TimedOut;
         }
-        drop(
-            self.wake_up
-                .wait(guard)
-                .expect("no model thread panics while it holds the lock"),
-        );
+        drop(self.wake_up.wait(guard).expect("no model thread panics while it holds the lock"));
         Wait::Woken
     }
 
     fn futex_wake(&self, _offset: usize, _n_sleepers: u32) {
-        let _guard = self
-            .sleepers
-            .lock()
-            .expect("no model thread panics while it holds the lock");
+        let _guard = self.sleepers.lock().expect("no model thread panics while it holds the lock");
         self.wake_up.notify_all();
     }
 }

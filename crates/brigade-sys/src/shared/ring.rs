@@ -63,9 +63,7 @@ impl Layout {
     /// A ring at `base`, a multiple of 64, with `capacity` bytes of data, a power of two of at least 32.
     #[must_use]
     pub const fn new(base: usize, capacity: usize) -> Self {
-        assert!(
-            base.is_multiple_of(64) && capacity.is_power_of_two() && capacity >= 2 * HEADER_BYTES
-        );
+        assert!(base.is_multiple_of(64) && capacity.is_power_of_two() && capacity >= 2 * HEADER_BYTES);
         Self { base, capacity }
     }
 
@@ -102,12 +100,7 @@ pub struct Producer<M> {
 impl<M: SharedBytes> Producer<M> {
     /// The producer of a ring in zeroed bytes.
     pub const fn new(memory: M, layout: Layout) -> Self {
-        Self {
-            memory,
-            layout,
-            tail: 0,
-            head_seen: 0,
-        }
+        Self { memory, layout, tail: 0, head_seen: 0 }
     }
 
     /// Appends a record whose payload is the concatenation of `parts`, and returns its position. Never waits.
@@ -139,9 +132,7 @@ impl<M: SharedBytes> Producer<M> {
         }
         self.tail = position + needed;
         // Release: pairs with the Acquire load in `Consumer::peek`. This is the commit.
-        self.memory
-            .word64(self.layout.base + TAIL)
-            .store(self.tail, Ordering::Release);
+        self.memory.word64(self.layout.base + TAIL).store(self.tail, Ordering::Release);
         Ok(position)
     }
 
@@ -155,9 +146,7 @@ impl<M: SharedBytes> Producer<M> {
             return Ok(false);
         }
         let word = self.claim_word(position);
-        Ok(word
-            .compare_exchange(QUEUED, REVOKED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok())
+        Ok(word.compare_exchange(QUEUED, REVOKED, Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 
     /// Whether the consumer has started the record at `position`. Records already freed count as started.
@@ -167,8 +156,7 @@ impl<M: SharedBytes> Producer<M> {
     pub fn is_claimed(&mut self, position: u64) -> Result<bool, Corrupt> {
         self.refresh_head()?;
         // Acquire: pairs with the CAS in `Consumer::claim`.
-        Ok(position < self.head_seen
-            || self.claim_word(position).load(Ordering::Acquire) == CLAIMED)
+        Ok(position < self.head_seen || self.claim_word(position).load(Ordering::Acquire) == CLAIMED)
     }
 
     fn free_bytes(&self) -> u64 {
@@ -177,10 +165,7 @@ impl<M: SharedBytes> Producer<M> {
 
     fn refresh_head(&mut self) -> Result<(), Corrupt> {
         // Acquire: pairs with the Release store in `Consumer::pop`; the freed bytes are no longer read.
-        let head = self
-            .memory
-            .word64(self.layout.base + HEAD)
-            .load(Ordering::Acquire);
+        let head = self.memory.word64(self.layout.base + HEAD).load(Ordering::Acquire);
         if head < self.head_seen || head > self.tail {
             return Err(Corrupt);
         }
@@ -189,8 +174,7 @@ impl<M: SharedBytes> Producer<M> {
     }
 
     fn claim_word(&self, position: u64) -> &super::atomics::AtomicU32 {
-        self.memory
-            .word32(self.layout.circle().offset_of(position) + 8)
+        self.memory.word32(self.layout.circle().offset_of(position) + 8)
     }
 }
 
@@ -217,12 +201,7 @@ pub struct Consumer<M> {
 impl<M: SharedBytes> Consumer<M> {
     /// The consumer of a ring that nobody has read from yet.
     pub const fn new(memory: M, layout: Layout) -> Self {
-        Self {
-            memory,
-            layout,
-            head: 0,
-            tail_seen: 0,
-        }
+        Self { memory, layout, head: 0, tail_seen: 0 }
     }
 
     /// The oldest record, if there is one. Never waits.
@@ -232,10 +211,7 @@ impl<M: SharedBytes> Consumer<M> {
     pub fn peek(&mut self) -> Result<Option<Record>, Corrupt> {
         if self.head == self.tail_seen {
             // Acquire: pairs with the Release store in `Producer::push`; the record is whole once the tail covers it.
-            let tail = self
-                .memory
-                .word64(self.layout.base + TAIL)
-                .load(Ordering::Acquire);
+            let tail = self.memory.word64(self.layout.base + TAIL).load(Ordering::Acquire);
             if tail < self.head
                 || tail - self.head > self.layout.capacity as u64
                 || !tail.is_multiple_of(HEADER_BYTES as u64)
@@ -248,49 +224,33 @@ impl<M: SharedBytes> Consumer<M> {
             }
         }
         let mut header = [0; HEADER_BYTES];
-        self.layout
-            .circle()
-            .read(&self.memory, self.head, &mut header);
-        let payload_bytes =
-            u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        self.layout.circle().read(&self.memory, self.head, &mut header);
+        let payload_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        if payload_bytes > self.layout.max_payload()
-            || record_bytes(payload_bytes) > self.tail_seen - self.head
-        {
+        if payload_bytes > self.layout.max_payload() || record_bytes(payload_bytes) > self.tail_seen - self.head {
             return Err(Corrupt);
         }
-        Ok(Some(Record {
-            position: self.head,
-            kind,
-            payload_bytes,
-        }))
+        Ok(Some(Record { position: self.head, kind, payload_bytes }))
     }
 
     /// Starts the record that `peek` returned. `false` if the producer has taken it back: free it and go on.
     #[must_use]
     pub fn claim(&self, record: Record) -> bool {
-        let word = self
-            .memory
-            .word32(self.layout.circle().offset_of(record.position) + 8);
-        word.compare_exchange(QUEUED, CLAIMED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        let word = self.memory.word32(self.layout.circle().offset_of(record.position) + 8);
+        word.compare_exchange(QUEUED, CLAIMED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Replaces the contents of `into` by the payload of the record that `peek` returned.
     pub fn read(&self, record: Record, into: &mut Vec<u8>) {
         into.clear();
         into.resize(record.payload_bytes, 0);
-        self.layout
-            .circle()
-            .read(&self.memory, record.position + HEADER_BYTES as u64, into);
+        self.layout.circle().read(&self.memory, record.position + HEADER_BYTES as u64, into);
     }
 
     /// Frees the record that `peek` returned. This is the commit of the reading side.
     pub fn pop(&mut self, record: Record) {
         self.head = record.position + record_bytes(record.payload_bytes);
         // Release: pairs with the Acquire load in `Producer::refresh_head`; our reads of these bytes are over.
-        self.memory
-            .word64(self.layout.base + HEAD)
-            .store(self.head, Ordering::Release);
+        self.memory.word64(self.layout.base + HEAD).store(self.head, Ordering::Release);
     }
 }

@@ -57,10 +57,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Makes the lane of a worker, and what the worker is to be started with.
-    pub(super) fn prepare(
-        bell: &lane::Bell,
-        initializer: Option<&Initializer>,
-    ) -> io::Result<(Self, Setup)> {
+    pub(super) fn prepare(bell: &lane::Bell, initializer: Option<&Initializer>) -> io::Result<(Self, Setup)> {
         let (memory, mapping) = lane::create_lane()?;
         let (ours, theirs) = passing::pair()?;
         if let Some(initializer) = initializer {
@@ -147,9 +144,7 @@ impl Member {
     pub(super) fn take_back(&mut self) -> Option<Box<Record>> {
         let last = self.given.back()?;
         let is_ours = self.tasks.revoke(last.position).unwrap_or(false);
-        is_ours
-            .then(|| self.given.pop_back().map(|given| given.record))
-            .flatten()
+        is_ours.then(|| self.given.pop_back().map(|given| given.record)).flatten()
     }
 
     /// Lets go of the clones of handles in the arguments of the task that runs now: the worker has counted its own.
@@ -158,9 +153,8 @@ impl Member {
         let n_entered = self.lane.word64(lane::N_ENTERED).load(Ordering::Acquire);
         let n_done = self.n_done;
         let front = self.given.front_mut()?;
-        let may_go = n_entered > n_done
-            && front.record.n_attempts_left == 1
-            && !front.record.arguments.handles.is_empty();
+        let may_go =
+            n_entered > n_done && front.record.n_attempts_left == 1 && !front.record.arguments.handles.is_empty();
         may_go.then(|| std::mem::take(&mut front.record.arguments))
     }
 
@@ -177,20 +171,13 @@ impl Member {
         let (&how, value) = rest.split_first().ok_or(Misbehaved)?;
         let number = u64::from_le_bytes(*number);
         // Results come in the order in which tasks were given.
-        if self
-            .given
-            .front()
-            .is_none_or(|given| given.record.number != number)
-        {
+        if self.given.front().is_none_or(|given| given.record.number != number) {
             return Err(Misbehaved);
         }
         let arrival = if record.kind == kind::PARCEL {
             self.receive_parcel(number)?
         } else {
-            Arrival {
-                bytes: value.to_vec(),
-                ..Arrival::default()
-            }
+            Arrival { bytes: value.to_vec(), ..Arrival::default() }
         };
         self.payload = payload;
         let outcome = match how {
@@ -206,9 +193,8 @@ impl Member {
 
     /// Learns how long tasks take, from the number that ended since the last look.
     pub(super) fn learn_pace(&mut self, n_results: u64) {
-        if n_results > 0 {
-            let now = super::worker::now_ns();
-            let each = now.saturating_sub(self.last_result_at_ns) / n_results;
+        let now = super::worker::now_ns();
+        if let Some(each) = now.saturating_sub(self.last_result_at_ns).checked_div(n_results) {
             self.task_ns = (self.task_ns * 3 + each) / 4;
             self.last_result_at_ns = now;
         }
@@ -219,9 +205,7 @@ impl Member {
             Ok(Received::Parcel { tag, arrival }) if tag == number => {
                 self.n_parcels += 1;
                 // Release: our handles are counted; the worker may let go of its own.
-                self.lane
-                    .word64(lane::N_RECEIVED)
-                    .store(self.n_parcels, Ordering::Release);
+                self.lane.word64(lane::N_RECEIVED).store(self.n_parcels, Ordering::Release);
                 Ok(arrival)
             }
             _ => Err(Misbehaved),
@@ -241,21 +225,12 @@ impl Member {
     }
 
     /// After its death: the task that it was running, if any, and those that it had not started, oldest first.
-    pub(super) fn into_leftovers(mut self) -> (Option<Box<Record>>, Vec<Box<Record>>) {
-        let Some(front) = self.given.front() else {
-            return (None, Vec::new());
-        };
+    pub(super) fn into_leftovers(mut self) -> (Option<Box<Record>>, impl DoubleEndedIterator<Item = Box<Record>>) {
+        let front = self.given.front().map(|given| given.position);
         // A broken ring tells nothing; then the front counts as started, so that nothing runs twice.
-        let was_running = self.tasks.is_claimed(front.position).unwrap_or(true);
-        let running = if was_running {
-            self.given.pop_front().map(|given| given.record)
-        } else {
-            None
-        };
-        (
-            running,
-            self.given.into_iter().map(|given| given.record).collect(),
-        )
+        let was_running = front.is_some_and(|position| self.tasks.is_claimed(position).unwrap_or(true));
+        let running = if was_running { self.given.pop_front().map(|given| given.record) } else { None };
+        (running, self.given.into_iter().map(|given| given.record))
     }
 }
 

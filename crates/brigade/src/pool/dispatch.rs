@@ -1,7 +1,6 @@
-//! The pool's private state, and the threads that move it on: whoever waits, the dispatcher, and the supervisor when a worker
+//! The threads that move a pool on: whoever waits, the dispatcher, and the supervisor when a worker
 //! has ended.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc;
@@ -12,9 +11,10 @@ use std::time::{Duration, Instant};
 use brigade_sys::shared::event::Wake;
 use rustix::process::Signal;
 
-use super::crew::{Initializer, Member, Misbehaved};
+use super::crew::{Initializer, Member};
 use super::errors::{PoolBroken, PoolError, SubmitError};
 use super::lane::{self, Bell};
+use super::state::{Harvest, Phase, Place, State};
 use super::task::{Callback, Cell, Outcome, Record};
 use super::worker::{self, Setup};
 use super::{WorkerInfo, WorkerState};
@@ -27,42 +27,6 @@ use crate::supervisor::{self, AtExit, Child, Order, SpawnError};
 /// Turns of looking for a result before sleeping; see `spin`. A turn takes a lock that nobody else wants: some 30 ns.
 const N_SPINS: u32 = 2000;
 
-/// Whether tasks are taken.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Phase {
-    Open,
-    Closed,
-    Broken(PoolBroken),
-}
-
-/// The place of a worker: it stays when a worker dies and another takes over.
-struct Place {
-    member: Option<Member>,
-    n_restarts: u32,
-}
-
-pub(super) struct State {
-    phase: Phase,
-    /// Tasks that no worker was given yet.
-    waiting: VecDeque<Box<Record>>,
-    places: Vec<Place>,
-    next_number: u64,
-    /// Tasks that have not ended.
-    n_open: usize,
-    /// Callbacks left with tasks that have not ended.
-    n_listeners: usize,
-    /// Tasks whose arguments keep clones of handles until their worker has counted its own.
-    n_holding: usize,
-    /// Callbacks to run, with what they are called with.
-    due: VecDeque<(Callback, Outcome)>,
-    /// Somebody takes results out.
-    has_pumper: bool,
-    /// Threads that wait for somebody else to do it.
-    n_bystanders: usize,
-    deaths: VecDeque<Instant>,
-    is_dropped: bool,
-}
-
 /// What a pool shares between its handle, its tasks, its dispatcher and the supervisor.
 pub(super) struct Inner {
     state: Mutex<State>,
@@ -74,19 +38,6 @@ pub(super) struct Inner {
     restart_limit: (u32, Duration),
     n_workers: usize,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What is let go of once the state is unlocked.
-#[derive(Default)]
-struct Harvest {
-    ended: Vec<(Box<Record>, Outcome)>,
-    released: Vec<Parcel>,
-}
-
-impl Harvest {
-    const fn is_empty(&self) -> bool {
-        self.ended.is_empty() && self.released.is_empty()
-    }
 }
 
 /// How the taking out sleeps.
@@ -105,8 +56,7 @@ impl Inner {
         n_attempts: u32,
         restart_limit: (u32, Duration),
     ) -> Result<Arc<Self>, PoolError> {
-        let failed =
-            |error: io::Error| SpawnError::system("make the shared memory of a pool", &error);
+        let failed = |error: io::Error| SpawnError::system("make the shared memory of a pool", &error);
         let inner = Arc::new(Self {
             state: Mutex::new(State::new(n_workers)),
             turn: Condvar::new(),
@@ -131,19 +81,12 @@ impl Inner {
             self.hire(place_idx, move |hired| drop(answer.send(hired)))?;
         }
         drop(answer);
-        answers
-            .iter()
-            .take(self.n_workers)
-            .collect::<Result<(), SpawnError>>()?;
+        answers.iter().take(self.n_workers).collect::<Result<(), SpawnError>>()?;
         let dispatcher = Arc::clone(self);
         let thread = std::thread::Builder::new().name("brigade-pool".to_owned());
         let thread = thread.spawn(move || dispatcher.dispatch());
-        *self
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(
-            thread.map_err(|error| SpawnError::system("start the dispatcher thread", &error))?,
-        );
+        *self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(thread.map_err(|error| SpawnError::system("start the dispatcher thread", &error))?);
         Ok(())
     }
 
@@ -163,8 +106,8 @@ impl Inner {
         then: impl FnOnce(Result<(), SpawnError>) + Send + 'static,
     ) -> Result<(), SpawnError> {
         let prepared = Member::prepare(&self.bell, self.initializer.as_ref());
-        let (member, setup) = prepared
-            .map_err(|error| SpawnError::system("make the shared memory of a worker", &error))?;
+        let (member, setup) =
+            prepared.map_err(|error| SpawnError::system("make the shared memory of a worker", &error))?;
         let pool = Arc::downgrade(self);
         let order = Order {
             entry: entry_of(worker::run).map_err(|_| SpawnError::NotInMainProgram)?,
@@ -218,12 +161,7 @@ impl Inner {
         self.deliver(state, harvest);
     }
 
-    pub(super) fn submit(
-        &self,
-        entry: EntryPoint,
-        arguments: Parcel,
-        cell: &Arc<Cell>,
-    ) -> Result<(), SubmitError> {
+    pub(super) fn submit(&self, entry: EntryPoint, arguments: Parcel, cell: &Arc<Cell>) -> Result<(), SubmitError> {
         let mut state = self.lock();
         match &state.phase {
             Phase::Open => {}
@@ -234,13 +172,7 @@ impl Inner {
         state.next_number += 1;
         state.n_open += 1;
         state.n_holding += usize::from(!arguments.handles.is_empty());
-        let record = Record {
-            number,
-            entry,
-            arguments,
-            cell: Arc::clone(cell),
-            n_attempts_left: self.n_attempts,
-        };
+        let record = Record { number, entry, arguments, cell: Arc::clone(cell), n_attempts_left: self.n_attempts };
         state.waiting.push_back(Box::new(record));
         state.give_out();
         if state.needs_dispatcher() && !state.has_pumper {
@@ -276,11 +208,7 @@ impl Inner {
             if !state.has_pumper {
                 state.has_pumper = true;
                 drop(state);
-                self.pump(
-                    Pumper::Getter,
-                    |state| is_done(state) || is_late(),
-                    deadline,
-                );
+                self.pump(Pumper::Getter, |state| is_done(state) || is_late(), deadline);
                 state = self.lock();
                 state.has_pumper = false;
                 if state.n_bystanders > 0 || state.needs_dispatcher() {
@@ -291,16 +219,10 @@ impl Inner {
             state.n_bystanders += 1;
             self.call_pumper(&state);
             state = match deadline {
-                None => self
-                    .turn
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.turn.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    self.turn
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
             state.n_bystanders -= 1;
@@ -318,11 +240,7 @@ impl Inner {
 
     /// Takes results out and gives tasks out until `is_over`. The caller has made itself the pumper.
     fn pump(&self, pumper: Pumper, is_over: impl Fn(&State) -> bool, deadline: Option<Instant>) {
-        let n_spins = if pumper == Pumper::Getter {
-            spin::budget(N_SPINS)
-        } else {
-            0
-        };
+        let n_spins = if pumper == Pumper::Getter { spin::budget(N_SPINS) } else { 0 };
         let mut n_looks = 0;
         let mut ticket = None;
         loop {
@@ -343,8 +261,7 @@ impl Inner {
                 // Announce, look once more, and only then sleep.
                 None => ticket = Some(self.bell.announce(wants_all)),
                 Some(ticket) => {
-                    let left =
-                        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     lane::BELL.sleep(&self.bell.mapping, ticket, left);
                     n_looks = 0;
                 }
@@ -391,9 +308,8 @@ impl Inner {
             } else if state.needs_dispatcher() && !state.has_pumper && state.n_bystanders == 0 {
                 state.has_pumper = true;
                 drop(state);
-                let is_over = |state: &State| {
-                    !state.due.is_empty() || state.n_bystanders > 0 || !state.needs_dispatcher()
-                };
+                let is_over =
+                    |state: &State| !state.due.is_empty() || state.n_bystanders > 0 || !state.needs_dispatcher();
                 self.pump(Pumper::Dispatcher, is_over, None);
                 state = self.lock();
                 state.has_pumper = false;
@@ -401,10 +317,7 @@ impl Inner {
                     self.turn.notify_all();
                 }
             } else {
-                state = self
-                    .turn
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
@@ -427,16 +340,14 @@ impl Inner {
                 state.waiting.push_front(running);
             }
         }
-        let is_needed = state.phase == Phase::Open
-            || state.phase == Phase::Closed && state.n_open > harvest.ended.len();
+        let is_needed =
+            state.phase == Phase::Open || state.phase == Phase::Closed && state.n_open > harvest.ended.len();
         if is_needed {
             // A worker that somebody killed before it was ready says nothing about the initializer.
             let broken = if pool.initializer.is_some() && !was_ready && !was_killed(child) {
                 Some(PoolBroken::InitializerFailed(last_words(child)))
             } else {
-                state
-                    .exceeds(pool.restart_limit)
-                    .then_some(PoolBroken::RestartLimit)
+                state.exceeds(pool.restart_limit).then_some(PoolBroken::RestartLimit)
             };
             match broken {
                 Some(broken) => {
@@ -490,10 +401,7 @@ impl Inner {
     fn wait_for_workers(&self) {
         let mut state = self.lock();
         while state.places.iter().any(|place| place.member.is_some()) {
-            state = self
-                .turn
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -501,14 +409,8 @@ impl Inner {
     pub(super) fn end_dispatcher(&self) {
         self.lock().is_dropped = true;
         self.turn.notify_all();
-        let dispatcher = self
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) =
-            dispatcher.filter(|thread| thread.thread().id() != std::thread::current().id())
-        {
+        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = dispatcher.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             // Panics of callbacks are caught, so it ends in good order.
             let _ = thread.join();
         }
@@ -519,9 +421,8 @@ impl Inner {
         let state = self.lock();
         let info = |place: &Place| {
             let member = place.member.as_ref()?;
-            let running_since = member
-                .busy_since_ns()
-                .map(|since_ns| Duration::from_nanos(now_ns.saturating_sub(since_ns)));
+            let running_since =
+                member.busy_since_ns().map(|since_ns| Duration::from_nanos(now_ns.saturating_sub(since_ns)));
             let state = match running_since {
                 _ if !member.is_ready() => WorkerState::Starting,
                 None => WorkerState::Idle,
@@ -539,189 +440,6 @@ impl Inner {
     }
 }
 
-impl State {
-    fn new(n_places: usize) -> Self {
-        Self {
-            phase: Phase::Open,
-            waiting: VecDeque::new(),
-            places: (0..n_places)
-                .map(|_| Place {
-                    member: None,
-                    n_restarts: 0,
-                })
-                .collect(),
-            next_number: 1,
-            n_open: 0,
-            n_listeners: 0,
-            n_holding: 0,
-            due: VecDeque::new(),
-            has_pumper: false,
-            n_bystanders: 0,
-            deaths: VecDeque::new(),
-            is_dropped: false,
-        }
-    }
-
-    fn members(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.places
-            .iter_mut()
-            .filter_map(|place| place.member.as_mut())
-    }
-
-    /// Whether something goes on only if results are taken out although nobody waits for them.
-    fn needs_dispatcher(&self) -> bool {
-        let has_backlog = |place: &Place| {
-            place
-                .member
-                .as_ref()
-                .is_some_and(|member| member.n_given() > 1)
-        };
-        let goes_on = !self.waiting.is_empty()
-            || self.n_listeners > 0
-            || self.n_holding > 0
-            || self.places.iter().any(has_backlog);
-        self.n_open > 0 && (goes_on || self.phase == Phase::Closed)
-    }
-
-    /// Takes all results out, and gives out what waits.
-    fn harvest(&mut self) -> Harvest {
-        let mut harvest = Harvest::default();
-        for place_idx in 0..self.places.len() {
-            self.harvest_place(place_idx, &mut harvest);
-        }
-        if !harvest.is_empty() || !self.waiting.is_empty() {
-            self.give_out();
-        }
-        harvest
-    }
-
-    fn harvest_place(&mut self, place_idx: usize, harvest: &mut Harvest) {
-        let Some(member) = &mut self.places[place_idx].member else {
-            return;
-        };
-        let n_before = harvest.ended.len();
-        loop {
-            match member.take_result() {
-                Ok(Some(ended)) => harvest.ended.push(ended),
-                Ok(None) => break,
-                Err(Misbehaved) => {
-                    member.kill();
-                    break;
-                }
-            }
-        }
-        member.learn_pace((harvest.ended.len() - n_before) as u64);
-        if self.n_holding > 0
-            && let Some(parcel) = member.forget_entered()
-        {
-            self.n_holding -= 1;
-            harvest.released.push(parcel);
-        }
-    }
-
-    /// Gives waiting tasks to the workers that have the fewest, and to idle ones what others have not started.
-    fn give_out(&mut self) {
-        while let Some(record) = self.waiting.pop_front() {
-            let candidates = self
-                .members()
-                .filter(|member| member.n_given() < member.limit());
-            let Some(member) = candidates.min_by_key(|member| member.n_given()) else {
-                self.waiting.push_front(record);
-                return;
-            };
-            match member.give(record) {
-                Ok(()) => member.wake(),
-                Err(record) => {
-                    self.waiting.push_front(record);
-                    return;
-                }
-            }
-        }
-        self.share_with_idle();
-    }
-
-    fn share_with_idle(&mut self) {
-        while let Some(idle_idx) = self.place_with(|n_given| n_given == 0) {
-            let Some(donor_idx) = self.place_with(|n_given| n_given > 1) else {
-                return;
-            };
-            let record = self.places[donor_idx]
-                .member
-                .as_mut()
-                .and_then(Member::take_back);
-            let (Some(record), Some(idle)) = (record, &mut self.places[idle_idx].member) else {
-                return;
-            };
-            match idle.give(record) {
-                Ok(()) => idle.wake(),
-                Err(record) => {
-                    self.waiting.push_front(record);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The place with the most tasks given, among those with a fitting number.
-    fn place_with(&self, fits: impl Fn(usize) -> bool) -> Option<usize> {
-        let n_given = |idx: &usize| {
-            self.places[*idx]
-                .member
-                .as_ref()
-                .map(Member::n_given)
-                .filter(|&n_given| fits(n_given))
-        };
-        (0..self.places.len())
-            .filter(|idx| n_given(idx).is_some())
-            .max_by_key(n_given)
-    }
-
-    /// Puts what a dead worker had not started back in front, and returns what it was running.
-    fn take_over(&mut self, member: Member) -> Option<Box<Record>> {
-        let (running, rest) = member.into_leftovers();
-        rest.into_iter()
-            .rev()
-            .for_each(|record| self.waiting.push_front(record));
-        running
-    }
-
-    /// Counts a death; says whether there were too many.
-    fn exceeds(&mut self, (n_allowed, period): (u32, Duration)) -> bool {
-        let now = Instant::now();
-        self.deaths.push_back(now);
-        while self
-            .deaths
-            .front()
-            .is_some_and(|&death| now.duration_since(death) > period)
-        {
-            self.deaths.pop_front();
-        }
-        self.deaths.len() > n_allowed as usize
-    }
-
-    /// Ends everything: all tasks with this reason, and all workers.
-    fn break_down(&mut self, broken: &PoolBroken) -> Harvest {
-        self.phase = Phase::Broken(broken.clone());
-        let mut records: Vec<_> = self.waiting.drain(..).collect();
-        for member in self.members() {
-            records.extend(member.abandon());
-            member.kill();
-        }
-        let ended = records
-            .into_iter()
-            .map(|record| (record, Outcome::Broken(broken.clone())))
-            .collect();
-        Harvest {
-            ended,
-            ..Harvest::default()
-        }
-    }
-
-    fn stop_workers(&mut self) {
-        self.members().for_each(|member| member.stop());
-    }
-}
-
 fn entry_of<F: Fn(Setup) + Copy + 'static>(_function: F) -> Result<EntryPoint, NotInMainProgram> {
     EntryPoint::of::<F, Setup, ()>()
 }
@@ -735,11 +453,7 @@ fn run_callback(callback: Callback, outcome: Outcome) {
 fn outcome_of(child: &Child) -> Outcome {
     let pid = child.pid();
     match child.status().map(|status| status.0) {
-        Some(End::Signaled { signal, .. }) => Outcome::Killed {
-            signal,
-            pid,
-            out_of_memory: child.was_out_of_memory(),
-        },
+        Some(End::Signaled { signal, .. }) => Outcome::Killed { signal, pid, out_of_memory: child.was_out_of_memory() },
         Some(End::Exited(code)) => Outcome::Exited { code, pid },
         Some(End::Lost) | None => Outcome::Exited { code: -1, pid },
     }

@@ -63,10 +63,7 @@ pub enum SubmitError {
 
 impl From<EncodeError> for SubmitError {
     fn from(error: EncodeError) -> Self {
-        Self::Encode {
-            type_name: error.type_name().to_owned(),
-            message: error.message().to_owned(),
-        }
+        Self::Encode { type_name: error.type_name().to_owned(), message: error.message().to_owned() }
     }
 }
 

@@ -29,13 +29,7 @@ where
 {
     fn new(pool: &'a Pool, items: I, function: F) -> Self {
         let n_ahead = pool.inner.n_workers() * N_AHEAD_PER_WORKER;
-        Self {
-            pool,
-            items: items.fuse(),
-            function,
-            n_ahead,
-            under_way: VecDeque::new(),
-        }
+        Self { pool, items: items.fuse(), function, n_ahead, under_way: VecDeque::new() }
     }
 
     fn top_up(&mut self) {
@@ -43,8 +37,7 @@ where
             let Some(item) = self.items.next() else {
                 return;
             };
-            self.under_way
-                .push_back(self.pool.apply_async(item, self.function));
+            self.under_way.push_back(self.pool.apply_async(item, self.function));
         }
     }
 }
@@ -115,13 +108,8 @@ where
         if window.under_way.is_empty() {
             return None;
         }
-        let is_ended = |task: &Result<Task<R>, SubmitError>| {
-            task.as_ref().map_or(true, |task| task.cell.is_ready())
-        };
-        window
-            .pool
-            .inner
-            .wait_until(|_| window.under_way.iter().any(is_ended), None);
+        let is_ended = |task: &Result<Task<R>, SubmitError>| task.as_ref().map_or(true, |task| task.cell.is_ready());
+        window.pool.inner.wait_until(|_| window.under_way.iter().any(is_ended), None);
         let idx = window.under_way.iter().position(is_ended)?;
         window.under_way.swap_remove_back(idx).map(result_of)
     }
@@ -129,16 +117,12 @@ where
 
 impl<I, R, F> std::fmt::Debug for Imap<'_, I, R, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Imap")
-            .field("n_under_way", &self.0.under_way.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Imap").field("n_under_way", &self.0.under_way.len()).finish_non_exhaustive()
     }
 }
 
 impl<I, R, F> std::fmt::Debug for ImapUnordered<'_, I, R, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImapUnordered")
-            .field("n_under_way", &self.0.under_way.len())
-            .finish_non_exhaustive()
+        f.debug_struct("ImapUnordered").field("n_under_way", &self.0.under_way.len()).finish_non_exhaustive()
     }
 }

@@ -73,18 +73,14 @@ impl Bell {
     /// Says that the parent is about to sleep, and what it is to be woken for.
     pub(super) fn announce(&self, wants_all: bool) -> Ticket {
         // Before the announcement, so that whoever sees that sees this too.
-        self.mapping
-            .word32(WANTS_ALL)
-            .store(u32::from(wants_all), Ordering::Relaxed);
+        self.mapping.word32(WANTS_ALL).store(u32::from(wants_all), Ordering::Relaxed);
         BELL.announce(&self.mapping)
     }
 }
 
 /// Tells the parent of a result, if it sleeps and wants to know.
 pub(super) fn ring_for_result(bell: &Mapping, is_out_of_tasks: bool) {
-    if BELL.has_sleeper(bell)
-        && (is_out_of_tasks || bell.word32(WANTS_ALL).load(Ordering::Relaxed) != 0)
-    {
+    if BELL.has_sleeper(bell) && (is_out_of_tasks || bell.word32(WANTS_ALL).load(Ordering::Relaxed) != 0) {
         BELL.notify(bell, Wake::All);
     }
 }

@@ -16,15 +16,8 @@ pub(super) enum Outcome {
     Value(Arrival),
     Panicked(PanicReport),
     CallError(CallError),
-    Killed {
-        signal: i32,
-        pid: u32,
-        out_of_memory: bool,
-    },
-    Exited {
-        code: i32,
-        pid: u32,
-    },
+    Killed { signal: i32, pid: u32, out_of_memory: bool },
+    Exited { code: i32, pid: u32 },
     Broken(PoolBroken),
 }
 
@@ -36,15 +29,7 @@ impl Outcome {
             Self::Panicked(report) => Err(TaskError::Panicked(report)),
             Self::CallError(CallError::DecodeArgs(error)) => Err(TaskError::DecodeArgs(error)),
             Self::CallError(CallError::EncodeResult(error)) => Err(TaskError::EncodeResult(error)),
-            Self::Killed {
-                signal,
-                pid,
-                out_of_memory,
-            } => Err(TaskError::Killed {
-                signal,
-                pid,
-                out_of_memory,
-            }),
+            Self::Killed { signal, pid, out_of_memory } => Err(TaskError::Killed { signal, pid, out_of_memory }),
             Self::Exited { code, pid } => Err(TaskError::Exited { code, pid }),
             Self::Broken(broken) => Err(TaskError::Broken(broken)),
         }
@@ -69,10 +54,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            is_ready: AtomicBool::new(false),
-            state: Mutex::new((None, Listener::Getter)),
-        })
+        Arc::new(Self { is_ready: AtomicBool::new(false), state: Mutex::new((None, Listener::Getter)) })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -94,12 +76,7 @@ impl Cell {
 
     /// Takes the outcome, which must be there.
     pub(super) fn take(&self) -> Outcome {
-        let outcome = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .take();
+        let outcome = self.state.lock().unwrap_or_else(PoisonError::into_inner).0.take();
         outcome.expect("the caller has seen that the cell is ready, and is the only one who takes")
     }
 

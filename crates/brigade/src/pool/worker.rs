@@ -69,9 +69,7 @@ struct Worker {
 pub(super) fn run(setup: Setup) {
     ignore_interrupts();
     let worker = Worker::new(setup);
-    worker
-        .expect("the parent has passed whole segments of the right size")
-        .work();
+    worker.expect("the parent has passed whole segments of the right size").work();
 }
 
 impl Worker {
@@ -91,19 +89,13 @@ impl Worker {
         };
         if let Some(entry) = setup.initializer {
             let arguments = worker.receive_parcel(INITIALIZER)?;
-            let initialize = entry
-                .caller()
-                .ok_or_else(|| io::Error::other("the initializer is not in this program"))?;
+            let initialize =
+                entry.caller().ok_or_else(|| io::Error::other("the initializer is not in this program"))?;
             if let Err(error) = initialize(arguments, &mut || {}) {
-                return Err(io::Error::other(format!(
-                    "the initializer's arguments or result: {error:?}"
-                )));
+                return Err(io::Error::other(format!("the initializer's arguments or result: {error:?}")));
             }
         }
-        worker
-            .lane
-            .word32(lane::IS_READY)
-            .store(1, Ordering::Release);
+        worker.lane.word32(lane::IS_READY).store(1, Ordering::Release);
         Ok(worker)
     }
 
@@ -136,8 +128,7 @@ impl Worker {
 
     fn is_over(&mut self) -> bool {
         // Acquire: pairs with the Release store in `Member::stop`; tasks pushed before it are seen.
-        self.lane.word32(lane::STOP).load(Ordering::Acquire) != 0
-            && matches!(self.tasks.peek(), Ok(None))
+        self.lane.word32(lane::STOP).load(Ordering::Acquire) != 0 && matches!(self.tasks.peek(), Ok(None))
     }
 
     /// Sleeps without a deadline: the parent wakes us, and if it dies the kernel ends us.
@@ -150,20 +141,14 @@ impl Worker {
     }
 
     fn do_task(&mut self, record: Record) {
-        self.lane
-            .word64(lane::BUSY_SINCE)
-            .store(now_ns(), Ordering::Relaxed);
+        self.lane.word64(lane::BUSY_SINCE).store(now_ns(), Ordering::Relaxed);
         let mut payload = std::mem::take(&mut self.payload);
         self.tasks.read(record, &mut payload);
         let (number, entry) = parse_task_head(&payload).expect("the parent writes whole tasks");
         let arguments = if record.kind == kind::PARCEL {
-            self.receive_parcel(number)
-                .expect("the parent sends a parcel before it commits the task")
+            self.receive_parcel(number).expect("the parent sends a parcel before it commits the task")
         } else {
-            Arrival {
-                bytes: payload.split_off(TASK_HEAD_BYTES),
-                ..Arrival::default()
-            }
+            Arrival { bytes: payload.split_off(TASK_HEAD_BYTES), ..Arrival::default() }
         };
         self.payload = payload;
         let is_parcel = record.kind == kind::PARCEL;
@@ -171,23 +156,18 @@ impl Worker {
         self.put_result(number, outcome);
         // Only now: until the result is committed, the claimed record says which task was running.
         self.tasks.pop(record);
-        self.lane
-            .word64(lane::BUSY_SINCE)
-            .store(0, Ordering::Relaxed);
+        self.lane.word64(lane::BUSY_SINCE).store(0, Ordering::Relaxed);
         let is_out_of_tasks = matches!(self.tasks.peek(), Ok(None));
         lane::ring_for_result(&self.bell, is_out_of_tasks);
     }
 
     fn call(&mut self, entry: EntryPoint, arguments: Arrival, is_parcel: bool) -> (u8, Parcel) {
-        let caller = entry
-            .caller()
-            .expect("the parent is the same program and has looked the function up");
+        let caller = entry.caller().expect("the parent is the same program and has looked the function up");
         self.n_entered += 1;
         let (lane, bell, n_entered) = (&self.lane, &self.bell, self.n_entered);
         let mut entered = || {
             // Release: our handles are counted; the parent may let go of its clones.
-            lane.word64(lane::N_ENTERED)
-                .store(n_entered, Ordering::Release);
+            lane.word64(lane::N_ENTERED).store(n_entered, Ordering::Release);
             if is_parcel {
                 lane::BELL.notify(bell, Wake::All);
             }
@@ -207,9 +187,8 @@ impl Worker {
         let mut head = [0; 9];
         head[..8].copy_from_slice(&number.to_le_bytes());
         head[8] = how;
-        let is_plain = value.descriptors.is_empty()
-            && value.handles.is_empty()
-            && value.bytes.len() <= lane::MAX_INLINE_BYTES;
+        let is_plain =
+            value.descriptors.is_empty() && value.handles.is_empty() && value.bytes.len() <= lane::MAX_INLINE_BYTES;
         if is_plain {
             self.push(kind::INLINE, &[&head, &value.bytes]);
         } else {
@@ -226,9 +205,7 @@ impl Worker {
     fn forget_what_was_received(&mut self) {
         // Acquire: pairs with the Release store in `Member::take_result`.
         let n_received = self.lane.word64(lane::N_RECEIVED).load(Ordering::Acquire);
-        while self.n_sent - self.on_the_way.len() as u64 + 1 <= n_received
-            && self.on_the_way.pop_front().is_some()
-        {}
+        while self.n_sent - (self.on_the_way.len() as u64) < n_received && self.on_the_way.pop_front().is_some() {}
     }
 
     fn push(&mut self, kind: u32, parts: &[&[u8]]) {
@@ -266,10 +243,7 @@ pub(super) const INITIALIZER: u64 = 0;
 
 fn parse_task_head(payload: &[u8]) -> Option<(u64, EntryPoint)> {
     let (number, rest) = payload.split_first_chunk()?;
-    Some((
-        u64::from_le_bytes(*number),
-        EntryPoint::from_bytes(rest.first_chunk()?),
-    ))
+    Some((u64::from_le_bytes(*number), EntryPoint::from_bytes(rest.first_chunk()?)))
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC, never 0.

@@ -24,11 +24,7 @@ pub(super) enum GetFault {
 fn system(refused: &Refused) -> SystemError {
     match refused {
         Refused::Memory(error) => error.into(),
-        _ => (&io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the shared memory of the queue is damaged",
-        ))
-            .into(),
+        _ => (&io::Error::new(io::ErrorKind::InvalidData, "the shared memory of the queue is damaged")).into(),
     }
 }
 

@@ -11,21 +11,14 @@ mod input;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 
-use self::access::{
-    Elements, Entries, Fields, Variant, VariantAsMap, all_read, visit_bytes_as_sequence,
-};
+use self::access::{Elements, Entries, Fields, Variant, VariantAsMap, all_read, visit_bytes_as_sequence};
 use self::input::unknown_tag;
 use super::names::Names;
 use super::{Fault, HANDLE, MAX_DEPTH, tag, too_deep};
 
 /// Reads the one value that `bytes` hold.
 pub(super) fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
-    let mut decoder = Decoder {
-        input: bytes,
-        next_tag: tag::NOTHING,
-        depth: 0,
-        names: Names::new(),
-    };
+    let mut decoder = Decoder { input: bytes, next_tag: tag::NOTHING, depth: 0, names: Names::new() };
     let value = T::deserialize(&mut decoder)?;
     match decoder.input.len() {
         0 => Ok(value),
@@ -70,9 +63,7 @@ impl<'de> Decoder<'de> {
                 self.inner(|decoder| visitor.visit_map(VariantAsMap { decoder, name }))
             }
             tag::HANDLE => self.inner(|inner| visitor.visit_newtype_struct(inner)),
-            tag::SEQ | tag::SEQ_LONG | tag::PACKED | tag::PACKED_LONG => {
-                self.sequence(tag, visitor)
-            }
+            tag::SEQ | tag::SEQ_LONG | tag::PACKED | tag::PACKED_LONG => self.sequence(tag, visitor),
             tag::MAP | tag::MAP_LONG => {
                 let n_left = self.count(tag == tag::MAP_LONG, 2)?;
                 self.inner(|inner| inner.entries(n_left, |access| visitor.visit_map(access)))
@@ -115,17 +106,8 @@ impl<'de> Decoder<'de> {
         self.inner(|inner| inner.elements(n_left, packed, visitor))
     }
 
-    fn elements<V: Visitor<'de>>(
-        &mut self,
-        n_left: usize,
-        packed: u8,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        let mut access = Elements {
-            decoder: self,
-            n_left,
-            packed,
-        };
+    fn elements<V: Visitor<'de>>(&mut self, n_left: usize, packed: u8, visitor: V) -> Result<V::Value, Fault> {
+        let mut access = Elements { decoder: self, n_left, packed };
         let value = visitor.visit_seq(&mut access)?;
         all_read(access.n_left)?;
         Ok(value)
@@ -136,24 +118,15 @@ impl<'de> Decoder<'de> {
         n_left: usize,
         read: impl FnOnce(&mut Entries<'_, 'de>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let mut access = Entries {
-            decoder: self,
-            n_left,
-        };
+        let mut access = Entries { decoder: self, n_left };
         let value = read(&mut access)?;
         all_read(access.n_left)?;
         Ok(value)
     }
 
     #[inline]
-    fn fields<T>(
-        &mut self,
-        read: impl FnOnce(&mut Fields<'_, 'de>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let mut access = Fields {
-            decoder: self,
-            ended: false,
-        };
+    fn fields<T>(&mut self, read: impl FnOnce(&mut Fields<'_, 'de>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut access = Fields { decoder: self, ended: false };
         let value = read(&mut access)?;
         // Some readers know that a struct has one field and do not look for the end.
         if !access.ended && self.name()?.is_some() {
@@ -285,25 +258,15 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         if name == HANDLE {
             return match self.plain_tag()? {
                 tag::HANDLE => self.inner(|inner| visitor.visit_newtype_struct(inner)),
-                _ => Err(Fault::custom(
-                    "a handle is wanted and something else is there",
-                )),
+                _ => Err(Fault::custom("a handle is wanted and something else is there")),
             };
         }
         // Formats that keep to themselves (serde_json's `RawValue`) write a struct with such a name.
@@ -339,9 +302,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
                 })
             }
             tag::STRUCT => self.inner(|inner| {
-                inner.fields(|access| {
-                    MapAccessDeserializer::new(access).deserialize_enum(name, variants, visitor)
-                })
+                inner.fields(|access| MapAccessDeserializer::new(access).deserialize_enum(name, variants, visitor))
             }),
             other => self.visit(other, visitor),
         }

@@ -17,10 +17,7 @@ pub(super) struct Contents {
 }
 
 /// Appends `value`; after an error `out` is as before.
-pub(super) fn append<T: Serialize + ?Sized>(
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<Contents, Fault> {
+pub(super) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Contents, Fault> {
     let start = out.len();
     let mut encoder = Encoder::new(out);
     match value.serialize(&mut encoder) {
@@ -45,13 +42,7 @@ pub(super) struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     fn new(out: &'a mut Vec<u8>) -> Self {
         let contents = Contents::default();
-        Self {
-            out,
-            names: NamesWritten::new(),
-            depth: 0,
-            packing: tag::NOTHING,
-            contents,
-        }
+        Self { out, names: NamesWritten::new(), depth: 0, packing: tag::NOTHING, contents }
     }
 
     #[inline]
@@ -104,11 +95,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn enter(&mut self) -> Result<(), Fault> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            Err(too_deep())
-        } else {
-            Ok(())
-        }
+        if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Writes a value that is one level below what stands around it.
@@ -198,11 +185,7 @@ impl<'s, 'a> Serializer for &'s mut Encoder<'a> {
         self.serialize_unit()
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Fault> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Fault> {
         if name != HANDLE {
             return value.serialize(self);
         }
@@ -246,11 +229,7 @@ impl<'s, 'a> Serializer for &'s mut Encoder<'a> {
         Items::start(self, Some(length), depth_outside)
     }
 
-    fn serialize_tuple_struct(
-        self,
-        _name: &'static str,
-        length: usize,
-    ) -> Result<Self::SerializeTupleStruct, Fault> {
+    fn serialize_tuple_struct(self, _name: &'static str, length: usize) -> Result<Self::SerializeTupleStruct, Fault> {
         let depth_outside = self.depth;
         Items::start(self, Some(length), depth_outside)
     }
@@ -274,11 +253,7 @@ impl<'s, 'a> Serializer for &'s mut Encoder<'a> {
         Entries::start(self, length, depth_outside)
     }
 
-    fn serialize_struct(
-        self,
-        _name: &'static str,
-        _length: usize,
-    ) -> Result<Self::SerializeStruct, Fault> {
+    fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<Self::SerializeStruct, Fault> {
         let depth_outside = self.depth;
         Fields::start(self, depth_outside)
     }

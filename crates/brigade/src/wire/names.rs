@@ -29,11 +29,7 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub(super) fn new() -> Self {
-        Self {
-            near: [""; N_NEAR],
-            far: Vec::new(),
-            count: 0,
-        }
+        Self { near: [""; N_NEAR], far: Vec::new(), count: 0 }
     }
 
     pub(super) fn push(&mut self, name: &'a str) {
@@ -68,11 +64,7 @@ pub(super) struct NamesWritten {
 
 impl NamesWritten {
     pub(super) fn new() -> Self {
-        Self {
-            names: Names::new(),
-            far: BTreeMap::new(),
-            guess_idx: 0,
-        }
+        Self { names: Names::new(), far: BTreeMap::new(), guess_idx: 0 }
     }
 
     /// The name's number, or `None` if it is new and has now got the next one.
@@ -90,24 +82,12 @@ impl NamesWritten {
 
     fn find(&self, name: &'static str) -> Option<usize> {
         let wanted = place(name);
-        if self
-            .names
-            .get(self.guess_idx)
-            .is_some_and(|guess| place(guess) == wanted)
-        {
+        if self.names.get(self.guess_idx).is_some_and(|guess| place(guess) == wanted) {
             return Some(self.guess_idx);
         }
         let n_near = self.names.count.min(N_NEAR);
-        let near = self.names.near[..n_near]
-            .iter()
-            .position(|near| place(near) == wanted);
-        near.or_else(|| {
-            if self.far.is_empty() {
-                None
-            } else {
-                self.far.get(&wanted).copied()
-            }
-        })
+        let near = self.names.near[..n_near].iter().position(|near| place(near) == wanted);
+        near.or_else(|| if self.far.is_empty() { None } else { self.far.get(&wanted).copied() })
     }
 }
 

@@ -24,8 +24,7 @@ fn crosses<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     let among_others = (1u8, value, "end".to_owned());
     let mut bytes = Vec::new();
     encode_checked(&among_others, &mut bytes).unwrap();
-    let back: (u8, T, String) =
-        decode(&bytes).unwrap_or_else(|error| panic!("{error}\n{among_others:?}\n{bytes:?}"));
+    let back: (u8, T, String) = decode(&bytes).unwrap_or_else(|error| panic!("{error}\n{among_others:?}\n{bytes:?}"));
     assert_eq!(back, among_others, "{bytes:?}");
 }
 
@@ -67,27 +66,12 @@ type Forms<T> = (T, Untagged<T>, [Internal<T>; 2], [Adjacent<T>; 4], Flat<T>);
 #[track_caller]
 fn crosses_buffered<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone>(value: T) {
     let copy = || value.clone();
-    let adjacent = [
-        Adjacent::Bare(copy()),
-        Adjacent::Pair(copy(), copy()),
-        Adjacent::Named { value: copy() },
-        Adjacent::First,
-    ];
+    let adjacent =
+        [Adjacent::Bare(copy()), Adjacent::Pair(copy(), copy()), Adjacent::Named { value: copy() }, Adjacent::First];
     let rest = BTreeMap::from([("x".to_owned(), copy()), ("y".to_owned(), copy())]);
-    let flat = Flat {
-        before: 1,
-        inner: Inner { value: copy() },
-        rest,
-        after: "z".into(),
-    };
+    let flat = Flat { before: 1, inner: Inner { value: copy() }, rest, after: "z".into() };
     let internal = [Internal::Named { value: copy() }, Internal::First];
-    crosses::<Forms<T>>((
-        copy(),
-        Untagged::Named { value: copy() },
-        internal,
-        adjacent,
-        flat,
-    ));
+    crosses::<Forms<T>>((copy(), Untagged::Named { value: copy() }, internal, adjacent, flat));
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
@@ -110,10 +94,7 @@ enum Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    let nested = Shape::Struct {
-        a: vec![1, 2],
-        b: Some(Box::new(Shape::Tuple(3, "four".into()))),
-    };
+    let nested = Shape::Struct { a: vec![1, 2], b: Some(Box::new(Shape::Tuple(3, "four".into()))) };
     vec![
         Shape::Unit,
         Shape::Newtype(None),
@@ -139,16 +120,9 @@ fn scalars_come_back_equal() {
 
 #[test]
 fn every_bit_of_a_nan_comes_back() {
-    for bits in [
-        0x7ff8_0000_0000_0001u64,
-        0xfff0_dead_beef_0001,
-        f64::NAN.to_bits(),
-    ] {
+    for bits in [0x7ff8_0000_0000_0001u64, 0xfff0_dead_beef_0001, f64::NAN.to_bits()] {
         let back: Vec<f64> = decode(&encode(&vec![f64::from_bits(bits); 2]).unwrap()).unwrap();
-        assert_eq!(
-            back.iter().map(|value| value.to_bits()).collect::<Vec<_>>(),
-            [bits; 2]
-        );
+        assert_eq!(back.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), [bits; 2]);
     }
     let bits = 0xffc0_1234u32;
     let back: f32 = decode(&encode(&f32::from_bits(bits)).unwrap()).unwrap();
@@ -174,28 +148,14 @@ fn options_keep_every_layer() {
     crosses_buffered(Some(Some(None::<u8>)));
     crosses_buffered(Some(Some(Some(1u8))));
     crosses_buffered(vec![None, Some(())]);
-    crosses_buffered(vec![
-        Some(Newtype(None)),
-        None,
-        Some(Newtype(Some(UnitStruct))),
-    ]);
+    crosses_buffered(vec![Some(Newtype(None)), None, Some(Newtype(Some(UnitStruct)))]);
 }
 
 #[test]
 fn structs_and_tuples_come_back_equal() {
-    crosses_buffered((
-        UnitStruct,
-        EmptyStruct {},
-        Newtype(Newtype(5u8)),
-        [[1u32; 3]; 2],
-        [0u8; 0],
-    ));
+    crosses_buffered((UnitStruct, EmptyStruct {}, Newtype(Newtype(5u8)), [[1u32; 3]; 2], [0u8; 0]));
     crosses_buffered(Pair(1u8, vec![Pair("a".to_owned(), ())]));
-    crosses_buffered((
-        (1u8, 2u8, 3u8, 4u16, 5u8),
-        (1u8, 2u8, [3u8, 4], 5u8),
-        ((1u8, 2u8), (3u8, 4u8)),
-    ));
+    crosses_buffered(((1u8, 2u8, 3u8, 4u16, 5u8), (1u8, 2u8, [3u8, 4], 5u8), ((1u8, 2u8), (3u8, 4u8))));
 }
 
 #[test]
@@ -211,19 +171,12 @@ fn enums_come_back_equal_wherever_they_are() {
 #[test]
 fn maps_may_have_any_key() {
     crosses_buffered(HashMap::<u8, u8>::new());
-    crosses_buffered(HashMap::from([
-        (1u32, "one".to_owned()),
-        (2, "two".to_owned()),
-    ]));
+    crosses_buffered(HashMap::from([(1u32, "one".to_owned()), (2, "two".to_owned())]));
     crosses_buffered(BTreeMap::from([((1u8, 'x'), vec![1.5f32])]));
     crosses_buffered(BTreeMap::from([(None, 1), (Some(vec![1u8]), 2)]));
     crosses_buffered(BTreeMap::from([(true, ()), (false, ())]));
     crosses_buffered(BTreeSet::from(["a".to_owned(), "b".to_owned()]));
-    crosses(
-        (0..1000u32)
-            .map(|key| (key, key.to_string()))
-            .collect::<HashMap<_, _>>(),
-    );
+    crosses((0..1000u32).map(|key| (key, key.to_string())).collect::<HashMap<_, _>>());
 }
 
 #[test]
@@ -246,12 +199,7 @@ fn packed_sequences_fall_back_when_an_element_differs() {
             crosses(vec![Many(list.clone()), Many(list), Number(1)]);
         }
     }
-    crosses_buffered((
-        [Newtype(1.5f64), Newtype(2.5)],
-        [Newtype(1u8), Newtype(2)],
-        ['a', 'b'],
-        [true, false],
-    ));
+    crosses_buffered(([Newtype(1.5f64), Newtype(2.5)], [Newtype(1u8), Newtype(2)], ['a', 'b'], [true, false]));
     crosses_buffered(vec![vec![1u8, 2], vec![], vec![3]]);
     crosses(vec![u128::MAX, 1]);
 }
@@ -271,17 +219,8 @@ fn fields_left_out_when_written_are_defaults_when_read() {
         #[serde(alias = "old")]
         last: u8,
     }
-    let full = Sparse {
-        first: Some(1),
-        second: vec![2],
-        third: 3,
-        never: 0,
-        last: 4,
-    };
-    let gaps = Sparse {
-        second: vec![],
-        ..full.clone()
-    };
+    let full = Sparse { first: Some(1), second: vec![2], third: 3, never: 0, last: 4 };
+    let gaps = Sparse { second: vec![], ..full.clone() };
     crosses_buffered(vec![Sparse::default(), full, gaps]);
 }
 
@@ -297,18 +236,9 @@ fn what_only_one_direction_skips_does_not_shift_the_rest() {
         not_read: Vec<Shape>,
         b: u8,
     }
-    let value = OneWay {
-        not_written: 0,
-        a: 1,
-        not_read: vec![],
-        b: 2,
-    };
+    let value = OneWay { not_written: 0, a: 1, not_read: vec![], b: 2 };
     crosses_buffered(value.clone());
-    let written = OneWay {
-        not_written: 9,
-        not_read: shapes(),
-        ..value.clone()
-    };
+    let written = OneWay { not_written: 9, not_read: shapes(), ..value.clone() };
     assert_eq!(decode::<OneWay>(&encode(&written).unwrap()).unwrap(), value);
 
     #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
@@ -323,12 +253,7 @@ fn what_only_one_direction_skips_does_not_shift_the_rest() {
         #[serde(other)]
         Rest,
     }
-    crosses_buffered(vec![
-        Skipping::A,
-        Skipping::C,
-        Skipping::D(4),
-        Skipping::Rest,
-    ]);
+    crosses_buffered(vec![Skipping::A, Skipping::C, Skipping::D(4), Skipping::Rest]);
 }
 
 /// Ignored values may define names that later ones use.
@@ -343,18 +268,9 @@ fn skipped_values_do_not_disturb_what_follows() {
     struct New {
         kept: Vec<Shape>,
     }
-    let map = shapes()
-        .into_iter()
-        .map(|shape| (shape, Some(1.5)))
-        .collect();
-    let old = Old {
-        gone: (shapes(), map, "x".into(), vec![1, 2]),
-        kept: shapes(),
-    };
-    assert_eq!(
-        decode::<New>(&encode(&old).unwrap()).unwrap().kept,
-        old.kept
-    );
+    let map = shapes().into_iter().map(|shape| (shape, Some(1.5))).collect();
+    let old = Old { gone: (shapes(), map, "x".into(), vec![1, 2]), kept: shapes() };
+    assert_eq!(decode::<New>(&encode(&old).unwrap()).unwrap().kept, old.kept);
 }
 
 #[test]
@@ -374,22 +290,13 @@ fn untagged_variants_are_found_again() {
         Text(String),
         Unit,
     }
-    let leaf = Any::Named {
-        shape: Shape::Tuple(1, "x".into()),
-        more: None,
-    };
+    let leaf = Any::Named { shape: Shape::Tuple(1, "x".into()), more: None };
     crosses_buffered(vec![
         Any::Flag(true),
         Any::Pair(1, "one".into()),
         leaf.clone(),
-        Any::Named {
-            shape: Shape::Unit,
-            more: Some(Box::new(leaf)),
-        },
-        Any::Enum(Shape::Struct {
-            a: vec![1],
-            b: None,
-        }),
+        Any::Named { shape: Shape::Unit, more: Some(Box::new(leaf)) },
+        Any::Enum(Shape::Struct { a: vec![1], b: None }),
         Any::Map(BTreeMap::from([(7, Any::Flag(false)), (8, Any::Unit)])),
         Any::Text("not a variant".into()),
         Any::Unit,
@@ -425,15 +332,9 @@ fn tagged_enums_and_flattened_fields_come_back() {
         Message::Map(BTreeMap::from([("k".into(), 1)])),
         Message::Enum(Shape::Unit),
         Message::Enum(Shape::Tuple(1, "x".into())),
-        Message::Enum(Shape::Struct {
-            a: vec![1, 2],
-            b: None,
-        }),
+        Message::Enum(Shape::Struct { a: vec![1, 2], b: None }),
         Message::Unit(UnitStruct),
-        Message::Flat {
-            x: 9,
-            content: content.clone(),
-        },
+        Message::Flat { x: 9, content: content.clone() },
     ]);
 
     #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
@@ -470,10 +371,7 @@ fn tagged_enums_and_flattened_fields_come_back() {
 fn types_with_a_text_form_come_back_out_of_serdes_buffer() {
     crosses_buffered(IpAddr::from(Ipv4Addr::LOCALHOST));
     crosses_buffered(SocketAddr::from((Ipv6Addr::LOCALHOST, 80)));
-    crosses_buffered((
-        Duration::new(1, 2),
-        SystemTime::UNIX_EPOCH + Duration::new(3, 4),
-    ));
+    crosses_buffered((Duration::new(1, 2), SystemTime::UNIX_EPOCH + Duration::new(3, 4)));
     crosses_buffered(PathBuf::from("/x/y"));
     use std::os::unix::ffi::OsStringExt;
     crosses_buffered(std::ffi::OsString::from_vec(vec![b'a', 0xff, b'\n']));
@@ -539,9 +437,8 @@ fn many_names_keep_their_numbers() {
     wide! { a0 a1 a2 a3 a4 a5 a6 a7 a8 a9 b0 b1 b2 b3 b4 b5 b6 b7 b8 b9 }
     crosses_buffered(vec![Wide::all(1), Wide::default(), Wide::all(2)]);
 
-    let names: Vec<&'static str> = (0..1000)
-        .map(|number| &*Box::leak(format!("name {number}").into_boxed_str()))
-        .collect();
+    let names: Vec<&'static str> =
+        (0..1000).map(|number| &*Box::leak(format!("name {number}").into_boxed_str())).collect();
     struct Many<'a>(&'a [&'static str]);
     impl Serialize for Many<'_> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -555,10 +452,7 @@ fn many_names_keep_their_numbers() {
     }
     let bytes = encode(&[Many(&names), Many(&names)]).unwrap();
     let back: [HashMap<String, String>; 2] = decode(&bytes).unwrap();
-    assert!(
-        back.iter()
-            .all(|map| map.len() == 1000 && map.iter().all(|(key, name)| key == name))
-    );
+    assert!(back.iter().all(|map| map.len() == 1000 && map.iter().all(|(key, name)| key == name)));
 }
 
 #[test]
@@ -608,10 +502,7 @@ fn a_length_that_is_not_known_or_not_true_does_no_harm() {
             tuple.end()
         }
     }
-    assert_eq!(
-        encode(&ShortTuple).unwrap_err().message(),
-        "a tuple announced 2 elements and has 1"
-    );
+    assert_eq!(encode(&ShortTuple).unwrap_err().message(), "a tuple announced 2 elements and has 1");
 }
 
 #[test]
@@ -628,31 +519,14 @@ fn a_value_that_cannot_be_written_leaves_the_output_alone_and_is_named() {
         }
     }
     let mut out = vec![1, 2, 3];
-    let error = encode_into(
-        &Holder {
-            fine: vec![9; 100],
-            bad: Refusing,
-        },
-        &mut out,
-    )
-    .unwrap_err();
+    let error = encode_into(&Holder { fine: vec![9; 100], bad: Refusing }, &mut out).unwrap_err();
     assert_eq!(out, [1, 2, 3]);
-    assert!(
-        error.type_name().ends_with("Holder"),
-        "{}",
-        error.type_name()
-    );
-    assert_eq!(
-        error.to_string(),
-        format!("cannot encode {}: refused", error.type_name())
-    );
+    assert!(error.type_name().ends_with("Holder"), "{}", error.type_name());
+    assert_eq!(error.to_string(), format!("cannot encode {}: refused", error.type_name()));
     crosses_buffered(error);
 
     let error = decode::<Vec<String>>(&[]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot decode alloc::vec::Vec<alloc::string::String>: the bytes end too early"
-    );
+    assert_eq!(error.to_string(), "cannot decode alloc::vec::Vec<alloc::string::String>: the bytes end too early");
     crosses_buffered(error);
 }
 
@@ -671,19 +545,11 @@ fn what_the_receiver_could_not_read_fails_at_the_sender() {
     #[derive(Serialize, Deserialize)]
     struct Quiet(Vec<Wide>);
     let mut out = vec![7];
-    assert!(
-        encode_checked(&Renamed { field: 1 }, &mut out)
-            .unwrap_err()
-            .type_name()
-            .ends_with("Renamed")
-    );
+    assert!(encode_checked(&Renamed { field: 1 }, &mut out).unwrap_err().type_name().ends_with("Renamed"));
     // The first value of its type is fine, so only the 128-bit integer can tell.
     encode_checked(&Quiet(vec![]), &mut Vec::new()).unwrap();
     let error = encode_checked(&Quiet(vec![Wide::Number(1)]), &mut out).unwrap_err();
-    assert!(
-        error.message().starts_with("it would not decode: "),
-        "{error}"
-    );
+    assert!(error.message().starts_with("it would not decode: "), "{error}");
     assert_eq!(out, [7]);
 }
 
@@ -693,35 +559,21 @@ fn nesting_is_bounded_alike_on_both_sides() {
     struct Node {
         next: Option<Box<Node>>,
     }
-    let chain = |n_nodes: usize| {
-        (1..n_nodes).fold(Node { next: None }, |tail, _| Node {
-            next: Some(Box::new(tail)),
-        })
-    };
+    let chain = |n_nodes: usize| (1..n_nodes).fold(Node { next: None }, |tail, _| Node { next: Some(Box::new(tail)) });
     let deepest = chain(MAX_DEPTH / 2);
     assert_eq!(decode::<Node>(&encode(&deepest).unwrap()).unwrap(), deepest);
     let error = encode(&chain(MAX_DEPTH / 2 + 1)).unwrap_err();
-    assert_eq!(
-        error.message(),
-        format!("it is nested deeper than {MAX_DEPTH} levels")
-    );
+    assert_eq!(error.message(), format!("it is nested deeper than {MAX_DEPTH} levels"));
 
     let lists = |depth: usize| (1..depth).fold(json!([]), |inner, _| json!([inner]));
     crosses_buffered_at_most(lists(MAX_DEPTH));
     assert!(encode(&lists(MAX_DEPTH + 1)).is_err());
     fn crosses_buffered_at_most(value: serde_json::Value) {
-        assert_eq!(
-            decode::<serde_json::Value>(&encode(&value).unwrap()).unwrap(),
-            value
-        );
+        assert_eq!(decode::<serde_json::Value>(&encode(&value).unwrap()).unwrap(), value);
     }
 
-    let variants = |n: usize| {
-        (0..n).fold(Shape::Unit, |inner, _| Shape::Struct {
-            a: vec![],
-            b: Some(Box::new(inner)),
-        })
-    };
+    let variants =
+        |n: usize| (0..n).fold(Shape::Unit, |inner, _| Shape::Struct { a: vec![], b: Some(Box::new(inner)) });
     let deep = variants(MAX_DEPTH / 3);
     assert_eq!(decode::<Shape>(&encode(&deep).unwrap()).unwrap(), deep);
     assert!(encode(&variants(MAX_DEPTH / 3 + 1)).is_err());
@@ -747,10 +599,7 @@ impl<'de> Deserialize<'de> for Handle {
                 formatter.write_str("a handle")
             }
 
-            fn visit_newtype_struct<D: Deserializer<'de>>(
-                self,
-                inner: D,
-            ) -> Result<Handle, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Handle, D::Error> {
                 u64::deserialize(inner).map(Handle)
             }
         }
@@ -782,10 +631,7 @@ fn readers_are_as_lenient_as_json() {
     reads('x', "x".to_owned());
     reads("Unit", Shape::Unit);
     reads(json!({"Tuple": [1, "x"]}), Shape::Tuple(1, "x".into()));
-    reads(
-        BTreeMap::from([("next", ())]),
-        BTreeMap::from([("next".to_owned(), ())]),
-    );
+    reads(BTreeMap::from([("next", ())]), BTreeMap::from([("next".to_owned(), ())]));
     struct Raw(&'static [u8]);
     impl Serialize for Raw {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -822,10 +668,7 @@ impl<'de> Deserialize<'de> for Buffer {
 fn a_packed_sequence_of_bytes_is_a_byte_string_too() {
     for length in [1, 255, 256, 5000] {
         let bytes = vec![3u8; length];
-        assert_eq!(
-            decode::<Buffer>(&encode(&bytes).unwrap()).unwrap(),
-            Buffer(bytes)
-        );
+        assert_eq!(decode::<Buffer>(&encode(&bytes).unwrap()).unwrap(), Buffer(bytes));
     }
     assert!(decode::<Buffer>(&encode(&vec![1u16, 2]).unwrap()).is_err());
 }

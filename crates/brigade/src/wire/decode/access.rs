@@ -5,8 +5,8 @@ use std::slice;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -28,10 +28,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = Fault;
 
     #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         if self.n_left == 0 {
             return Ok(None);
         }
@@ -57,10 +54,7 @@ pub(super) struct Entries<'d, 'de> {
 impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     type Error = Fault;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         if self.n_left == 0 {
             return Ok(None);
         }
@@ -87,17 +81,12 @@ impl<'de> MapAccess<'de> for Fields<'_, 'de> {
     type Error = Fault;
 
     #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         if self.ended {
             return Ok(None);
         }
         match self.decoder.name()? {
-            Some(name) => seed
-                .deserialize(BorrowedStrDeserializer::new(name))
-                .map(Some),
+            Some(name) => seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some),
             None => {
                 self.ended = true;
                 Ok(None)
@@ -121,10 +110,7 @@ impl<'d, 'de> EnumAccess<'de> for Variant<'d, 'de> {
     type Error = Fault;
     type Variant = &'d mut Decoder<'de>;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self::Variant), Fault> {
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), Fault> {
         let variant = seed.deserialize(BorrowedStrDeserializer::<Fault>::new(self.name))?;
         Ok((variant, self.decoder))
     }
@@ -145,11 +131,7 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
         self.deserialize_tuple(length, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_struct("", fields, visitor)
     }
 }
@@ -163,14 +145,9 @@ pub(super) struct VariantAsMap<'d, 'de> {
 impl<'de> MapAccess<'de> for VariantAsMap<'_, 'de> {
     type Error = Fault;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         match self.name.take() {
-            Some(name) => seed
-                .deserialize(BorrowedStrDeserializer::new(name))
-                .map(Some),
+            Some(name) => seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some),
             None => Ok(None),
         }
     }
@@ -184,10 +161,7 @@ impl<'de> MapAccess<'de> for VariantAsMap<'_, 'de> {
     }
 }
 
-pub(super) fn visit_bytes_as_sequence<'de, V: Visitor<'de>>(
-    bytes: &'de [u8],
-    visitor: V,
-) -> Result<V::Value, Fault> {
+pub(super) fn visit_bytes_as_sequence<'de, V: Visitor<'de>>(bytes: &'de [u8], visitor: V) -> Result<V::Value, Fault> {
     let mut access = Bytes(bytes.iter());
     let value = visitor.visit_seq(&mut access)?;
     all_read(access.0.len())?;
@@ -201,10 +175,7 @@ impl<'de> SeqAccess<'de> for Bytes<'de> {
     type Error = Fault;
 
     #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         match self.0.next() {
             Some(byte) => seed.deserialize(Byte(*byte)).map(Some),
             None => Ok(None),
@@ -231,16 +202,9 @@ impl<'de> Deserializer<'de> for Byte {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         if name == HANDLE {
-            return Err(Fault::invalid_type(
-                Unexpected::Unsigned(self.0.into()),
-                &"a handle",
-            ));
+            return Err(Fault::invalid_type(Unexpected::Unsigned(self.0.into()), &"a handle"));
         }
         visitor.visit_newtype_struct(self)
     }
@@ -255,8 +219,6 @@ impl<'de> Deserializer<'de> for Byte {
 pub(super) fn all_read(n_left: usize) -> Result<(), Fault> {
     match n_left {
         0 => Ok(()),
-        _ => Err(Fault::custom(format_args!(
-            "{n_left} more elements than were read"
-        ))),
+        _ => Err(Fault::custom(format_args!("{n_left} more elements than were read"))),
     }
 }

@@ -66,11 +66,7 @@ impl<'de> Decoder<'de> {
 
     /// The count of a sequence or map, of which each element takes at least `min_bytes`.
     pub(super) fn count(&mut self, is_long: bool, min_bytes: usize) -> Result<usize, Fault> {
-        let count = if is_long {
-            self.long_count()?
-        } else {
-            usize::from(self.byte()?)
-        };
+        let count = if is_long { self.long_count()? } else { usize::from(self.byte()?) };
         match count.checked_mul(min_bytes) {
             Some(n_bytes) if n_bytes <= self.input.len() => Ok(count),
             _ => Err(cut_short()),
@@ -120,14 +116,11 @@ impl<'de> Decoder<'de> {
             near => usize::from(near) - 1,
         };
         let known = self.names.get(name_idx);
-        known
-            .map(Some)
-            .ok_or_else(|| Fault::custom("a name is used before it is defined"))
+        known.map(Some).ok_or_else(|| Fault::custom("a name is used before it is defined"))
     }
 
     pub(super) fn variant_name(&mut self) -> Result<&'de str, Fault> {
-        self.name()?
-            .ok_or_else(|| Fault::custom("a variant has no name"))
+        self.name()?.ok_or_else(|| Fault::custom("a variant has no name"))
     }
 
     pub(super) fn bool(&mut self) -> Result<bool, Fault> {

@@ -21,14 +21,9 @@ impl Header {
     #[inline]
     fn start(encoder: &mut Encoder<'_>, announced: Option<usize>) -> Self {
         let is_long = announced.is_none_or(|count| count as u64 > MAX_SHORT_COUNT);
-        let header = Self {
-            start: encoder.out.len(),
-            is_long,
-        };
+        let header = Self { start: encoder.out.len(), is_long };
         encoder.tag(tag::NOTHING);
-        encoder
-            .out
-            .extend_from_slice(if is_long { &[0; 8] } else { &[0] });
+        encoder.out.extend_from_slice(if is_long { &[0; 8] } else { &[0] });
         header
     }
 
@@ -77,14 +72,7 @@ impl<'s, 'a> Items<'s, 'a> {
     ) -> Result<Self, Fault> {
         encoder.enter()?;
         let header = Header::start(encoder, announced);
-        Ok(Self {
-            encoder,
-            header,
-            announced,
-            count: 0,
-            packed: tag::NOTHING,
-            depth_outside,
-        })
+        Ok(Self { encoder, header, announced, count: 0, packed: tag::NOTHING, depth_outside })
     }
 
     #[inline]
@@ -108,9 +96,7 @@ impl<'s, 'a> Items<'s, 'a> {
             self.packed = first;
             self.encoder.packing = first;
             let expected_bytes = self.announced.unwrap_or(0).saturating_mul(width_bytes);
-            self.encoder
-                .out
-                .reserve(expected_bytes.min(MAX_RESERVED_BYTES));
+            self.encoder.out.reserve(expected_bytes.min(MAX_RESERVED_BYTES));
         }
     }
 
@@ -126,8 +112,8 @@ impl<'s, 'a> Items<'s, 'a> {
 
     #[cold]
     fn put_tags_back(&mut self, start: usize) {
-        let width_bytes = tag::scalar_bytes(self.packed)
-            .expect("only a scalar's tag gets into `packed`, in consider_packing");
+        let width_bytes =
+            tag::scalar_bytes(self.packed).expect("only a scalar's tag gets into `packed`, in consider_packing");
         let second = self.header.content_start() + 1 + width_bytes;
         let tail = self.encoder.out.split_off(second);
         let (packed, last) = tail.split_at(start - second);
@@ -140,11 +126,7 @@ impl<'s, 'a> Items<'s, 'a> {
 
     #[inline]
     fn finish(self) {
-        let tag = if self.packed == tag::NOTHING {
-            tag::SEQ
-        } else {
-            tag::PACKED
-        };
+        let tag = if self.packed == tag::NOTHING { tag::SEQ } else { tag::PACKED };
         self.header.finish(self.encoder.out, tag, self.count);
         self.encoder.packing = tag::NOTHING;
         self.encoder.depth = self.depth_outside;
@@ -156,9 +138,7 @@ impl<'s, 'a> Items<'s, 'a> {
         let announced = self.announced.unwrap_or(0) as u64;
         if self.count != announced {
             let count = self.count;
-            return Err(Fault::custom(format_args!(
-                "a tuple announced {announced} elements and has {count}"
-            )));
+            return Err(Fault::custom(format_args!("a tuple announced {announced} elements and has {count}")));
         }
         self.finish();
         Ok(())
@@ -221,13 +201,7 @@ impl<'s, 'a> Entries<'s, 'a> {
     ) -> Result<Self, Fault> {
         encoder.enter()?;
         let header = Header::start(encoder, announced);
-        Ok(Self {
-            encoder,
-            header,
-            n_keys: 0,
-            n_values: 0,
-            depth_outside,
-        })
+        Ok(Self { encoder, header, n_keys: 0, n_values: 0, depth_outside })
     }
 }
 
@@ -271,10 +245,7 @@ impl<'s, 'a> Fields<'s, 'a> {
     pub(super) fn start(encoder: &'s mut Encoder<'a>, depth_outside: usize) -> Result<Self, Fault> {
         encoder.enter()?;
         encoder.tag(tag::STRUCT);
-        Ok(Self {
-            encoder,
-            depth_outside,
-        })
+        Ok(Self { encoder, depth_outside })
     }
 }
 

@@ -100,22 +100,14 @@ fn bottomless_messages_are_refused_within_a_threads_stack() {
         assert!(decode::<serde_json::Value>(&deepest).is_ok());
         assert!(decode::<Buffered>(&deepest).is_ok());
     };
-    std::thread::Builder::new()
-        .stack_size(2 << 20)
-        .spawn(read)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(2 << 20).spawn(read).unwrap().join().unwrap();
 }
 
 #[test]
 fn every_prefix_of_a_message_is_an_error() {
     let bytes = encode(&(shapes(), "text", vec![1u32, 2, 3])).unwrap();
     for end in 0..bytes.len() {
-        assert!(
-            decode::<(Vec<Shape>, String, Vec<u32>)>(&bytes[..end]).is_err(),
-            "{end}"
-        );
+        assert!(decode::<(Vec<Shape>, String, Vec<u32>)>(&bytes[..end]).is_err(), "{end}");
         read_as_everything(&bytes[..end]);
     }
 }

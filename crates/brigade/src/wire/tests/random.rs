@@ -50,10 +50,7 @@ enum Inner {
 }
 
 fn inner() -> impl Strategy<Value = Inner> {
-    prop_oneof![
-        Just(Inner::Empty),
-        (any::<u32>(), any::<Vec<u8>>()).prop_map(|(x, y)| Inner::Point { x, y }),
-    ]
+    prop_oneof![Just(Inner::Empty), (any::<u32>(), any::<Vec<u8>>()).prop_map(|(x, y)| Inner::Point { x, y }),]
 }
 
 fn any_value() -> impl Strategy<Value = Any> {
@@ -80,12 +77,10 @@ fn tree() -> impl Strategy<Value = Tree> {
     leaf.prop_recursive(5, 64, 6, |inner| {
         let rest = prop::collection::btree_map("[A-Z]{1,3}", any::<u16>(), 0..4);
         prop_oneof![
-            prop::option::of(prop::option::of(inner.clone().prop_map(Box::new)))
-                .prop_map(Tree::Layers),
+            prop::option::of(prop::option::of(inner.clone().prop_map(Box::new))).prop_map(Tree::Layers),
             (inner.clone(), any::<char>()).prop_map(|(tree, c)| Tree::Pair(Box::new(tree), c)),
-            (any::<Option<String>>(), inner.clone(), rest).prop_map(|(label, tree, rest)| {
-                Tree::Record(Box::new(Record { label, tree, rest }))
-            }),
+            (any::<Option<String>>(), inner.clone(), rest)
+                .prop_map(|(label, tree, rest)| { Tree::Record(Box::new(Record { label, tree, rest })) }),
             prop::collection::vec(inner.clone(), 0..6).prop_map(Tree::List),
             prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(Tree::Map),
         ]

@@ -1,0 +1,49 @@
+//! Whether one certain process still lives, for those who must ask often. How the kernel tells is in session.rs.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::{Participant, session};
+
+/// Whether one certain process is still alive, to be asked often.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Lifeline {
+    of: Participant,
+    /// When the kernel was asked last, in milliseconds since this process first asked.
+    #[serde(skip)]
+    asked_at_ms: AtomicU64,
+    #[serde(skip)]
+    has_ended: AtomicBool,
+}
+
+impl Lifeline {
+    /// Asking the kernel takes a system call, so an answer is good for this long.
+    const GOOD_FOR_MS: u64 = 100;
+
+    pub(crate) fn of(participant: Participant) -> Self {
+        Self { of: participant, asked_at_ms: AtomicU64::new(0), has_ended: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        if self.has_ended.load(Ordering::Relaxed) {
+            return true;
+        }
+        let now_ms = START.elapsed().as_millis() as u64 + Self::GOOD_FOR_MS;
+        if now_ms - self.asked_at_ms.load(Ordering::Relaxed) >= Self::GOOD_FOR_MS {
+            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+            let is_dead = session().map_or(true, |session| session.is_dead(self.of.owner()));
+            self.has_ended.store(is_dead, Ordering::Relaxed);
+        }
+        self.has_ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Clone for Lifeline {
+    fn clone(&self) -> Self {
+        Self::of(self.of)
+    }
+}

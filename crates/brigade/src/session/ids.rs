@@ -1,0 +1,91 @@
+//! Names of processes and objects within a session, and what a handle can do.
+
+use brigade_sys::shared::lock::Owner;
+use serde::{Deserialize, Serialize};
+
+use super::WINDOW_BYTES;
+
+/// A process of the session: its slot, and which use of the slot it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Participant {
+    pub(super) slot: u16,
+    pub(super) generation: u32,
+}
+
+impl Participant {
+    /// How this process is named in lock words.
+    pub(crate) fn owner(self) -> Owner {
+        Owner::new((u32::from(self.slot) + 1) | self.generation << 14)
+    }
+
+    pub(super) fn from_owner(owner: Owner) -> Self {
+        let number = owner.number();
+        Self { slot: (((number & 0x3fff) - 1) & 0x3fff) as u16, generation: number >> 14 }
+    }
+}
+
+/// A window: its index, and which use of the index it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
+pub(crate) struct WindowId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl WindowId {
+    pub(crate) const fn from_parts(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    pub(crate) const fn to_parts(self) -> (u32, u32) {
+        (self.index, self.generation)
+    }
+
+    /// Where the window starts in the memfd.
+    pub(crate) const fn offset(self) -> u64 {
+        self.index as u64 * WINDOW_BYTES
+    }
+}
+
+/// What a window holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum WindowKind {
+    Queue = 1,
+    Slice = 2,
+}
+
+/// Which ends of an object a handle can use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Ends {
+    Both,
+    Put,
+    Get,
+}
+
+const ONE_PUTTER: u64 = 1;
+const ONE_GETTER: u64 = 1 << 32;
+
+impl Ends {
+    pub(crate) const fn can_put(self) -> bool {
+        matches!(self, Self::Both | Self::Put)
+    }
+
+    pub(crate) const fn can_get(self) -> bool {
+        matches!(self, Self::Both | Self::Get)
+    }
+
+    pub(super) const fn count(self) -> u64 {
+        match self {
+            Self::Both => ONE_PUTTER + ONE_GETTER,
+            Self::Put => ONE_PUTTER,
+            Self::Get => ONE_GETTER,
+        }
+    }
+}
+
+/// How many handles of living processes there are to one object.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct HandleCount {
+    pub(crate) n_putters: u64,
+    pub(crate) n_getters: u64,
+}

@@ -1,0 +1,119 @@
+//! What this process knows of a child: who it is, what it said, how it ended. The supervisor writes it, everybody reads it.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal};
+
+use super::AtExit;
+use crate::entry::CallError;
+use crate::parcel::{Arrival, Parcel};
+use crate::session::Participant;
+use crate::status::{ExitStatus, PanicReport};
+
+/// A process that this one has started.
+pub(crate) struct Child {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) name: String,
+    pub(super) at_exit: AtExit,
+    pub(super) participant: Option<Participant>,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) has_entered: bool,
+    pub(super) result: Option<Arrival>,
+    pub(super) call_error: Option<CallError>,
+    pub(super) panic: Option<PanicReport>,
+    pub(super) start_failure: Option<String>,
+    pub(super) status: Option<ExitStatus>,
+    pub(super) out_of_memory: bool,
+    /// Keeps the handles in the arguments counted until the child has counted its own.
+    pub(super) arguments: Option<Parcel>,
+}
+
+/// What a child left when it ended.
+pub(crate) struct Remains {
+    pub(crate) status: ExitStatus,
+    pub(crate) result: Option<Arrival>,
+    pub(crate) call_error: Option<CallError>,
+    pub(crate) panic: Option<PanicReport>,
+    pub(crate) start_failure: Option<String>,
+    pub(crate) out_of_memory: bool,
+}
+
+impl Child {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get() as u32
+    }
+
+    /// Who it is in the session, if there is one.
+    pub(crate) const fn participant(&self) -> Option<Participant> {
+        self.participant
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Every change below is whole, so a panic elsewhere under the lock is no reason to stop.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has_entered(&self) -> bool {
+        self.state().has_entered
+    }
+
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.state().status
+    }
+
+    pub(crate) fn was_out_of_memory(&self) -> bool {
+        self.state().out_of_memory
+    }
+
+    /// Waits for the end, until the deadline.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
+        let mut state = self.state();
+        while state.status.is_none() {
+            state = match deadline {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        state.status
+    }
+
+    /// Takes what the child left. It must have ended.
+    pub(crate) fn remains(&self) -> Remains {
+        let mut state = self.state();
+        Remains {
+            status: state.status.expect("the caller has waited for the end"),
+            result: state.result.take(),
+            call_error: state.call_error.take(),
+            panic: state.panic.take(),
+            start_failure: state.start_failure.take(),
+            out_of_memory: state.out_of_memory,
+        }
+    }
+
+    /// Sends a signal. A process that has ended is no error.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+    }
+}
