@@ -1,0 +1,200 @@
+//! The kernel calls: what they promise about memory, descriptors, locks and life.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use brigade_sys::kernel::child::SignalMask;
+use brigade_sys::kernel::memory::{self, Mapping};
+use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS};
+use brigade_sys::kernel::spawn::{self, Program};
+use brigade_sys::kernel::{liveness, memory::LOWEST_OWN_DESCRIPTOR};
+use brigade_sys::shared::atomics::Ordering;
+use brigade_sys::shared::bytes::{SharedBytes, Wait};
+use brigade_sys::shared::lock::{Acquired, OwnedLock, Owner};
+use rustix::process::{Pid, WaitOptions};
+
+#[test]
+fn made_memory_can_neither_shrink_nor_grow_and_lies_above_given_descriptors() {
+    let memory = memory::create(c"test", 8192).unwrap();
+    assert!(memory.as_raw_fd() >= LOWEST_OWN_DESCRIPTOR);
+    assert_eq!(memory::sealed_size(&memory).unwrap(), 8192);
+    assert!(rustix::fs::ftruncate(&memory, 0).is_err());
+    assert!(rustix::fs::ftruncate(&memory, 1 << 20).is_err());
+    assert_eq!(rustix::fs::fstat(&memory).unwrap().st_blocks, 16);
+}
+
+#[test]
+fn memory_that_is_not_sealed_or_too_small_is_not_mapped() {
+    let open = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&open, 4096).unwrap();
+    assert!(Mapping::new(open.as_fd(), 0, 4096).is_err());
+    let small = memory::create(c"test", 4096).unwrap();
+    assert!(Mapping::new(small.as_fd(), 0, 8192).is_err());
+}
+
+#[test]
+fn memory_given_back_reads_as_zeros_and_takes_no_room() {
+    let memory = memory::create_holding(c"test", &[&[7; 5000], &[8; 5000]]).unwrap();
+    let mut bytes = [0; 4];
+    memory::read_at(&memory, 4998, &mut bytes).unwrap();
+    assert_eq!(bytes, [7, 7, 8, 8]);
+    memory::give_back(&memory, 0, 10_000).unwrap();
+    memory::read_at(&memory, 4998, &mut bytes).unwrap();
+    assert_eq!(bytes, [0; 4]);
+    assert!(memory::read_at(&memory, 9_998, &mut bytes).is_err());
+}
+
+#[test]
+fn a_futex_tells_why_the_sleep_ended() {
+    let memory = memory::create(c"test", 4096).unwrap();
+    let memory = Arc::new(Mapping::new(memory.as_fd(), 0, 4096).unwrap());
+    assert_eq!(memory.futex_wait(0, 1, None), Wait::ValueChanged);
+    assert_eq!(memory.futex_wait(0, 0, Some(Duration::from_millis(5))), Wait::TimedOut);
+    let waker = Arc::clone(&memory);
+    let thread = std::thread::spawn(move || {
+        waker.word32(0).store(1, Ordering::Release);
+        waker.futex_wake(0, 1);
+    });
+    while memory.word32(0).load(Ordering::Acquire) == 0 {
+        memory.futex_wait(0, 0, None);
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn packets_stay_whole_and_bring_their_descriptors() {
+    let (one, other) = passing::pair().unwrap();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let many = vec![file.as_fd(); MAX_DESCRIPTORS];
+    passing::send(&one, &[b"ab", b"c"], &many, Blocking::Wait).unwrap();
+    passing::send(&one, &[b"d"], &[], Blocking::Wait).unwrap();
+    let mut buffer = [0; 16];
+    let packet = passing::receive(&other, &mut buffer, Blocking::Wait).unwrap().unwrap();
+    assert_eq!((&buffer[..packet.n_bytes], packet.descriptors.len()), (&b"abc"[..], MAX_DESCRIPTORS));
+    let packet = passing::receive(&other, &mut buffer, Blocking::Wait).unwrap().unwrap();
+    assert_eq!((&buffer[..packet.n_bytes], packet.descriptors.len()), (&b"d"[..], 0));
+    let nothing = passing::receive(&other, &mut buffer, Blocking::Never).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    drop(one);
+    assert!(passing::receive(&other, &mut buffer, Blocking::Wait).unwrap().is_none());
+}
+
+#[test]
+fn a_spawned_program_has_the_descriptors_it_was_given_in_order() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let script = c"printf '%s' \"$WORD\" >&4; exit 7".to_owned();
+    let pid = spawn::spawn(&Program {
+        path: c"/bin/sh",
+        arguments: &[c"sh".to_owned(), c"-c".to_owned(), script],
+        environment: &[c"WORD=hello".to_owned()],
+        descriptors: &[std::io::stdin().as_fd(), writer.as_fd()],
+        blocked: SignalMask::default(),
+    })
+    .unwrap();
+    drop(writer);
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "hello");
+    let (_, status) = rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(7));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error() {
+    let spawned = spawn::spawn(&Program {
+        path: c"/nonexistent",
+        arguments: &[],
+        environment: &[],
+        descriptors: &[],
+        blocked: SignalMask::default(),
+    });
+    assert_eq!(spawned.unwrap_err().raw_os_error(), Some(2));
+}
+
+/// Set for the process that plays the holder in the test below.
+const HOLDER: &str = "__BRIGADE_TEST_HOLDER";
+
+#[test]
+fn a_token_is_gone_as_soon_as_its_holder_is_killed() {
+    if std::env::var_os(HOLDER).is_some() {
+        hold_until_killed();
+    }
+    let tokens = memory::create_sparse(c"tokens", 64).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let words = ["kernel", "--exact", "a_token_is_gone_as_soon_as_its_holder_is_killed"];
+    let pid: Pid = spawn::spawn(&Program {
+        path: c"/proc/self/exe",
+        arguments: &words.map(|word| CString::new(word).unwrap()),
+        environment: &[CString::new(format!("{HOLDER}=1")).unwrap()],
+        descriptors: &[tokens.as_fd(), writer.as_fd()],
+        blocked: SignalMask::default(),
+    })
+    .unwrap();
+    drop(writer);
+    let mut byte = [0];
+    assert_eq!(rustix::io::read(&reader, &mut byte).unwrap(), 1);
+    assert!(liveness::is_held(tokens.as_fd(), 5).unwrap());
+    assert!(!liveness::is_held(tokens.as_fd(), 6).unwrap());
+    assert!(liveness::hold(tokens.as_fd(), 5).is_err());
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    assert!(!liveness::is_held(tokens.as_fd(), 5).unwrap());
+}
+
+fn hold_until_killed() -> ! {
+    let (tokens, ready) = ("/proc/self/fd/3", "/proc/self/fd/4");
+    let tokens = std::fs::File::options().read(true).write(true).open(tokens).expect("descriptor 3 was given");
+    liveness::hold(tokens.as_fd(), 5).expect("nobody has it");
+    std::fs::write(ready, b"x").expect("descriptor 4 was given");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_lock_passes_from_the_dead_and_times_out_with_the_living() {
+    let memory = memory::create(c"test", 4096).unwrap();
+    let memory = Mapping::new(memory.as_fd(), 0, 4096).unwrap();
+    let lock = OwnedLock::at(0);
+    let (me, holder) = (Owner::new(1), Owner::new(2));
+    assert_eq!(lock.lock(&memory, holder, |_| false, None), Ok(Acquired::Free));
+    let before = Instant::now();
+    let deadline = before + Duration::from_millis(30);
+    assert!(lock.lock(&memory, me, |_| false, Some(deadline)).is_err());
+    assert!(before.elapsed() >= Duration::from_millis(30));
+    assert_eq!(lock.lock(&memory, me, |owner| owner == holder, None), Ok(Acquired::FromTheDead(holder)));
+    lock.unlock(&memory);
+    assert_eq!(lock.try_lock(&memory, holder, |_| false), Some(Acquired::Free));
+}
+
+#[test]
+fn a_contended_lock_excludes_and_loses_no_waiter() {
+    let memory = memory::create(c"test", 4096).unwrap();
+    let memory = Arc::new(Mapping::new(memory.as_fd(), 0, 4096).unwrap());
+    let lock = OwnedLock::at(0);
+    let threads: Vec<_> = (1..=4)
+        .map(|number| {
+            let memory = Arc::clone(&memory);
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    lock.lock(&*memory, Owner::new(number), |_| false, None).unwrap();
+                    // Not an atomic addition: only the lock makes it right.
+                    let count = memory.word64(64).load(Ordering::Relaxed);
+                    memory.word64(64).store(count + 1, Ordering::Relaxed);
+                    lock.unlock(&*memory);
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(memory.word64(64).load(Ordering::Relaxed), 80_000);
+}
+
+#[test]
+fn a_signal_mask_survives_being_plain_data() {
+    let before = SignalMask::current();
+    SignalMask::TERMINAL_STOPS.apply();
+    assert_eq!(SignalMask::current(), SignalMask::TERMINAL_STOPS);
+    before.apply();
+    assert_eq!(SignalMask::current(), before);
+}
