@@ -16,8 +16,8 @@ const TAIL: usize = 0;
 const HEAD: usize = 64;
 
 fn mapping(n_bytes: usize) -> Arc<Mapping> {
-    let memory = memory::create(c"test", n_bytes as u64).unwrap();
-    Arc::new(Mapping::new(memory.as_fd(), 0, n_bytes).unwrap())
+    let memory = memory::create(c"test", n_bytes as u64).expect("there is memory");
+    Arc::new(Mapping::new(memory.as_fd(), 0, n_bytes).expect("it is sealed and large enough"))
 }
 
 fn ring() -> (Arc<Mapping>, Producer<Arc<Mapping>>, Consumer<Arc<Mapping>>) {

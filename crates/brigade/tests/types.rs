@@ -1,0 +1,58 @@
+//! What every type promises to the compiler: handles go to any thread, errors go anywhere, also to another process.
+
+use std::error::Error;
+
+use brigade::{
+    Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedQueue, Manager, ManagerError,
+    MemoryError, PanicReport, Pool, PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError,
+    Queue, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn is_send_and_sync<T: Send + Sync + 'static>() {}
+fn is_value<T: Serialize + DeserializeOwned>() {}
+fn is_error<T: Serialize + DeserializeOwned + Error + Send + Sync + 'static>() {}
+
+/// Neither `Serialize` nor `Send`: a handle asks nothing of its values.
+struct Anything(#[expect(dead_code, reason = "only the type matters")] *const ());
+
+#[test]
+fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
+    is_send_and_sync::<Queue<Anything>>();
+    is_send_and_sync::<Producer<Anything>>();
+    is_send_and_sync::<Consumer<Anything>>();
+    is_send_and_sync::<ManagedQueue<Anything>>();
+    is_send_and_sync::<SharedSlice<u64>>();
+    is_send_and_sync::<Process<Anything>>();
+    is_send_and_sync::<Task<Anything>>();
+    is_send_and_sync::<Pool>();
+    is_send_and_sync::<Manager>();
+    is_value::<Queue<Anything>>();
+    is_value::<Producer<Anything>>();
+    is_value::<Consumer<Anything>>();
+    is_value::<ManagedQueue<Anything>>();
+    is_value::<SharedSlice<u64>>();
+    is_value::<Descriptor>();
+}
+
+#[test]
+fn errors_are_values_too() {
+    is_error::<PutError<u8>>();
+    is_error::<TryPutError<u8>>();
+    is_error::<PutTimeoutError<u8>>();
+    is_error::<GetError>();
+    is_error::<TryGetError>();
+    is_error::<GetTimeoutError>();
+    is_error::<ProcessError>();
+    is_error::<SpawnError>();
+    is_error::<PoolError>();
+    is_error::<PoolBroken>();
+    is_error::<SubmitError>();
+    is_error::<TaskError>();
+    is_error::<ManagerError>();
+    is_error::<MemoryError>();
+    is_error::<EncodeError>();
+    is_error::<DecodeError>();
+    is_error::<PanicReport>();
+}
