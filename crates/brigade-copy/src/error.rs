@@ -82,6 +82,28 @@ impl std::fmt::Display for Action {
     }
 }
 
+/// Why an entry failed where it was not the kernel that refused. It is what [`PathError::cause`] then holds, to be had by
+/// [`io::Error::get_ref`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The source was written to while it was being copied, and again each time that was tried.
+    #[error("it changed while it was being copied")]
+    Changed,
+    /// It is no longer what it was when its folder was listed: a file became a folder, or the like.
+    #[error("it became something else while it was being copied")]
+    BecameOther,
+    /// A folder stands where something else must go.
+    #[error("a folder is in the way")]
+    FolderInTheWay,
+    /// Something else stands where a folder must go.
+    #[error("something that is not a folder is in the way")]
+    NoFolder,
+    /// Workers died over it, and over nothing else.
+    #[error("every worker process that tried died")]
+    WorkersDied,
+}
+
 /// Why a request was refused before the first write. The command ends with 2.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -108,9 +108,7 @@ impl Lanes {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Lane> {
-        (0..self.n_lanes)
-            .filter_map(|lane_idx| self.read(lane_base(lane_idx)))
-            .collect()
+        (0..self.n_lanes).filter_map(|lane_idx| self.read(lane_base(lane_idx))).collect()
     }
 
     fn read(&self, base: usize) -> Option<Lane> {
@@ -123,11 +121,7 @@ impl Lanes {
             COPYING => LaneState::Copying,
             _ => LaneState::Idle,
         };
-        Some(Lane {
-            pid: pid as u32,
-            state,
-            path: self.read_path(base),
-        })
+        Some(Lane { pid: pid as u32, state, path: self.read_path(base) })
     }
 
     /// The path, or an empty one if the worker keeps changing it: the next look will see it.
@@ -165,14 +159,7 @@ pub(crate) struct OwnLane {
 
 impl OwnLane {
     pub(crate) fn new(words: Words, n_lanes: usize, pid: u32) -> Self {
-        let mut lane = Self {
-            words,
-            n_lanes,
-            pid,
-            base: None,
-            live: LiveCounts::default(),
-            sequence: 0,
-        };
+        let mut lane = Self { words, n_lanes, pid, base: None, live: LiveCounts::default(), sequence: 0 };
         lane.claim();
         lane
     }
@@ -181,10 +168,7 @@ impl OwnLane {
         if self.base.is_none() {
             self.claim();
         }
-        self.live = LiveCounts {
-            task_id,
-            ..LiveCounts::default()
-        };
+        self.live = LiveCounts { task_id, ..LiveCounts::default() };
         let Some(base) = self.base else { return };
         // The task's number comes last: until then the old one stands, which the parent knows to be answered.
         self.words.store(base + FOUND, 0);
@@ -222,10 +206,7 @@ impl OwnLane {
         self.sequence += 1;
         self.words.store(base + SEQUENCE, self.sequence);
         self.words.store(base + PATH_BYTES, n_bytes as u64);
-        for (word_idx, word) in bytes[..n_bytes.next_multiple_of(8)]
-            .chunks_exact(8)
-            .enumerate()
-        {
+        for (word_idx, word) in bytes[..n_bytes.next_multiple_of(8)].chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(word.try_into().expect("chunks have eight bytes"));
             self.words.store(base + PATH + word_idx, word);
         }
@@ -261,19 +242,13 @@ impl OwnLane {
     /// Takes one of the wishes for work. Whoever gets one answers early, the others go on.
     pub(crate) fn take_wish(&self) -> bool {
         let wanted = self.words.load(WANTED);
-        wanted != 0
-            && self
-                .words
-                .compare_exchange(WANTED, wanted, wanted - 1)
-                .is_ok()
+        wanted != 0 && self.words.compare_exchange(WANTED, wanted, wanted - 1).is_ok()
     }
 
     fn claim(&mut self) {
-        self.base = (0..self.n_lanes).map(lane_base).find(|base| {
-            self.words
-                .compare_exchange(base + PID, 0, u64::from(self.pid))
-                .is_ok()
-        });
+        self.base = (0..self.n_lanes)
+            .map(lane_base)
+            .find(|base| self.words.compare_exchange(base + PID, 0, u64::from(self.pid)).is_ok());
         if let Some(base) = self.base {
             // An odd number stays behind if the last owner died while it wrote a path.
             self.sequence = self.words.load(base + SEQUENCE).next_multiple_of(2);
@@ -313,11 +288,7 @@ mod tests {
         for (folder, name, expected) in [
             (&b""[..], &b"x"[..], b"x".to_vec()),
             (b"a/b", b"x", b"a/b/x".to_vec()),
-            (
-                &[b'f'; 300],
-                &[b'n'; 10],
-                [&[b'f'; 181][..], b"/", &[b'n'; 10]].concat(),
-            ),
+            (&[b'f'; 300], &[b'n'; 10], [&[b'f'; 181][..], b"/", &[b'n'; 10]].concat()),
             (b"a", &[b'n'; 255], vec![b'n'; 192]),
             (b"a", &[b'n'; 191], [&b"/"[..], &[b'n'; 191]].concat()),
         ] {
@@ -346,9 +317,7 @@ mod tests {
     fn a_wish_for_work_is_taken_as_often_as_it_was_made() {
         let lanes = lanes(3);
         lanes.want(2);
-        let own: Vec<_> = (1..=3)
-            .map(|pid| OwnLane::new(lanes.words.clone(), 3, pid))
-            .collect();
+        let own: Vec<_> = (1..=3).map(|pid| OwnLane::new(lanes.words.clone(), 3, pid)).collect();
         assert_eq!(own.iter().filter(|lane| lane.take_wish()).count(), 2);
     }
 }

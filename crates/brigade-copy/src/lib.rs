@@ -48,7 +48,7 @@ mod rehearsal;
 #[cfg(test)]
 mod rehearsal_tests;
 
-pub use error::{Action, PathError, Refusal};
+pub use error::{Action, PathError, Reason, Refusal};
 pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summary};
 pub use plan::Plan;
 pub use request::{Report, Request, Target, Totals};

@@ -128,11 +128,7 @@ impl Names {
     pub(crate) fn at(&self, offset: usize) -> Option<(Kind, &CStr, usize)> {
         let (&letter, rest) = self.packed.0.get(offset..)?.split_first()?;
         let name = CStr::from_bytes_until_nul(rest).ok()?;
-        Some((
-            Kind::of_letter(letter),
-            name,
-            offset + 1 + name.to_bytes_with_nul().len(),
-        ))
+        Some((Kind::of_letter(letter), name, offset + 1 + name.to_bytes_with_nul().len()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Kind, &CStr)> {
@@ -154,10 +150,7 @@ impl Names {
             }
         }
         let n_kept = self.n_names.min(u32::try_from(n_kept).unwrap_or(u32::MAX));
-        let rest = Self {
-            n_names: self.n_names - n_kept,
-            packed: Bytes(self.packed.0.split_off(offset)),
-        };
+        let rest = Self { n_names: self.n_names - n_kept, packed: Bytes(self.packed.0.split_off(offset)) };
         self.n_names = n_kept;
         rest
     }
@@ -170,9 +163,7 @@ impl Names {
     /// Drops everything before `offset`, of which `n_names` names.
     pub(crate) fn rest_from(&self, offset: usize, n_names: usize) -> Self {
         Self {
-            n_names: self
-                .n_names
-                .saturating_sub(u32::try_from(n_names).unwrap_or(u32::MAX)),
+            n_names: self.n_names.saturating_sub(u32::try_from(n_names).unwrap_or(u32::MAX)),
             packed: Bytes(self.packed.0.get(offset..).unwrap_or_default().to_vec()),
         }
     }
@@ -202,11 +193,7 @@ mod tests {
         assert_eq!(names.len(), 3);
         assert_eq!(
             names.iter().collect::<Vec<_>>(),
-            [
-                (Kind::File, c"a"),
-                (Kind::Symlink, c"new\nline"),
-                (Kind::Folder, c"\xff")
-            ]
+            [(Kind::File, c"a"), (Kind::Symlink, c"new\nline"), (Kind::Folder, c"\xff")]
         );
     }
 
@@ -216,18 +203,8 @@ mod tests {
             let mut first = three();
             let rest = first.split_off(n_kept);
             assert_eq!(first.len(), n_kept.min(3));
-            let all: Vec<_> = first
-                .iter()
-                .chain(rest.iter())
-                .map(|(_, name)| name.to_owned())
-                .collect();
-            assert_eq!(
-                all,
-                three()
-                    .iter()
-                    .map(|(_, name)| name.to_owned())
-                    .collect::<Vec<_>>()
-            );
+            let all: Vec<_> = first.iter().chain(rest.iter()).map(|(_, name)| name.to_owned()).collect();
+            assert_eq!(all, three().iter().map(|(_, name)| name.to_owned()).collect::<Vec<_>>());
             assert_eq!(first.len() + rest.len(), 3);
         }
     }

@@ -1,5 +1,5 @@
-//! Finds out what would go where, and refuses what must not be begun. Everything here happens before the first write; only
-//! here are paths used as the operator typed them, links in them included. The copy itself is started in run.rs.
+//! Finds out what would go where, and refuses what must not be begun. This works by path, as the operator typed it and with
+//! the links in it, since no folder is held yet; nothing is written. The copy itself is started in run.rs.
 
 mod identity;
 mod place;
@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::names::Kind;
 use crate::request::{Request, Target};
 use crate::run::Running;
-use identity::{Entry, Found, Lineage};
+use identity::{Entry, Found, Lineage, Lineages};
 use place::{Shape, Typed};
 
 /// A copy that has been checked and can be started.
@@ -52,10 +52,7 @@ pub(crate) struct Pair {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     /// By this name in this folder.
-    Named {
-        folder: PathBuf,
-        name: std::ffi::OsString,
-    },
+    Named { folder: PathBuf, name: std::ffi::OsString },
     /// It is this folder, however it is called.
     Folder(PathBuf),
 }
@@ -73,20 +70,15 @@ impl Plan {
         if is_single && request.sources.len() > 1 {
             return Err(Refusal::SeveralSources);
         }
-        let sources: Vec<_> = request
-            .sources
-            .iter()
-            .map(|path| Source::look(path))
-            .collect::<Result<_, _>>()?;
+        let sources: Vec<_> = request.sources.iter().map(|path| Source::look(path)).collect::<Result<_, _>>()?;
         let pairs: Vec<_> = match &request.target {
             Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,
-            Target::Exactly(destination) => {
-                exactly(&sources[0], destination).map(|pair| vec![pair])?
-            }
+            Target::Exactly(destination) => exactly(&sources[0], destination).map(|pair| vec![pair])?,
             Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
         };
+        let mut lineages = Lineages::default();
         for (pair, source) in pairs.iter().zip(&sources) {
-            check(pair, source)?;
+            check(pair, source, &mut lineages)?;
         }
         refuse_collisions(&pairs)?;
         Ok(Self { request, pairs })
@@ -94,9 +86,7 @@ impl Plan {
 
     /// Source and destination of every top-level entry.
     pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.pairs
-            .iter()
-            .map(|pair| (pair.source.as_path(), pair.destination.as_path()))
+        self.pairs.iter().map(|pair| (pair.source.as_path(), pair.destination.as_path()))
     }
 
     /// Starts the workers and the copy, and returns at once. `sink` gets every event, one at a time.
@@ -119,15 +109,8 @@ impl Source {
     fn look(path: &Path) -> Result<Self, Refusal> {
         let typed = Typed::new(path);
         // A trailing slash or `/.` asks for what a link points to, as everywhere.
-        let found = if typed.follows {
-            identity::follow(path)
-        } else {
-            identity::look(path)
-        };
-        let refuse = |cause| Refusal::Source {
-            path: path.to_owned(),
-            cause,
-        };
+        let found = if typed.follows { identity::follow(path) } else { identity::look(path) };
+        let refuse = |cause| Refusal::Source { path: path.to_owned(), cause };
         match found.map_err(refuse)? {
             Found::Entry(entry) => Ok(Self { typed, entry }),
             Found::Nothing(cause) => Err(refuse(cause)),
@@ -136,15 +119,11 @@ impl Source {
 
     fn place(&self) -> Place {
         match &self.typed.shape {
-            Shape::Named { folder, name } if !self.typed.follows => Place::Named {
-                folder: folder.clone(),
-                name: name.clone(),
-            },
+            Shape::Named { folder, name } if !self.typed.follows => {
+                Place::Named { folder: folder.clone(), name: name.clone() }
+            }
             _ if self.entry.kind == Kind::Folder => Place::Folder(self.typed.path.clone()),
-            Shape::Named { folder, name } => Place::Named {
-                folder: folder.clone(),
-                name: name.clone(),
-            },
+            Shape::Named { folder, name } => Place::Named { folder: folder.clone(), name: name.clone() },
             Shape::Contents => Place::Folder(self.typed.path.clone()),
         }
     }
@@ -152,16 +131,11 @@ impl Source {
 
 /// As `cp` decides: into a folder that is there, else as this path itself.
 fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refusal> {
-    let refuse = |cause| Refusal::Destination {
-        path: destination.to_owned(),
-        cause,
-    };
+    let refuse = |cause| Refusal::Destination { path: destination.to_owned(), cause };
     let there = identity::follow(destination).map_err(refuse)?;
     let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
     if !is_folder && sources.len() > 1 {
-        return Err(Refusal::NotAFolder {
-            destination: destination.to_owned(),
-        });
+        return Err(Refusal::NotAFolder { destination: destination.to_owned() });
     }
     sources
         .iter()
@@ -171,10 +145,7 @@ fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refus
                 source: source.typed.path.clone(),
                 destination: destination.join(name),
                 source_place: source.place(),
-                destination_place: Place::Named {
-                    folder: destination.to_owned(),
-                    name: name.clone(),
-                },
+                destination_place: Place::Named { folder: destination.to_owned(), name: name.clone() },
             }),
             _ => exactly(source, destination),
         })
@@ -183,10 +154,7 @@ fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refus
 
 fn exactly(source: &Source, destination: &Path) -> Result<Pair, Refusal> {
     let typed = Typed::new(destination);
-    let refuse = |cause| Refusal::Destination {
-        path: destination.to_owned(),
-        cause,
-    };
+    let refuse = |cause| Refusal::Destination { path: destination.to_owned(), cause };
     let there = identity::follow(destination).map_err(refuse)?;
     let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
     let destination_place = match (typed.shape, there) {
@@ -210,10 +178,7 @@ fn exactly(source: &Source, destination: &Path) -> Result<Pair, Refusal> {
 
 /// Beside the source, under its resolved name with a suffix, numbered from 2 if that is taken.
 fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
-    let refuse = |cause| Refusal::Source {
-        path: source.typed.path.clone(),
-        cause,
-    };
+    let refuse = |cause| Refusal::Source { path: source.typed.path.clone(), cause };
     let (folder, name) = match &source.typed.shape {
         Shape::Named { folder, name } if !source.typed.follows => (folder.clone(), name.clone()),
         _ => {
@@ -232,10 +197,8 @@ fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
             copy.push(format!("_{n_copies}"));
         }
         let destination = folder.join(&copy);
-        let there = identity::look(&destination).map_err(|cause| Refusal::Destination {
-            path: destination.clone(),
-            cause,
-        })?;
+        let there =
+            identity::look(&destination).map_err(|cause| Refusal::Destination { path: destination.clone(), cause })?;
         if matches!(there, Found::Nothing(_)) {
             return Ok(Pair {
                 kind: source.entry.kind,
@@ -250,31 +213,23 @@ fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
 }
 
 /// All reasons against one pair.
-fn check(pair: &Pair, source: &Source) -> Result<(), Refusal> {
-    let refuse = |cause| Refusal::Destination {
-        path: pair.destination.clone(),
-        cause,
-    };
+fn check(pair: &Pair, source: &Source, lineages: &mut Lineages) -> Result<(), Refusal> {
+    let refuse = |cause| Refusal::Destination { path: pair.destination.clone(), cause };
     let (above, there) = match &pair.destination_place {
         Place::Named { folder, name } => {
             let folder = place::or_here(folder);
-            let lineage = Lineage::of(folder).map_err(|cause| Refusal::Destination {
-                path: folder.to_owned(),
-                cause,
-            })?;
+            let lineage =
+                lineages.of(folder).map_err(|cause| Refusal::Destination { path: folder.to_owned(), cause })?;
             (lineage, identity::look(&folder.join(name)).map_err(refuse)?)
         }
-        Place::Folder(folder) => (
-            Lineage::of(folder).map_err(refuse)?,
-            identity::follow(folder).map_err(refuse)?,
-        ),
+        Place::Folder(folder) => (lineages.of(folder).map_err(refuse)?, identity::follow(folder).map_err(refuse)?),
     };
     if let Found::Entry(there) = &there {
         refuse_the_same(pair, source, there)?;
         refuse_mismatch(pair, there)?;
     }
     if source.entry.kind == Kind::Folder {
-        refuse_nesting(pair, source, &above, &there)?;
+        refuse_nesting(pair, source, lineages, &above, &there)?;
     }
     Ok(())
 }
@@ -286,10 +241,7 @@ fn refuse_the_same(pair: &Pair, source: &Source, there: &Entry) -> Result<(), Re
         || identity::target_of(&pair.source) == Some(there.identity)
         || identity::target_of(&pair.destination) == Some(source.entry.identity);
     if is_same {
-        return Err(Refusal::SameEntry {
-            source_path: pair.source.clone(),
-            destination: pair.destination.clone(),
-        });
+        return Err(Refusal::SameEntry { source_path: pair.source.clone(), destination: pair.destination.clone() });
     }
     Ok(())
 }
@@ -300,37 +252,27 @@ fn refuse_mismatch(pair: &Pair, there: &Entry) -> Result<(), Refusal> {
         (false, true) => ("a file", "a folder"),
         _ => return Ok(()),
     };
-    Err(Refusal::TypeMismatch {
-        destination: pair.destination.clone(),
-        what,
-        there,
-    })
+    Err(Refusal::TypeMismatch { destination: pair.destination.clone(), what, there })
 }
 
 fn refuse_nesting(
     pair: &Pair,
     source: &Source,
+    lineages: &mut Lineages,
     above: &Lineage,
     there: &Found,
 ) -> Result<(), Refusal> {
-    let refuse = |cause| Refusal::Source {
-        path: pair.source.clone(),
-        cause,
-    };
-    let lineage = Lineage::of(&pair.source).map_err(refuse)?;
+    let refuse = |cause| Refusal::Source { path: pair.source.clone(), cause };
+    let lineage = lineages.of(&pair.source).map_err(refuse)?;
     if above.contains(source.entry.identity) || above.is_below(&lineage) {
-        return Err(Refusal::InsideSource {
-            source_path: pair.source.clone(),
-            destination: pair.destination.clone(),
-        });
+        return Err(Refusal::InsideSource { source_path: pair.source.clone(), destination: pair.destination.clone() });
     }
     let Found::Entry(there) = there else {
         return Ok(());
     };
-    let destination = Lineage::of(&pair.destination).map_err(|cause| Refusal::Destination {
-        path: pair.destination.clone(),
-        cause,
-    })?;
+    let destination = lineages
+        .of(&pair.destination)
+        .map_err(|cause| Refusal::Destination { path: pair.destination.clone(), cause })?;
     if lineage.contains(there.identity) || lineage.is_below(&destination) {
         return Err(Refusal::InsideDestination {
             source_path: pair.source.clone(),
@@ -344,9 +286,7 @@ fn refuse_collisions(pairs: &[Pair]) -> Result<(), Refusal> {
     let mut places = std::collections::HashSet::new();
     for pair in pairs {
         if !places.insert(&pair.destination) {
-            return Err(Refusal::Collision {
-                destination: pair.destination.clone(),
-            });
+            return Err(Refusal::Collision { destination: pair.destination.clone() });
         }
     }
     Ok(())

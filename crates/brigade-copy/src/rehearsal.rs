@@ -38,19 +38,9 @@ pub(crate) struct Played {
 
 impl Rehearsal {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("brigade-copy-")
-            .tempdir()
-            .unwrap();
+        let folder = tempfile::Builder::new().prefix("brigade-copy-").tempdir().unwrap();
         fs::create_dir(folder.path().join("source")).unwrap();
-        Self {
-            folder,
-            walk_ahead_bytes: 0,
-            deaths_percent: 0,
-            poison: None,
-            seed: 1,
-            stop_after: None,
-        }
+        Self { folder, walk_ahead_bytes: 0, deaths_percent: 0, poison: None, seed: 1, stop_after: None }
     }
 
     pub(crate) fn source(&self) -> PathBuf {
@@ -65,12 +55,8 @@ impl Rehearsal {
     pub(crate) fn play(&self) -> Played {
         let facts_started = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         let made = fs::DirBuilder::new().mode(0o700).create(self.destination());
-        let outcome = if made.is_ok() {
-            Outcome::Copied
-        } else {
-            Outcome::Unchanged
-        };
-        let destination = Identity::of(&rustix::fs::stat(&self.destination()).unwrap());
+        let outcome = if made.is_ok() { Outcome::Copied } else { Outcome::Unchanged };
+        let destination = Identity::of(&rustix::fs::stat(self.destination()).unwrap());
         let facts = Facts {
             secret: [self.seed, 2],
             started: (facts_started.tv_sec, facts_started.tv_nsec),
@@ -80,26 +66,14 @@ impl Rehearsal {
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);
-        let mut workers: Vec<_> = (1..=3)
-            .map(|pid| Worker::new(facts.clone(), vec![self.root()], words.clone(), 3, pid))
-            .collect();
+        let mut workers: Vec<_> =
+            (1..=3).map(|pid| Worker::new(facts.clone(), vec![self.root()], words.clone(), 3, pid)).collect();
         let mut scheduler = Scheduler::new(3, self.walk_ahead_bytes);
         scheduler.counts.n_found += 1;
-        scheduler.add(
-            0,
-            Top::Folder {
-                path: Bytes::default(),
-                outcome,
-            },
-        );
+        scheduler.add(0, Top::Folder { path: Bytes::default(), outcome });
         let mut random = Random(self.seed);
-        let mut played = Played {
-            counts: Counts::default(),
-            failures: vec![],
-            entries: vec![],
-            n_tasks: 0,
-            n_deaths: 0,
-        };
+        let mut played =
+            Played { counts: Counts::default(), failures: vec![], entries: vec![], n_tasks: 0, n_deaths: 0 };
         let mut waiting = Vec::new();
         // Ten tasks are done between two deaths, so that no task looks as if it killed workers.
         let mut n_safe = 10;
@@ -118,11 +92,7 @@ impl Rehearsal {
             n_safe = if dies { 10 } else { n_safe };
             let task = waiting.swap_remove(draw % waiting.len());
             played.n_tasks += 1;
-            let (id, is_poisoned) = (
-                task.id,
-                self.poison
-                    .is_some_and(|name| format!("{task:?}").contains(name)),
-            );
+            let (id, is_poisoned) = (task.id, self.poison.is_some_and(|name| format!("{task:?}").contains(name)));
             if is_poisoned || (dies && !dies_late) {
                 played.n_deaths += 1;
                 scheduler.on_death(id);
@@ -150,11 +120,7 @@ impl Rehearsal {
 
     fn root(&self) -> Root {
         let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
-        Root {
-            source: open(self.source()),
-            destination: open(self.destination()),
-            renamed: None,
-        }
+        Root { source: open(self.source()), destination: open(self.destination()), renamed: None }
     }
 }
 
@@ -166,18 +132,8 @@ impl Played {
 
     /// Every entry that was found is in the books once, and every failure has been reported.
     pub(crate) fn assert_books(&self) {
-        assert_eq!(
-            self.counts.n_found,
-            self.counts.n_done(),
-            "{:?}",
-            self.counts
-        );
-        assert_eq!(
-            self.counts.n_failed,
-            self.failures.len() as u64,
-            "{:?}",
-            self.failures
-        );
+        assert_eq!(self.counts.n_found, self.counts.n_done(), "{:?}", self.counts);
+        assert_eq!(self.counts.n_failed, self.failures.len() as u64, "{:?}", self.failures);
     }
 }
 
@@ -190,34 +146,17 @@ pub(crate) fn look(root: &Path) -> BTreeMap<Vec<u8>, String> {
     paths.sort();
     for path in paths {
         let data = fs::symlink_metadata(&path).unwrap();
-        let relative = path
-            .strip_prefix(root)
-            .unwrap()
-            .as_os_str()
-            .as_bytes()
-            .to_vec();
-        let first = first_paths
-            .entry((data.dev(), data.ino()))
-            .or_insert_with(|| relative.clone())
-            .clone();
+        let relative = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+        let first = first_paths.entry((data.dev(), data.ino())).or_insert_with(|| relative.clone()).clone();
         let contents = match data.file_type() {
-            kind if kind.is_symlink() => fs::read_link(&path)
-                .unwrap()
-                .into_os_string()
-                .as_bytes()
-                .to_vec(),
+            kind if kind.is_symlink() => fs::read_link(&path).unwrap().into_os_string().as_bytes().to_vec(),
             kind if kind.is_file() => fs::read(&path).unwrap(),
             _ => data.rdev().to_string().into_bytes(),
         };
         let digest = digest(&contents);
         let times = (data.mtime(), data.mtime_nsec());
-        let text = format!(
-            "{:o} {}:{} {times:?} {digest:x}\t{}",
-            data.mode(),
-            data.uid(),
-            data.gid(),
-            first.escape_ascii()
-        );
+        let text =
+            format!("{:o} {}:{} {times:?} {digest:x}\t{}", data.mode(), data.uid(), data.gid(), first.escape_ascii());
         entries.insert(relative, text);
     }
     entries
@@ -275,12 +214,7 @@ pub(crate) fn grow_tree(root: &Path, n_folders: usize, n_files: usize, seed: u64
                 file.set_len(120_000).unwrap();
                 std::os::unix::fs::FileExt::write_at(&file, b"after a hole", 70_000).unwrap();
             }
-            3 => rustix::fs::mkfifoat(
-                rustix::fs::CWD,
-                &path,
-                rustix::fs::Mode::from_raw_mode(0o640),
-            )
-            .unwrap(),
+            3 => rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o640)).unwrap(),
             _ => {
                 let n_bytes = random.below(20_000) as usize;
                 fs::write(&path, vec![idx as u8; n_bytes]).unwrap();
@@ -289,11 +223,7 @@ pub(crate) fn grow_tree(root: &Path, n_folders: usize, n_files: usize, seed: u64
                 files.push(path.clone());
             }
         }
-        set_mtime(
-            &path,
-            random.below(4_000_000_000) as i64 - 2_000_000_000,
-            random.below(1_000_000_000) as i64,
-        );
+        set_mtime(&path, random.below(4_000_000_000) as i64 - 2_000_000_000, random.below(1_000_000_000) as i64);
     }
     for (idx, folder) in folders.iter().enumerate().rev() {
         let mode = [0o755, 0o700, 0o1777, 0o2750][idx % 4];
@@ -303,21 +233,9 @@ pub(crate) fn grow_tree(root: &Path, n_folders: usize, n_files: usize, seed: u64
 }
 
 pub(crate) fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = rustix::fs::Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    rustix::fs::utimensat(
-        rustix::fs::CWD,
-        path,
-        &times,
-        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .unwrap();
+    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 fn odd_name(idx: usize) -> std::ffi::OsString {

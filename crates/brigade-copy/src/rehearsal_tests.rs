@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use crate::error::Reason;
 use crate::event::{EntryKind, Outcome};
 use crate::rehearsal::{Random, Rehearsal, grow_tree, look, set_mtime};
 use crate::task::Cause;
@@ -10,10 +11,7 @@ use crate::task::Cause;
 #[test]
 fn a_tree_is_copied_with_all_that_belongs_to_it() {
     for walk_ahead_bytes in [0, 1 << 20] {
-        let rehearsal = Rehearsal {
-            walk_ahead_bytes,
-            ..Rehearsal::new()
-        };
+        let rehearsal = Rehearsal { walk_ahead_bytes, ..Rehearsal::new() };
         grow_tree(&rehearsal.source(), 60, 900, 7);
         let played = rehearsal.play();
         played.assert_books();
@@ -21,11 +19,7 @@ fn a_tree_is_copied_with_all_that_belongs_to_it() {
         assert_eq!(look(&rehearsal.source()), look(&rehearsal.destination()));
         assert_eq!(played.counts.n_copied, 961);
         assert_eq!(played.counts.n_directories, 61);
-        assert!(
-            played.counts.n_hard_links > 0
-                && played.counts.n_symlinks > 0
-                && played.counts.n_special > 0
-        );
+        assert!(played.counts.n_hard_links > 0 && played.counts.n_symlinks > 0 && played.counts.n_special > 0);
         if walk_ahead_bytes > 0 {
             assert_eq!(played.counts.bytes_found, played.counts.bytes_done);
         }
@@ -45,16 +39,8 @@ fn deaths_at_any_time_change_neither_the_tree_nor_the_books() {
         let played = rehearsal.play();
         assert!(played.n_deaths > 0, "seed {seed}");
         played.assert_books();
-        assert!(
-            played.failures.is_empty(),
-            "seed {seed}: {:?}",
-            played.failures
-        );
-        assert_eq!(
-            look(&rehearsal.source()),
-            look(&rehearsal.destination()),
-            "seed {seed}"
-        );
+        assert!(played.failures.is_empty(), "seed {seed}: {:?}", played.failures);
+        assert_eq!(look(&rehearsal.source()), look(&rehearsal.destination()), "seed {seed}");
         assert_eq!(played.counts.n_copied, 641, "seed {seed}");
     }
 }
@@ -62,10 +48,7 @@ fn deaths_at_any_time_change_neither_the_tree_nor_the_books() {
 #[test]
 fn a_second_run_changes_nothing() {
     for deaths_percent in [0, 15] {
-        let rehearsal = Rehearsal {
-            deaths_percent,
-            ..Rehearsal::new()
-        };
+        let rehearsal = Rehearsal { deaths_percent, ..Rehearsal::new() };
         grow_tree(&rehearsal.source(), 30, 400, 3);
         rehearsal.play().assert_books();
         let before = look(&rehearsal.destination());
@@ -73,10 +56,7 @@ fn a_second_run_changes_nothing() {
         played.assert_books();
         assert_eq!(before, look(&rehearsal.destination()));
         if deaths_percent == 0 {
-            assert_eq!(
-                (played.counts.n_copied, played.counts.n_unchanged),
-                (0, 431)
-            );
+            assert_eq!((played.counts.n_copied, played.counts.n_unchanged), (0, 431));
         }
     }
 }
@@ -84,11 +64,7 @@ fn a_second_run_changes_nothing() {
 #[test]
 fn one_entry_that_kills_workers_fails_alone() {
     for walk_ahead_bytes in [0, 1 << 20] {
-        let rehearsal = Rehearsal {
-            walk_ahead_bytes,
-            poison: Some("poison"),
-            ..Rehearsal::new()
-        };
+        let rehearsal = Rehearsal { walk_ahead_bytes, poison: Some("poison"), ..Rehearsal::new() };
         grow_tree(&rehearsal.source(), 20, 600, 5);
         for idx in 0..300 {
             fs::write(rehearsal.source().join(format!("more{idx}")), b"x").unwrap();
@@ -101,7 +77,7 @@ fn one_entry_that_kills_workers_fails_alone() {
         if walk_ahead_bytes > 0 {
             assert_eq!(played.failures.len(), 1, "{:?}", played.failures);
             assert_eq!(played.failures[0].path.0, b"poison");
-            assert_eq!(played.failures[0].cause, Cause::WorkersDied);
+            assert_eq!(played.failures[0].cause, Cause::Reason(Reason::WorkersDied));
             assert_eq!(played.counts.n_copied, 921);
         }
     }
@@ -109,11 +85,7 @@ fn one_entry_that_kills_workers_fails_alone() {
 
 #[test]
 fn a_folder_that_kills_workers_fails_and_the_rest_is_copied() {
-    let rehearsal = Rehearsal {
-        walk_ahead_bytes: 1 << 20,
-        poison: Some("poison"),
-        ..Rehearsal::new()
-    };
+    let rehearsal = Rehearsal { walk_ahead_bytes: 1 << 20, poison: Some("poison"), ..Rehearsal::new() };
     grow_tree(&rehearsal.source(), 20, 300, 5);
     fs::create_dir(rehearsal.source().join("poison")).unwrap();
     fs::write(rehearsal.source().join("poison/inside"), b"x").unwrap();
@@ -127,11 +99,7 @@ fn a_folder_that_kills_workers_fails_and_the_rest_is_copied() {
 #[test]
 fn after_a_stop_the_books_cover_what_was_reached_and_folders_are_finished() {
     for stop_after in [1, 2, 5, 9] {
-        let rehearsal = Rehearsal {
-            stop_after: Some(stop_after),
-            walk_ahead_bytes: 3_000,
-            ..Rehearsal::new()
-        };
+        let rehearsal = Rehearsal { stop_after: Some(stop_after), walk_ahead_bytes: 3_000, ..Rehearsal::new() };
         grow_tree(&rehearsal.source(), 40, 2_000, 11);
         let played = rehearsal.play();
         assert!(played.counts.n_done() <= played.counts.n_found);
@@ -140,12 +108,7 @@ fn after_a_stop_the_books_cover_what_was_reached_and_folders_are_finished() {
         for (path, there) in &destination {
             // A file that lost its other names has another first path; everything else is as at the source.
             let same = there.split_once('\t').map(|(start, _)| start);
-            assert_eq!(
-                source[path].split_once('\t').map(|(start, _)| start),
-                same,
-                "{}",
-                path.escape_ascii()
-            );
+            assert_eq!(source[path].split_once('\t').map(|(start, _)| start), same, "{}", path.escape_ascii());
         }
     }
 }
@@ -155,21 +118,13 @@ fn existing_entries_are_kept_aligned_or_replaced() {
     let rehearsal = Rehearsal::new();
     let (source, destination) = (rehearsal.source(), rehearsal.destination());
     fs::create_dir(&destination).unwrap();
-    for (name, there, seconds) in [
-        ("same", "1234", 5),
-        ("older", "1234", 4),
-        ("longer", "12345", 5),
-    ] {
+    for (name, there, seconds) in [("same", "1234", 5), ("older", "1234", 4), ("longer", "12345", 5)] {
         fs::write(source.join(name), "1234").unwrap();
         set_mtime(&source.join(name), 5, 6);
         fs::write(destination.join(name), there).unwrap();
         set_mtime(&destination.join(name), seconds, 6);
     }
-    fs::set_permissions(
-        source.join("same"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o4711),
-    )
-    .unwrap();
+    fs::set_permissions(source.join("same"), std::os::unix::fs::PermissionsExt::from_mode(0o4711)).unwrap();
     let kept = fs::metadata(destination.join("same")).unwrap().ino();
     fs::create_dir(source.join("folder-over-file")).unwrap();
     fs::write(destination.join("folder-over-file"), "x").unwrap();
@@ -180,17 +135,13 @@ fn existing_entries_are_kept_aligned_or_replaced() {
     fs::write(destination.join("only-here"), "x").unwrap();
     let played = rehearsal.play();
     played.assert_books();
-    let mut failed: Vec<_> = played
-        .failures
-        .iter()
-        .map(|failure| (failure.path.0.clone(), failure.cause))
-        .collect();
+    let mut failed: Vec<_> = played.failures.iter().map(|failure| (failure.path.0.clone(), failure.cause)).collect();
     failed.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(
         failed,
         [
-            (b"file-over-folder".to_vec(), Cause::FolderInTheWay),
-            (b"folder-over-file".to_vec(), Cause::NoFolder)
+            (b"file-over-folder".to_vec(), Cause::Reason(Reason::FolderInTheWay)),
+            (b"folder-over-file".to_vec(), Cause::Reason(Reason::NoFolder))
         ]
     );
     let mut after = look(&destination);
@@ -200,23 +151,14 @@ fn existing_entries_are_kept_aligned_or_replaced() {
         assert_eq!(after[name.as_bytes()], before[name.as_bytes()]);
     }
     assert_eq!(fs::metadata(destination.join("same")).unwrap().ino(), kept);
-    let outcome = |name: &str| {
-        played
-            .entries
-            .iter()
-            .find(|entry| entry.path.0 == name.as_bytes())
-            .unwrap()
-            .outcome
-    };
+    let outcome = |name: &str| played.entries.iter().find(|entry| entry.path.0 == name.as_bytes()).unwrap().outcome;
     assert_eq!(outcome("same"), Outcome::Unchanged);
     assert_eq!(outcome("older"), Outcome::Copied);
-    assert!(fs::read_dir(&destination).unwrap().all(|entry| {
-        !entry
+    assert!(
+        fs::read_dir(&destination)
             .unwrap()
-            .file_name()
-            .into_encoded_bytes()
-            .starts_with(b".brigade-")
-    }));
+            .all(|entry| { !entry.unwrap().file_name().into_encoded_bytes().starts_with(b".brigade-") })
+    );
 }
 
 #[test]
@@ -238,30 +180,14 @@ fn grow_chain(rehearsal: &Rehearsal, n_levels: u64) {
     let mut folder = std::os::fd::OwnedFd::from(fs::File::open(rehearsal.source()).unwrap());
     for _ in 0..n_levels {
         mkdirat(&folder, c"a-name-of-some-length", Mode::RWXU).unwrap();
-        folder = openat(
-            &folder,
-            c"a-name-of-some-length",
-            OFlags::RDONLY | OFlags::DIRECTORY,
-            Mode::empty(),
-        )
-        .unwrap();
+        folder = openat(&folder, c"a-name-of-some-length", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
     }
-    openat(
-        &folder,
-        c"leaf",
-        OFlags::WRONLY | OFlags::CREATE,
-        Mode::RWXU,
-    )
-    .unwrap();
+    openat(&folder, c"leaf", OFlags::WRONLY | OFlags::CREATE, Mode::RWXU).unwrap();
 }
 
 /// The standard library removes trees recursively; this one is too deep for a test thread's stack.
 fn remove_chain(root: &std::path::Path) {
-    let status = std::process::Command::new("rm")
-        .arg("-rf")
-        .arg(root)
-        .status()
-        .unwrap();
+    let status = std::process::Command::new("rm").arg("-rf").arg(root).status().unwrap();
     assert!(status.success());
 }
 
@@ -285,18 +211,10 @@ fn hard_links_follow_the_first_name_that_succeeds() {
         let inodes: std::collections::HashSet<_> = ["a/one", "a/two", "b/three", "b/four"]
             .iter()
             .filter(|&&name| name != blocked)
-            .map(|name| {
-                fs::metadata(rehearsal.destination().join(name))
-                    .unwrap()
-                    .ino()
-            })
+            .map(|name| fs::metadata(rehearsal.destination().join(name)).unwrap().ino())
             .collect();
         assert_eq!(inodes.len(), 1, "{blocked}");
-        let n_links = played
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == EntryKind::HardLink)
-            .count();
+        let n_links = played.entries.iter().filter(|entry| entry.kind == EntryKind::HardLink).count();
         assert_eq!(n_links, 2, "{blocked}");
     }
 }
@@ -325,7 +243,7 @@ fn a_source_that_changes_all_the_time_fails_as_changed() {
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         let changed = changed.unwrap();
         assert_eq!(changed.counts.n_changed, 1);
-        assert_eq!(changed.failures[0].cause, Cause::Changed);
+        assert_eq!(changed.failures[0].cause, Cause::Reason(Reason::Changed));
     });
 }
 

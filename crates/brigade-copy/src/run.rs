@@ -1,26 +1,27 @@
 //! A copy that runs: hands the scheduler's tasks to the pool and the answers back, tells the caller what happens, and ends.
 //! The one place that knows the pool. What is done next is decided in scheduler.rs.
 
+mod process;
 mod start;
+mod state;
 
 use std::collections::HashSet;
-use std::ffi::CString;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use brigade::{Descriptor, Pool, TaskError};
+use brigade::{Pool, TaskError};
 
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Summary};
 use crate::lanes::{Lanes, Words, n_words};
-use crate::names::Bytes;
 use crate::plan::Plan;
 use crate::request::{Report, Request, Totals};
-use crate::scheduler::{Scheduler, Top};
+use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
-use crate::worker::{Facts, Root, Worker};
+use crate::worker::Facts;
+use process::{WorkerStart, begin_worker, give, run_task};
 use start::{Beginning, ShownRoot};
+use state::Core;
 
 /// Bytes of names that a walk may be ahead of the copying, if totals are wanted: a million names or so.
 const WALK_AHEAD_BYTES: usize = 16 << 20;
@@ -50,134 +51,21 @@ struct Shared {
     began: Instant,
 }
 
-/// What changes while a copy runs.
-struct Core {
-    scheduler: Scheduler,
-    known_pids: HashSet<u32>,
-    n_lost_workers: u64,
-    said_owners_lost: bool,
-    said_walk_finished: bool,
-    stopped: bool,
-    broken: Option<String>,
-    last_sign: Instant,
-    /// The most that has been shown, so that nothing ever falls.
-    shown: Progress,
-    summary: Option<Summary>,
-}
-
-/// What a worker process is given when it starts.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct WorkerStart {
-    facts: Facts,
-    roots: Vec<GivenRoot>,
-    words: Words,
-    n_lanes: usize,
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct GivenRoot {
-    source: Descriptor,
-    destination: Descriptor,
-    renamed: Option<Bytes>,
-}
-
-thread_local! {
-    static WORKER: std::cell::RefCell<Option<Worker>> = const { std::cell::RefCell::new(None) };
-}
-
-/// Runs once in each worker process.
-fn begin_worker(start: WorkerStart) {
-    let roots = start.roots.into_iter().map(|root| Root {
-        source: root.source.into_owned_fd(),
-        destination: root.destination.into_owned_fd(),
-        renamed: root
-            .renamed
-            .and_then(|name| CString::new(name.0).ok())
-            .map(Into::into),
-    });
-    let worker = Worker::new(
-        start.facts,
-        roots.collect(),
-        start.words,
-        start.n_lanes,
-        brigade::current().pid(),
-    );
-    WORKER.set(Some(worker));
-}
-
-fn run_task(task: CopyTask) -> CopyAnswer {
-    WORKER.with_borrow_mut(|worker| {
-        worker
-            .as_mut()
-            .expect("the pool runs the initializer before the first task")
-            .run(task)
-    })
-}
-
 impl Running {
     pub(crate) fn start(plan: Plan, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();
-        let coarse = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         let mut beginning = Beginning::new(&plan.pairs)?;
-        let n_workers = n_workers_for(&plan.request, &beginning.tops);
-        // Twice as many lanes as workers: a successor may start before the lane of the dead is free.
-        let n_lanes = n_workers * 2;
-        let refuse = |cause: Box<dyn std::error::Error + Send + Sync>| Refusal::Workers(cause);
-        let words = match Words::new(n_words(n_lanes)) {
-            Ok(words) => words,
-            Err(error) => {
-                beginning.undo();
-                return Err(refuse(error.into()));
+        match Shared::new(&plan.request, &mut beginning, sink, began) {
+            Ok(shared) => {
+                let shared = Arc::new(shared);
+                shared.begin(beginning);
+                Ok(Self { shared })
             }
-        };
-        let facts = Facts {
-            secret: [random_number(), random_number()],
-            started: (coarse.tv_sec, coarse.tv_nsec),
-            destinations: std::mem::take(&mut beginning.destinations),
-            wants_sizes: plan.request.totals == Totals::Wanted,
-            wants_entries: plan.request.report == Report::EveryEntry,
-        };
-        let lanes = Lanes::new(words.clone(), n_lanes);
-        let (given, roots) = std::mem::take(&mut beginning.roots)
-            .into_iter()
-            .map(|root| {
-                (
-                    give(root.source, root.destination, root.renamed),
-                    root.shown,
-                )
-            })
-            .unzip();
-        let start = WorkerStart {
-            facts,
-            roots: given,
-            words,
-            n_lanes,
-        };
-        let pool = Pool::builder()
-            .workers(n_workers)
-            .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
-            .initializer(start, begin_worker)
-            .build();
-        let pool = match pool {
-            Ok(pool) => pool,
-            Err(error) => {
+            Err(cause) => {
                 beginning.undo();
-                return Err(refuse(error.into()));
+                Err(Refusal::Workers(cause))
             }
-        };
-        let shared = Arc::new(Shared {
-            core: Mutex::new(Core::new(&plan.request, n_workers)),
-            has_ended: Condvar::new(),
-            sink: Mutex::new(sink),
-            pool: RwLock::new(Some(pool)),
-            lanes,
-            roots,
-            report: plan.request.report,
-            n_workers,
-            began,
-        });
-        shared.begin(beginning);
-        Ok(Self { shared })
+        }
     }
 
     /// What has been done so far. Takes microseconds, and disturbs no worker.
@@ -224,12 +112,7 @@ impl Running {
             if deadline <= now {
                 return None;
             }
-            core = self
-                .shared
-                .has_ended
-                .wait_timeout(core, pause)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            core = self.shared.has_ended.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -253,12 +136,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let has_ended = self.shared.core().summary.is_some();
         // Taken out here, so that the last handle is never dropped by the pool's own thread.
-        let pool = self
-            .shared
-            .pool
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(pool) = pool {
             if has_ended {
                 pool.close();
@@ -271,6 +149,41 @@ impl Drop for Running {
 }
 
 impl Shared {
+    /// Starts the workers.
+    fn new(
+        request: &Request,
+        beginning: &mut Beginning,
+        sink: Sink,
+        began: Instant,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let n_workers = n_workers_for(request, &beginning.tops);
+        // Twice as many lanes as workers: a successor may start before the lane of the dead is free.
+        let n_lanes = n_workers * 2;
+        let words = Words::new(n_words(n_lanes))?;
+        let lanes = Lanes::new(words.clone(), n_lanes);
+        let (given, roots) = std::mem::take(&mut beginning.roots)
+            .into_iter()
+            .map(|root| (give(root.source, root.destination, root.renamed), root.shown))
+            .unzip();
+        let start = WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes };
+        let pool = Pool::builder()
+            .workers(n_workers)
+            .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
+            .initializer(start, begin_worker)
+            .build()?;
+        Ok(Self {
+            core: Mutex::new(Core::new(request, n_workers)),
+            has_ended: Condvar::new(),
+            sink: Mutex::new(sink),
+            pool: RwLock::new(Some(pool)),
+            lanes,
+            roots,
+            report: request.report,
+            n_workers,
+            began,
+        })
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,9 +196,7 @@ impl Shared {
         }
         for _ in &beginning.failures {
             core.scheduler.counts.n_found += 1;
-            core.scheduler
-                .counts
-                .count(EntryKind::Directory, Outcome::Failed, 0);
+            core.scheduler.counts.count(EntryKind::Directory, Outcome::Failed, 0);
         }
         let mut events: Vec<_> = beginning.failures.into_iter().map(Event::Failed).collect();
         self.look_at_workers(&mut core, &mut events);
@@ -348,13 +259,7 @@ impl Shared {
         self.go_on();
     }
 
-    fn take_answer(
-        &self,
-        core: &mut Core,
-        task_id: u64,
-        mut answer: CopyAnswer,
-        events: &mut Vec<Event>,
-    ) {
+    fn take_answer(&self, core: &mut Core, task_id: u64, mut answer: CopyAnswer, events: &mut Vec<Event>) {
         for failure in answer.failures.drain(..) {
             if self.report == Report::EveryEntry {
                 events.push(self.failed_entry(&failure));
@@ -378,13 +283,7 @@ impl Shared {
         core.scheduler.on_answer(task_id, answer);
     }
 
-    fn take_error(
-        &self,
-        core: &mut Core,
-        task_id: u64,
-        error: &TaskError,
-        events: &mut Vec<Event>,
-    ) {
+    fn take_error(&self, core: &mut Core, task_id: u64, error: &TaskError, events: &mut Vec<Event>) {
         match error {
             TaskError::Killed { pid, signal, .. } => self.lost(core, *pid, Some(*signal), events),
             TaskError::Exited { pid, .. } => self.lost(core, *pid, None, events),
@@ -411,13 +310,7 @@ impl Shared {
     /// Finds workers that are new, and those that were lost while they had no task.
     fn look_at_workers(&self, core: &mut Core, events: &mut Vec<Event>) {
         let Some(pids) = self.pids() else { return };
-        for pid in core
-            .known_pids
-            .iter()
-            .copied()
-            .filter(|pid| !pids.contains(pid))
-            .collect::<Vec<_>>()
-        {
+        for pid in core.known_pids.iter().copied().filter(|pid| !pids.contains(pid)).collect::<Vec<_>>() {
             self.lost(core, pid, None, events);
         }
         for pid in pids {
@@ -435,8 +328,7 @@ impl Shared {
 
     fn pids(&self) -> Option<HashSet<u32>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        pool.as_ref()
-            .map(|pool| pool.workers().iter().map(|worker| worker.pid).collect())
+        pool.as_ref().map(|pool| pool.workers().iter().map(|worker| worker.pid).collect())
     }
 
     fn path_error(&self, failure: Failure) -> PathError {
@@ -447,11 +339,7 @@ impl Shared {
             }
             _ => root.destination_path(&failure.path.0),
         };
-        PathError {
-            action: failure.action,
-            path,
-            cause: failure.cause.into(),
-        }
+        PathError { action: failure.action, path, cause: failure.cause.into() }
     }
 
     fn failed_entry(&self, failure: &Failure) -> Event {
@@ -467,7 +355,7 @@ impl Shared {
 
     fn tell(&self, events: Vec<Event>) {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        events.into_iter().for_each(|event| sink(event));
+        events.into_iter().for_each(&mut *sink);
     }
 
     fn end_if_done(&self) {
@@ -483,12 +371,7 @@ impl Shared {
 
     /// Ends a run whose workers do not answer any more.
     fn break_off(&self) {
-        if let Some(pool) = self
-            .pool
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-        {
+        if let Some(pool) = self.pool.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             pool.terminate();
         }
         self.end();
@@ -503,91 +386,9 @@ impl Shared {
     }
 }
 
-impl Core {
-    fn new(request: &Request, n_workers: usize) -> Self {
-        let walk_ahead_bytes = if request.totals == Totals::Wanted {
-            WALK_AHEAD_BYTES
-        } else {
-            0
-        };
-        Self {
-            scheduler: Scheduler::new(n_workers, walk_ahead_bytes),
-            known_pids: HashSet::new(),
-            n_lost_workers: 0,
-            said_owners_lost: false,
-            said_walk_finished: false,
-            stopped: false,
-            broken: None,
-            last_sign: Instant::now(),
-            shown: Progress::default(),
-            summary: None,
-        }
-    }
-
-    fn progress(&mut self, lanes: &Lanes) -> Progress {
-        let counts = &self.scheduler.counts;
-        let live = self.scheduler.live(lanes.live_counts());
-        let shown = &mut self.shown;
-        shown.n_found = shown.n_found.max(counts.n_found + live.n_found);
-        shown.n_done = shown
-            .n_done
-            .max(counts.n_done() + live.n_done)
-            .min(shown.n_found);
-        shown.bytes_found = counts.bytes_found;
-        shown.bytes_done = shown.bytes_done.max(counts.bytes_done + live.n_bytes);
-        shown.walk_finished = self.scheduler.is_walk_finished();
-        if shown.walk_finished && shown.bytes_found > 0 {
-            // Files may have grown since they were listed.
-            shown.bytes_found = shown.bytes_found.max(shown.bytes_done);
-        }
-        shown.lanes = lanes.snapshot();
-        shown.n_lost_workers = self.n_lost_workers;
-        shown.clone()
-    }
-
-    fn summarize(&self, n_workers: usize, elapsed: Duration) -> Summary {
-        let counts = self.scheduler.counts;
-        let is_cut_short = self.stopped || self.broken.is_some();
-        let mut summary = Summary {
-            // What was found and not reached is not in the books of a run that was cut short.
-            n_found: if is_cut_short {
-                counts.n_done()
-            } else {
-                counts.n_found
-            },
-            n_copied: counts.n_copied,
-            n_unchanged: counts.n_unchanged,
-            n_skipped: counts.n_skipped,
-            n_failed: counts.n_failed,
-            n_changed: counts.n_changed,
-            n_files: counts.n_files,
-            n_directories: counts.n_directories,
-            n_symlinks: counts.n_symlinks,
-            n_hard_links: counts.n_hard_links,
-            n_special: counts.n_special,
-            bytes: counts.bytes_copied,
-            elapsed,
-            n_workers,
-            n_lost_workers: self.n_lost_workers,
-            interrupted: self.stopped,
-            broken: self.broken.clone(),
-        };
-        if summary.n_found != counts.n_done() {
-            summary.broken = Some(format!(
-                "{} entries were found, but {} are accounted for",
-                counts.n_found,
-                counts.n_done()
-            ));
-        }
-        summary
-    }
-}
-
 /// One for each processor, but no more than there are files where there is no folder.
 fn n_workers_for(request: &Request, tops: &[(u32, Top)]) -> usize {
-    let n_wanted = request
-        .workers
-        .map_or_else(brigade::available_cpus, usize::from);
+    let n_wanted = request.workers.map_or_else(brigade::available_cpus, usize::from);
     let n_useful = tops
         .iter()
         .map(|(_, top)| match top {
@@ -598,11 +399,13 @@ fn n_workers_for(request: &Request, tops: &[(u32, Top)]) -> usize {
     n_wanted.min(n_useful).max(1)
 }
 
-fn give(source: OwnedFd, destination: OwnedFd, renamed: Option<CString>) -> GivenRoot {
-    GivenRoot {
-        source: source.into(),
-        destination: destination.into(),
-        renamed: renamed.map(|name| Bytes(name.into_bytes())),
+fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
+    Facts {
+        secret: [random_number(), random_number()],
+        started: beginning.started,
+        destinations: std::mem::take(&mut beginning.destinations),
+        wants_sizes: request.totals == Totals::Wanted,
+        wants_entries: request.report == Report::EveryEntry,
     }
 }
 

@@ -69,10 +69,7 @@ mod tests {
         assert_eq!(text(b"a\nb\x1b[2Jc\x7f"), r"'a\x0ab\x1b[2Jc\x7f'");
         assert_eq!(text(b"\xff\xfe\xe4\xbd"), r"'\xff\xfe\xe4\xbd'");
         assert_eq!(text("\u{9b}2J".as_bytes()), r"'\u{9b}2J'");
-        assert_eq!(
-            text("a\u{202e}gpj.exe\u{200b}".as_bytes()),
-            r"'a\u{202e}gpj.exe\u{200b}'"
-        );
+        assert_eq!(text("a\u{202e}gpj.exe\u{200b}".as_bytes()), r"'a\u{202e}gpj.exe\u{200b}'");
     }
 
     #[test]

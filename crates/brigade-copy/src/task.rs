@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Action;
+use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Names};
 
@@ -152,10 +152,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(stat: &rustix::fs::Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        }
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
@@ -183,16 +180,7 @@ pub(crate) struct Failure {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Cause {
     Errno(i32),
-    /// The source changed while it was being copied, and did so again.
-    Changed,
-    /// It is no longer what the listing said it was.
-    OtherKind,
-    /// A folder stands where something else must go.
-    FolderInTheWay,
-    /// Something else stands where a folder must go.
-    NoFolder,
-    /// Workers died over it.
-    WorkersDied,
+    Reason(Reason),
 }
 
 impl From<rustix::io::Errno> for Cause {
@@ -201,20 +189,17 @@ impl From<rustix::io::Errno> for Cause {
     }
 }
 
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
+
 impl From<Cause> for io::Error {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Errno(errno) => Self::from_raw_os_error(errno),
-            Cause::Changed => Self::other("it changed while it was being copied"),
-            Cause::OtherKind => Self::other("it became something else while it was being copied"),
-            Cause::FolderInTheWay => {
-                Self::new(io::ErrorKind::IsADirectory, "a folder is in the way")
-            }
-            Cause::NoFolder => Self::new(
-                io::ErrorKind::NotADirectory,
-                "something that is not a folder is in the way",
-            ),
-            Cause::WorkersDied => Self::other("every worker process that tried died"),
+            Cause::Reason(reason) => Self::other(reason),
         }
     }
 }

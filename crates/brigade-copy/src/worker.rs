@@ -1,6 +1,7 @@
 //! A worker process: takes a task, works through its items and answers with what became of them. It knows two descriptors
 //! for each root and never uses a name of more than one component. What is to be done when is the scheduler's business.
 
+mod books;
 mod contents;
 mod entry;
 mod file;
@@ -17,11 +18,8 @@ use rustix::io::Errno;
 use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
-use crate::names::{Bytes, Kind};
-use crate::task::{
-    Arrival, Budget, Cause, CopyAnswer, CopyTask, EntryDone, Failure, Identity, Item, Joined,
-    Place, Work,
-};
+use crate::names::Kind;
+use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 use contents::Offload;
 use file::Sharing;
 use folders::{Chain, Pair, open_folder};
@@ -110,7 +108,10 @@ enum Done {
         n_bytes: u64,
     },
     /// It has several names, and which of them is copied is not decided here.
-    Shared { identity: Identity, n_links: u64 },
+    Shared {
+        identity: Identity,
+        n_links: u64,
+    },
     /// The order to stop came while it was copied; nothing of it is left.
     Stopped,
 }
@@ -123,23 +124,14 @@ struct Flaw {
 }
 
 impl Flaw {
-    fn new(action: Action, errno: Errno) -> Self {
-        Self {
-            action,
-            cause: errno.into(),
-        }
+    fn new(action: Action, cause: impl Into<Cause>) -> Self {
+        Self { action, cause: cause.into() }
     }
 }
 
 impl Worker {
     /// Makes this process ready for tasks: new files get exactly the mode we give them, and all descriptors we may have.
-    pub(crate) fn new(
-        facts: Facts,
-        roots: Vec<Root>,
-        words: Words,
-        n_lanes: usize,
-        pid: u32,
-    ) -> Self {
+    pub(crate) fn new(facts: Facts, roots: Vec<Root>, words: Words, n_lanes: usize, pid: u32) -> Self {
         rustix::process::umask(rustix::fs::Mode::empty());
         let max_held = raise_limit_on_open_files();
         Self {
@@ -152,10 +144,7 @@ impl Worker {
             buffer: contents::new_buffer(),
             listing_buffer: Vec::with_capacity(LISTING_BYTES),
             answer: CopyAnswer::default(),
-            budget: Budget {
-                n_copied: 0,
-                n_listed: 0,
-            },
+            budget: Budget { n_copied: 0, n_listed: 0 },
             item_idx: 0,
             root: 0,
             path: Vec::new(),
@@ -197,39 +186,26 @@ impl Worker {
         self.root = item.root;
         self.path = item.folder.0;
         let entered = self.enter(item.root);
+        let arrival = item.arrival;
         match item.work {
             Work::List => {
                 self.begin_unit();
-                self.visit_root(item.arrival);
+                self.visit_root(arrival);
                 true
             }
             Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {
-                Ok(_) => worker.visit(name, item.arrival),
+                Ok(_) => worker.visit(name, arrival),
                 Err(errno) => worker.book_failure(name, Flaw::new(Action::Open, *errno)),
             }),
-            Work::Files(names) => self.each(&names, |worker, kind, name| match &entered {
-                Ok(pair) => {
-                    let spot = worker.spot(Rc::clone(pair), name, item.arrival);
-                    worker.copy_and_book(kind, &spot, Sharing::Report);
-                    worker.n_copied += 1;
-                }
-                Err(errno) => worker.book_failure(name, Flaw::new(Action::Open, *errno)),
+            Work::Files(names) => self.each(&names, |worker, kind, name| {
+                worker.run_file(kind, name, &entered, arrival, Sharing::Report);
             }),
             Work::First(names) => self.each(&names, |worker, kind, name| {
-                let joined = match &entered {
-                    Ok(pair) => {
-                        let spot = worker.spot(Rc::clone(pair), name, item.arrival);
-                        worker.copy_and_book(kind, &spot, Sharing::Copy)
-                    }
-                    Err(errno) => {
-                        worker.book_failure(name, Flaw::new(Action::Open, *errno));
-                        Joined::Failed
-                    }
-                };
+                let joined = worker.run_file(kind, name, &entered, arrival, Sharing::Copy);
                 worker.answer.joined.push(joined);
             }),
             Work::Link { name, first } => self.each(&name, |worker, kind, name| {
-                let joined = worker.run_link(kind, name, &first, &entered, item.arrival);
+                let joined = worker.run_link(kind, name, &first, &entered, arrival);
                 worker.answer.joined.push(joined);
             }),
             Work::Finish(outcomes) => {
@@ -238,20 +214,13 @@ impl Worker {
                 true
             }
             Work::Sweep(names) => self.each(&names, |worker, _, name| {
-                if let Ok(pair) = &entered {
-                    let spot = worker.spot(Rc::clone(pair), name, item.arrival);
-                    worker.sweep(&spot);
-                }
+                worker.run_sweep(name, &entered, arrival);
             }),
         }
     }
 
     /// Does something with each name until the task is over. Returns whether all were begun.
-    fn each(
-        &mut self,
-        names: &crate::names::Names,
-        mut act: impl FnMut(&mut Self, Kind, &CStr),
-    ) -> bool {
+    fn each(&mut self, names: &crate::names::Names, mut act: impl FnMut(&mut Self, Kind, &CStr)) -> bool {
         for (kind, name) in names.iter() {
             if self.is_over() {
                 return false;
@@ -267,6 +236,27 @@ impl Worker {
         self.n_items_left = self.n_items_left.saturating_sub(1);
     }
 
+    fn run_file(
+        &mut self,
+        kind: Kind,
+        name: &CStr,
+        entered: &Result<Rc<Pair>, Errno>,
+        arrival: Arrival,
+        sharing: Sharing,
+    ) -> Joined {
+        self.n_copied += 1;
+        match entered {
+            Ok(pair) => {
+                let spot = self.spot(Rc::clone(pair), name, arrival);
+                self.copy_and_book(kind, &spot, sharing)
+            }
+            Err(errno) => {
+                self.book_failure(name, Flaw::new(Action::Open, *errno));
+                Joined::Failed
+            }
+        }
+    }
+
     fn run_link(
         &mut self,
         kind: Kind,
@@ -275,26 +265,13 @@ impl Worker {
         entered: &Result<Rc<Pair>, Errno>,
         arrival: Arrival,
     ) -> Joined {
-        let linked = entered
-            .clone()
-            .map_err(|errno| Flaw::new(Action::Open, errno))
-            .and_then(|pair| {
-                let first_folder = self
-                    .enter_first(first)
-                    .map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
-                let (_, first_name, _) = first
-                    .name
-                    .at(0)
-                    .ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
-                let renamed = self.renamed(first.root, &first.folder.0);
-                let spot = self.spot(pair, name, arrival);
-                self.link(
-                    kind,
-                    &spot,
-                    &first_folder,
-                    renamed.as_deref().unwrap_or(first_name),
-                )
-            });
+        let linked = entered.clone().map_err(|errno| Flaw::new(Action::Open, errno)).and_then(|pair| {
+            let first_folder = self.enter_first(first).map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
+            let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
+            let renamed = self.renamed(first.root, &first.folder.0);
+            let spot = self.spot(pair, name, arrival);
+            self.link(kind, &spot, &first_folder, renamed.as_deref().unwrap_or(first_name))
+        });
         match linked {
             Ok(Some(done)) => self.book(name, done),
             Ok(None) => Joined::Refused,
@@ -302,6 +279,13 @@ impl Worker {
                 self.book_failure(name, flaw);
                 Joined::Failed
             }
+        }
+    }
+
+    fn run_sweep(&mut self, name: &CStr, entered: &Result<Rc<Pair>, Errno>, arrival: Arrival) {
+        if let Ok(pair) = entered {
+            let spot = self.spot(Rc::clone(pair), name, arrival);
+            self.sweep(&spot);
         }
     }
 
@@ -325,41 +309,24 @@ impl Worker {
         let roots = &self.roots;
         self.chain.enter(root, &self.path, || {
             let root = roots.get(root as usize).ok_or(Errno::INVAL)?;
-            Ok(Pair::new(
-                open_root(&root.source)?,
-                open_root(&root.destination)?,
-            ))
+            Ok(Pair::new(open_root(&root.source)?, open_root(&root.destination)?))
         })
     }
 
     fn enter_first(&mut self, first: &Place) -> Result<Rc<OwnedFd>, Errno> {
         let roots = &self.roots;
         self.first_chain.enter(first.root, &first.folder.0, || {
-            open_root(
-                &roots
-                    .get(first.root as usize)
-                    .ok_or(Errno::INVAL)?
-                    .destination,
-            )
+            open_root(&roots.get(first.root as usize).ok_or(Errno::INVAL)?.destination)
         })
     }
 
     fn spot<'a>(&self, here: Rc<Pair>, name: &'a CStr, arrival: Arrival) -> Spot<'a> {
-        Spot {
-            here,
-            name,
-            renamed: self.renamed(self.root, &self.path),
-            arrival,
-        }
+        Spot { here, name, renamed: self.renamed(self.root, &self.path), arrival }
     }
 
     /// What the entries of a folder are called at the destination, if not the same.
     fn renamed(&self, root: u32, folder: &[u8]) -> Option<Rc<CStr>> {
-        if folder.is_empty() {
-            self.roots.get(root as usize)?.renamed.clone()
-        } else {
-            None
-        }
+        if folder.is_empty() { self.roots.get(root as usize)?.renamed.clone() } else { None }
     }
 
     fn chain_current(&mut self) -> Result<Rc<Pair>, Errno> {
@@ -374,111 +341,8 @@ impl Worker {
     }
 
     fn cut_path(&mut self) {
-        let n_kept = self
-            .path
-            .iter()
-            .rposition(|&byte| byte == b'/')
-            .unwrap_or(0);
+        let n_kept = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         self.path.truncate(n_kept);
-    }
-}
-
-// The books of one task.
-impl Worker {
-    fn copy_and_book(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Joined {
-        self.lane.entry(&self.path, spot.name.to_bytes());
-        match self.copy_entry(kind, spot, sharing) {
-            Ok(Done::Shared { identity, n_links }) => {
-                self.share(kind, spot.name, identity, n_links);
-                Joined::Done
-            }
-            Ok(done) => self.book(spot.name, done),
-            Err(flaw) => {
-                self.book_failure(spot.name, flaw);
-                Joined::Failed
-            }
-        }
-    }
-
-    fn book(&mut self, name: &CStr, done: Done) -> Joined {
-        match done {
-            Done::Entry {
-                kind,
-                outcome,
-                n_bytes,
-            } => self.book_entry(name, kind, outcome, n_bytes),
-            Done::Shared { .. } => {}
-            Done::Stopped => self.is_task_over = true,
-        }
-        Joined::Done
-    }
-
-    fn book_entry(&mut self, name: &CStr, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
-        if self.facts.wants_entries {
-            let path = self.path_of(name);
-            self.answer.entries.push(EntryDone {
-                root: self.root,
-                path,
-                kind,
-                outcome,
-                n_bytes,
-            });
-        }
-        self.count(kind, outcome, n_bytes);
-    }
-
-    /// Books the folder whose path is the current one.
-    fn book_here(&mut self, kind: EntryKind, outcome: Outcome) {
-        if self.facts.wants_entries {
-            let path = Bytes(self.path.clone());
-            self.answer.entries.push(EntryDone {
-                root: self.root,
-                path,
-                kind,
-                outcome,
-                n_bytes: 0,
-            });
-        }
-        self.count(kind, outcome, 0);
-    }
-
-    fn book_failure(&mut self, name: &CStr, flaw: Flaw) {
-        let path = self.path_of(name);
-        self.fail(path, flaw);
-    }
-
-    /// The folder whose path is the current one failed.
-    fn fail_here(&mut self, flaw: Flaw) {
-        self.fail(Bytes(self.path.clone()), flaw);
-    }
-
-    fn fail(&mut self, path: Bytes, Flaw { action, cause }: Flaw) {
-        if cause == Cause::Changed {
-            self.answer.counts.n_changed += 1;
-        }
-        self.answer.failures.push(Failure {
-            root: self.root,
-            path,
-            action,
-            cause,
-        });
-        self.count(EntryKind::File, Outcome::Failed, 0);
-    }
-
-    fn count(&mut self, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
-        self.answer.counts.count(kind, outcome, n_bytes);
-        self.lane
-            .done(self.answer.counts.n_done(), self.answer.counts.bytes_done);
-    }
-
-    fn path_of(&self, name: &CStr) -> Bytes {
-        let mut path = Vec::with_capacity(self.path.len() + 1 + name.count_bytes());
-        path.extend_from_slice(&self.path);
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name.to_bytes());
-        Bytes(path)
     }
 }
 
@@ -495,17 +359,11 @@ fn open_root(root: &OwnedFd) -> Result<OwnedFd, Errno> {
 fn raise_limit_on_open_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let n_files = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
     // Two descriptors for each folder, one more for that of a first name, and as much again for everything else.
-    usize::try_from(n_files.unwrap_or(u64::MAX))
-        .unwrap_or(usize::MAX)
-        .div_ceil(6)
-        .clamp(4, MAX_HELD_FOLDERS)
+    usize::try_from(n_files.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).div_ceil(6).clamp(4, MAX_HELD_FOLDERS)
 }

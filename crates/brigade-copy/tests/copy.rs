@@ -1,4 +1,5 @@
 //! Whole copies with real worker processes: the tree, the books, the events, and what goes wrong.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 
@@ -9,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use brigade_copy::{
-    Action, EntryKind, Event, Outcome, Plan, Report, Request, Running, Summary, Target, Totals,
-};
+use brigade_copy::{Action, EntryKind, Event, Outcome, Plan, Report, Request, Running, Summary, Target, Totals};
 use common::{Mount, Scratch, assert_same, has_root};
 
 /// Longer than any of these copies takes, however loaded the machine is.
@@ -32,17 +31,12 @@ fn request(source: &Path, destination: &Path) -> Request {
 fn start(request: Request) -> (Running, Events) {
     let events = Events::default();
     let sink = Arc::clone(&events);
-    let running = Plan::new(request)
-        .unwrap()
-        .start(move |event| sink.lock().unwrap().push(event))
-        .unwrap();
+    let running = Plan::new(request).unwrap().start(move |event| sink.lock().unwrap().push(event)).unwrap();
     (running, events)
 }
 
 fn end(running: &Running) -> Summary {
-    let summary = running
-        .wait_timeout(WATCHDOG)
-        .expect("the copy ends within the watchdog's time");
+    let summary = running.wait_timeout(WATCHDOG).expect("the copy ends within the watchdog's time");
     assert_eq!(summary.broken, None);
     let n_done = summary.n_copied + summary.n_unchanged + summary.n_skipped + summary.n_failed;
     assert_eq!(summary.n_found, n_done, "{summary:?}");
@@ -62,9 +56,7 @@ fn failures(events: &[Event]) -> Vec<(PathBuf, Action, String)> {
     let mut failures: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Failed(error) => {
-                Some((error.path.clone(), error.action, error.cause.to_string()))
-            }
+            Event::Failed(error) => Some((error.path.clone(), error.action, error.cause.to_string())),
             _ => None,
         })
         .collect();
@@ -91,11 +83,7 @@ fn a_tree_arrives_as_rsync_would_have_it() {
         let source = scratch.folder("source");
         grow(&source, 30, 40);
         common::grow_oddities(&source);
-        let request = Request {
-            totals,
-            report: Report::EveryEntry,
-            ..request(&source, &scratch.path("copy"))
-        };
+        let request = Request { totals, report: Report::EveryEntry, ..request(&source, &scratch.path("copy")) };
         let (summary, events) = copy(request);
         assert_eq!(summary.n_failed, 0, "{:?}", failures(&events));
         assert_eq!(summary.n_copied, summary.n_found);
@@ -103,37 +91,17 @@ fn a_tree_arrives_as_rsync_would_have_it() {
         let told: HashSet<_> = events
             .iter()
             .filter_map(|event| match event {
-                Event::File {
-                    source: from,
-                    destination,
-                    outcome: Outcome::Copied,
-                    ..
-                } => {
-                    let expected = scratch
-                        .path("copy")
-                        .join(from.strip_prefix(&source).unwrap());
-                    assert_eq!(
-                        destination.components().as_path(),
-                        expected.components().as_path()
-                    );
+                Event::File { source: from, destination, outcome: Outcome::Copied, .. } => {
+                    let expected = scratch.path("copy").join(from.strip_prefix(&source).unwrap());
+                    assert_eq!(destination.components().as_path(), expected.components().as_path());
                     Some(from.clone())
                 }
                 _ => None,
             })
             .collect();
         assert_eq!(told.len() as u64, summary.n_found);
-        assert!(
-            events
-                .iter()
-                .any(|event| matches!(event, Event::WalkFinished))
-        );
-        assert_eq!(
-            events
-                .iter()
-                .filter(|event| matches!(event, Event::WorkerStarted { .. }))
-                .count(),
-            3
-        );
+        assert!(events.iter().any(|event| matches!(event, Event::WalkFinished)));
+        assert_eq!(events.iter().filter(|event| matches!(event, Event::WorkerStarted { .. })).count(), 3);
     }
 }
 
@@ -143,18 +111,12 @@ fn a_second_run_finds_everything_unchanged() {
     let source = scratch.folder("source");
     grow(&source, 10, 10);
     common::grow_oddities(&source);
-    let request = || Request {
-        target: Target::Exactly(scratch.path("copy")),
-        ..request(&source, &scratch.path("copy"))
-    };
+    let request =
+        || Request { target: Target::Exactly(scratch.path("copy")), ..request(&source, &scratch.path("copy")) };
     let (first, _) = copy(request());
     let (second, _) = copy(request());
     assert_eq!(first.n_copied, first.n_found);
-    assert_eq!(
-        (second.n_unchanged, second.bytes),
-        (first.n_found, 0),
-        "{second:?}"
-    );
+    assert_eq!((second.n_unchanged, second.bytes), (first.n_found, 0), "{second:?}");
     assert_same(&source, &scratch.path("copy"));
 }
 
@@ -167,23 +129,9 @@ fn files_links_and_contents_are_sources_too() {
     let folder = scratch.folder("there");
     scratch.file("a/tree/inner");
     let sources = vec![file.clone(), other, link, scratch.path("a/tree")];
-    let (summary, _) = copy(Request {
-        sources,
-        ..request(&file, &folder)
-    });
-    assert_eq!(
-        (
-            summary.n_copied,
-            summary.n_files,
-            summary.n_symlinks,
-            summary.n_directories
-        ),
-        (5, 3, 1, 1)
-    );
-    assert_same(
-        &scratch.path("a"),
-        &folder_without_times(&folder, &scratch.path("a")),
-    );
+    let (summary, _) = copy(Request { sources, ..request(&file, &folder) });
+    assert_eq!((summary.n_copied, summary.n_files, summary.n_symlinks, summary.n_directories), (5, 3, 1, 1));
+    assert_same(&scratch.path("a"), &folder_without_times(&folder, &scratch.path("a")));
     let (summary, _) = copy(request(&file, &scratch.path("renamed")));
     assert_eq!((summary.n_copied, summary.n_workers), (1, 1));
     assert_eq!(fs::read(scratch.path("renamed")).unwrap(), b"a/file");
@@ -194,12 +142,7 @@ fn files_links_and_contents_are_sources_too() {
 
 /// The folder that was copied into keeps its own time; the comparison is about what is in it.
 fn folder_without_times(folder: &Path, like: &Path) -> PathBuf {
-    common::run(
-        std::process::Command::new("touch")
-            .arg("-r")
-            .arg(like)
-            .arg(folder),
-    );
+    common::run(std::process::Command::new("touch").arg("-r").arg(like).arg(folder));
     folder.to_owned()
 }
 
@@ -213,31 +156,14 @@ fn an_unreadable_file_is_named_and_the_rest_arrives() {
     let (expected, _mount) = if has_root() {
         let memory = format!("/proc/{}/mem", std::process::id());
         let mount = Mount::bind(Path::new(&memory), &secret);
-        (
-            (
-                secret,
-                Action::Read,
-                "Input/output error (os error 5)".to_owned(),
-            ),
-            Some(mount),
-        )
+        ((secret, Action::Read, "Input/output error (os error 5)".to_owned()), Some(mount))
     } else {
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
-        (
-            (
-                secret,
-                Action::Open,
-                "Permission denied (os error 13)".to_owned(),
-            ),
-            None,
-        )
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+        ((secret, Action::Open, "Permission denied (os error 13)".to_owned()), None)
     };
     let (summary, events) = copy(request(&source, &scratch.path("copy")));
     assert_eq!(failures(&events), [expected]);
-    assert_eq!(
-        (summary.n_failed, summary.n_copied),
-        (1, summary.n_found - 1)
-    );
+    assert_eq!((summary.n_failed, summary.n_copied), (1, summary.n_found - 1));
     assert_eq!(summary.n_files, 15);
     assert!(!scratch.path("copy/secret").exists());
 }
@@ -256,10 +182,7 @@ fn a_full_file_system_fails_what_does_not_fit_and_keeps_no_partial_file() {
     let (summary, events) = copy(request(&source, &scratch.path("small/copy")));
     assert!(summary.n_failed > 15 && summary.n_files > 10, "{summary:?}");
     for (path, action, reason) in failures(&events) {
-        assert!(
-            matches!(action, Action::Write | Action::Create),
-            "{action:?}"
-        );
+        assert!(matches!(action, Action::Write | Action::Create), "{action:?}");
         assert_eq!(reason, "No space left on device (os error 28)");
         assert!(!path.exists());
     }
@@ -267,10 +190,7 @@ fn a_full_file_system_fails_what_does_not_fit_and_keeps_no_partial_file() {
     assert_eq!(n_whole, summary.n_files);
     for entry in fs::read_dir(scratch.path("small/copy")).unwrap() {
         let path = entry.unwrap().path();
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            fs::read(source.join(path.file_name().unwrap())).unwrap()
-        );
+        assert_eq!(fs::read(&path).unwrap(), fs::read(source.join(path.file_name().unwrap())).unwrap());
     }
 }
 
@@ -288,32 +208,13 @@ fn a_read_only_destination_fails_every_entry_by_name() {
     mount.make_read_only();
     let (summary, events) = copy(request(&source, &scratch.path("there/new")));
     let reason = "Read-only file system (os error 30)".to_owned();
-    assert_eq!(
-        failures(&events),
-        [(
-            scratch.path("there/new"),
-            Action::CreateDirectory,
-            reason.clone()
-        )]
-    );
+    assert_eq!(failures(&events), [(scratch.path("there/new"), Action::CreateDirectory, reason.clone())]);
     assert_eq!((summary.n_found, summary.n_failed), (1, 1));
     let (summary, events) = copy(request(&source, &scratch.path("there")));
     let expected = [
-        (
-            scratch.path("there/source"),
-            Action::SetTimes,
-            reason.clone(),
-        ),
-        (
-            scratch.path("there/source/a"),
-            Action::Create,
-            reason.clone(),
-        ),
-        (
-            scratch.path("there/source/b"),
-            Action::CreateDirectory,
-            reason,
-        ),
+        (scratch.path("there/source"), Action::SetTimes, reason.clone()),
+        (scratch.path("there/source/a"), Action::Create, reason.clone()),
+        (scratch.path("there/source/b"), Action::CreateDirectory, reason),
     ];
     let mut failed = failures(&events);
     // Which of a folder's attributes comes first depends on what differs.
@@ -329,10 +230,7 @@ fn killed_workers_cost_nothing_but_time() {
         let source = scratch.folder("source");
         grow(&source, 150, 60);
         common::grow_oddities(&source);
-        let (running, events) = start(Request {
-            totals,
-            ..request(&source, &scratch.path("copy"))
-        });
+        let (running, events) = start(Request { totals, ..request(&source, &scratch.path("copy")) });
         let mut n_killed = 0;
         let mut n_done = 0;
         let summary = loop {
@@ -346,9 +244,7 @@ fn killed_workers_cost_nothing_but_time() {
                 n_done = progress.n_done;
                 let lane = &progress.lanes[n_killed % progress.lanes.len()];
                 let pid = rustix::process::Pid::from_raw(lane.pid as i32).unwrap();
-                n_killed += usize::from(
-                    rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok(),
-                );
+                n_killed += usize::from(rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok());
             }
         };
         drop(running);
@@ -356,11 +252,7 @@ fn killed_workers_cost_nothing_but_time() {
         assert!(n_killed >= 5, "only {n_killed} were killed");
         assert_eq!(summary.broken, None);
         assert_eq!(failures(&events), []);
-        assert_eq!(
-            (summary.n_copied, summary.n_failed),
-            (summary.n_found, 0),
-            "{summary:?}"
-        );
+        assert_eq!((summary.n_copied, summary.n_failed), (summary.n_found, 0), "{summary:?}");
         assert!(summary.n_lost_workers >= 1 && summary.n_lost_workers <= n_killed as u64);
         assert_same(&source, &scratch.path("copy"));
         assert_no_temporaries(&scratch.path("copy"));
@@ -378,48 +270,28 @@ fn a_stop_leaves_no_partial_file_and_no_process() {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
-    let pids: Vec<_> = running
-        .progress()
-        .lanes
-        .iter()
-        .map(|lane| lane.pid)
-        .collect();
+    let pids: Vec<_> = running.progress().lanes.iter().map(|lane| lane.pid).collect();
     running.stop();
     let summary = end(&running);
     drop(running);
     assert!(summary.interrupted);
-    assert!(
-        summary.n_copied >= 300 && summary.n_copied < 10_000,
-        "{summary:?}"
-    );
+    assert!(summary.n_copied >= 300 && summary.n_copied < 10_000, "{summary:?}");
     assert_eq!(failures(&events.lock().unwrap()), []);
     for pid in pids {
-        assert!(
-            !Path::new(&format!("/proc/{pid}")).exists(),
-            "worker {pid} is still there"
-        );
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "worker {pid} is still there");
     }
     let mut n_there = 0;
     each_entry(&scratch.path("copy"), &mut |path| {
         n_there += 1;
-        let (there, ours) = (
-            fs::metadata(path).unwrap(),
-            fs::metadata(from(path, &scratch)).unwrap(),
-        );
-        assert_eq!(
-            (there.mtime(), there.mtime_nsec()),
-            (ours.mtime(), ours.mtime_nsec()),
-            "{path:?}"
-        );
+        let (there, ours) = (fs::metadata(path).unwrap(), fs::metadata(from(path, &scratch)).unwrap());
+        assert_eq!((there.mtime(), there.mtime_nsec()), (ours.mtime(), ours.mtime_nsec()), "{path:?}");
         assert!(there.is_dir() || there.len() == ours.len());
     });
     assert_eq!(n_there, summary.n_copied);
 }
 
 fn from(copied: &Path, scratch: &Scratch) -> PathBuf {
-    scratch
-        .path("source")
-        .join(copied.strip_prefix(scratch.path("copy")).unwrap())
+    scratch.path("source").join(copied.strip_prefix(scratch.path("copy")).unwrap())
 }
 
 fn each_entry(path: &Path, act: &mut impl FnMut(&Path)) {
@@ -433,14 +305,7 @@ fn each_entry(path: &Path, act: &mut impl FnMut(&Path)) {
 
 fn assert_no_temporaries(folder: &Path) {
     each_entry(folder, &mut |path| {
-        assert!(
-            !path
-                .file_name()
-                .unwrap()
-                .as_encoded_bytes()
-                .starts_with(b".brigade-"),
-            "{path:?}"
-        );
+        assert!(!path.file_name().unwrap().as_encoded_bytes().starts_with(b".brigade-"), "{path:?}");
     });
 }
 
@@ -455,10 +320,7 @@ fn the_copy_never_descends_into_itself_through_a_bind_mount() {
     let elsewhere = scratch.folder("elsewhere");
     let _mount = Mount::bind(&elsewhere, &scratch.folder("source/loop"));
     let (summary, _) = copy(request(&source, &scratch.path("elsewhere/copy")));
-    assert_eq!(
-        (summary.n_copied, summary.n_skipped, summary.n_failed),
-        (3, 1, 0)
-    );
+    assert_eq!((summary.n_copied, summary.n_skipped, summary.n_failed), (3, 1, 0));
     assert!(!scratch.path("elsewhere/copy/loop/copy").exists());
 }
 
@@ -468,10 +330,7 @@ fn hard_links_are_kept_across_folders_and_sources() {
     let first = scratch.file("one/first");
     fs::hard_link(&first, scratch.folder("two").join("second")).unwrap();
     let sources = vec![scratch.path("one"), scratch.path("two")];
-    let (summary, _) = copy(Request {
-        sources,
-        ..request(&first, &scratch.folder("there"))
-    });
+    let (summary, _) = copy(Request { sources, ..request(&first, &scratch.folder("there")) });
     assert_eq!((summary.n_files, summary.n_hard_links), (1, 1));
     let inode = |name: &str| fs::metadata(scratch.path(name)).unwrap().ino();
     assert_eq!(inode("there/one/first"), inode("there/two/second"));
@@ -485,10 +344,7 @@ fn an_entry_of_every_kind_is_told_as_what_it_is() {
     fs::hard_link(scratch.path("source/file"), scratch.path("source/again")).unwrap();
     symlink("nowhere", scratch.path("source/link")).unwrap();
     common::run(std::process::Command::new("mkfifo").arg(scratch.path("source/fifo")));
-    let (_, events) = copy(Request {
-        report: Report::EveryEntry,
-        ..request(&source, &scratch.path("copy"))
-    });
+    let (_, events) = copy(Request { report: Report::EveryEntry, ..request(&source, &scratch.path("copy")) });
     let mut kinds: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -505,10 +361,7 @@ fn an_entry_of_every_kind_is_told_as_what_it_is() {
         (EntryKind::Special, 0),
         (EntryKind::Symlink, 0),
     ];
-    assert_eq!(
-        kinds,
-        expected.map(|(kind, n_bytes)| (format!("{kind:?}"), n_bytes))
-    );
+    assert_eq!(kinds, expected.map(|(kind, n_bytes)| (format!("{kind:?}"), n_bytes)));
 }
 
 #[test]
@@ -522,11 +375,7 @@ fn a_run_leaves_no_descriptor_and_no_process_behind() {
         copy(request(&source, &scratch.path(&format!("copy{idx}"))));
     }
     // Other tests of this program open files of their own at the same time, but not so many.
-    assert!(
-        open_files() < before + 60,
-        "{before} files were open, now {}",
-        open_files()
-    );
+    assert!(open_files() < before + 60, "{before} files were open, now {}", open_files());
 }
 
 fn open_files() -> usize {

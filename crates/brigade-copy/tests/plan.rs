@@ -19,10 +19,7 @@ fn plan(sources: &[&Path], target: Target) -> Result<Vec<(PathBuf, PathBuf)>, Re
         totals: Totals::NotNeeded,
     };
     let plan = Plan::new(request)?;
-    Ok(plan
-        .pairs()
-        .map(|(source, destination)| (source.to_owned(), destination.to_owned()))
-        .collect())
+    Ok(plan.pairs().map(|(source, destination)| (source.to_owned(), destination.to_owned())).collect())
 }
 
 fn into_or_as(source: &Path, destination: &Path) -> Result<PathBuf, Refusal> {
@@ -34,13 +31,7 @@ fn exactly(source: &Path, destination: &Path) -> Result<PathBuf, Refusal> {
 }
 
 fn beside(source: &Path) -> Result<PathBuf, Refusal> {
-    plan(
-        &[source],
-        Target::Beside {
-            suffix: "_copy".into(),
-        },
-    )
-    .map(|pairs| pairs[0].1.clone())
+    plan(&[source], Target::Beside { suffix: "_copy".into() }).map(|pairs| pairs[0].1.clone())
 }
 
 macro_rules! assert_refused {
@@ -55,33 +46,15 @@ fn a_copy_goes_where_cp_would_put_it() {
     let scratch = Scratch::new();
     let (source, folder) = (scratch.folder("a/photos"), scratch.folder("there"));
     assert_eq!(into_or_as(&source, &folder).unwrap(), folder.join("photos"));
-    assert_eq!(
-        into_or_as(&source.join(""), &folder).unwrap(),
-        folder.join("photos")
-    );
-    assert_eq!(
-        into_or_as(&scratch.path("a/photos/."), &folder).unwrap(),
-        folder
-    );
-    assert_eq!(
-        into_or_as(&scratch.path("a/photos/../photos/."), &scratch.path("new")).unwrap(),
-        scratch.path("new")
-    );
-    assert_eq!(
-        into_or_as(&source, &scratch.path("new")).unwrap(),
-        scratch.path("new")
-    );
-    assert_eq!(
-        into_or_as(&source, &scratch.path("new/")).unwrap(),
-        scratch.path("new")
-    );
+    assert_eq!(into_or_as(&source.join(""), &folder).unwrap(), folder.join("photos"));
+    assert_eq!(into_or_as(&scratch.path("a/photos/."), &folder).unwrap(), folder);
+    assert_eq!(into_or_as(&scratch.path("a/photos/../photos/."), &scratch.path("new")).unwrap(), scratch.path("new"));
+    assert_eq!(into_or_as(&source, &scratch.path("new")).unwrap(), scratch.path("new"));
+    assert_eq!(into_or_as(&source, &scratch.path("new/")).unwrap(), scratch.path("new"));
     assert_eq!(exactly(&source, &folder).unwrap(), folder);
     let file = scratch.file("a/file");
     assert_eq!(into_or_as(&file, &folder).unwrap(), folder.join("file"));
-    assert_eq!(
-        into_or_as(&file, &scratch.path("other")).unwrap(),
-        scratch.path("other")
-    );
+    assert_eq!(into_or_as(&file, &scratch.path("other")).unwrap(), scratch.path("other"));
     let link = scratch.path("link");
     symlink(&folder, &link).unwrap();
     assert_eq!(into_or_as(&source, &link).unwrap(), link.join("photos"));
@@ -94,18 +67,9 @@ fn a_copy_beside_takes_the_resolved_name_and_the_next_free_number() {
     let photos = scratch.folder("photos");
     scratch.folder("photos/inner");
     assert_eq!(beside(&photos).unwrap(), scratch.path("photos_copy"));
-    assert_eq!(
-        beside(&photos.join("")).unwrap(),
-        scratch.path("photos_copy")
-    );
-    assert_eq!(
-        beside(&photos.join(".")).unwrap(),
-        scratch.path("photos_copy")
-    );
-    assert_eq!(
-        beside(&photos.join("inner/..")).unwrap(),
-        scratch.path("photos_copy")
-    );
+    assert_eq!(beside(&photos.join("")).unwrap(), scratch.path("photos_copy"));
+    assert_eq!(beside(&photos.join(".")).unwrap(), scratch.path("photos_copy"));
+    assert_eq!(beside(&photos.join("inner/..")).unwrap(), scratch.path("photos_copy"));
     scratch.file("photos_copy");
     assert_eq!(beside(&photos).unwrap(), scratch.path("photos_copy_2"));
     symlink("nowhere", scratch.path("photos_copy_2")).unwrap();
@@ -114,10 +78,7 @@ fn a_copy_beside_takes_the_resolved_name_and_the_next_free_number() {
     let link = scratch.path("link");
     symlink("photos", &link).unwrap();
     assert_eq!(beside(&link).unwrap(), scratch.path("link_copy"));
-    assert_eq!(
-        beside(&link.join("")).unwrap(),
-        scratch.path("photos_copy_3")
-    );
+    assert_eq!(beside(&link.join("")).unwrap(), scratch.path("photos_copy_3"));
 }
 
 #[test]
@@ -125,40 +86,19 @@ fn what_is_missing_or_of_the_wrong_type_is_refused() {
     let scratch = Scratch::new();
     let (folder, file) = (scratch.folder("folder"), scratch.file("file"));
     let missing = scratch.path("missing");
-    assert_refused!(
-        plan(&[], Target::IntoOrAs(folder.clone())),
-        Refusal::NoSource
-    );
+    assert_refused!(plan(&[], Target::IntoOrAs(folder.clone())), Refusal::NoSource);
     assert_refused!(into_or_as(&missing, &folder), Refusal::Source { .. });
-    assert_refused!(
-        into_or_as(&scratch.path("file/."), &folder),
-        Refusal::Source { .. }
-    );
-    assert_refused!(
-        into_or_as(&folder, &missing.join("deeper")),
-        Refusal::Destination { .. }
-    );
-    assert_refused!(
-        into_or_as(&file, &scratch.path("missing/")),
-        Refusal::Destination { .. }
-    );
+    assert_refused!(into_or_as(&scratch.path("file/."), &folder), Refusal::Source { .. });
+    assert_refused!(into_or_as(&folder, &missing.join("deeper")), Refusal::Destination { .. });
+    assert_refused!(into_or_as(&file, &scratch.path("missing/")), Refusal::Destination { .. });
     assert_refused!(into_or_as(&folder, &file), Refusal::TypeMismatch { .. });
     assert_refused!(exactly(&file, &folder), Refusal::TypeMismatch { .. });
     scratch.folder("there/file");
-    assert_refused!(
-        into_or_as(&file, &scratch.path("there")),
-        Refusal::TypeMismatch { .. }
-    );
+    assert_refused!(into_or_as(&file, &scratch.path("there")), Refusal::TypeMismatch { .. });
     scratch.file("there/folder");
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("there")),
-        Refusal::TypeMismatch { .. }
-    );
+    assert_refused!(into_or_as(&folder, &scratch.path("there")), Refusal::TypeMismatch { .. });
     symlink("nowhere", scratch.path("dangling")).unwrap();
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("dangling")),
-        Refusal::TypeMismatch { .. }
-    );
+    assert_refused!(into_or_as(&folder, &scratch.path("dangling")), Refusal::TypeMismatch { .. });
 }
 
 #[test]
@@ -167,37 +107,12 @@ fn several_sources_need_a_folder_and_different_names() {
     let (one, two) = (scratch.file("a/x"), scratch.file("b/x"));
     let other = scratch.file("b/y");
     let folder = scratch.folder("there");
-    assert_eq!(
-        plan(&[&one, &other], Target::IntoOrAs(folder.clone()))
-            .unwrap()
-            .len(),
-        2
-    );
-    assert_refused!(
-        plan(&[&one, &other], Target::IntoOrAs(scratch.path("new"))),
-        Refusal::NotAFolder { .. }
-    );
-    assert_refused!(
-        plan(&[&one, &other], Target::IntoOrAs(one.clone())),
-        Refusal::NotAFolder { .. }
-    );
-    assert_refused!(
-        plan(&[&one, &two], Target::IntoOrAs(folder.clone())),
-        Refusal::Collision { .. }
-    );
-    assert_refused!(
-        plan(&[&one, &other], Target::Exactly(folder)),
-        Refusal::SeveralSources
-    );
-    assert_refused!(
-        plan(
-            &[&one, &other],
-            Target::Beside {
-                suffix: "_copy".into()
-            }
-        ),
-        Refusal::SeveralSources
-    );
+    assert_eq!(plan(&[&one, &other], Target::IntoOrAs(folder.clone())).unwrap().len(), 2);
+    assert_refused!(plan(&[&one, &other], Target::IntoOrAs(scratch.path("new"))), Refusal::NotAFolder { .. });
+    assert_refused!(plan(&[&one, &other], Target::IntoOrAs(one.clone())), Refusal::NotAFolder { .. });
+    assert_refused!(plan(&[&one, &two], Target::IntoOrAs(folder.clone())), Refusal::Collision { .. });
+    assert_refused!(plan(&[&one, &other], Target::Exactly(folder)), Refusal::SeveralSources);
+    assert_refused!(plan(&[&one, &other], Target::Beside { suffix: "_copy".into() }), Refusal::SeveralSources);
 }
 
 #[test]
@@ -205,20 +120,14 @@ fn a_source_is_not_copied_onto_itself_by_any_name() {
     let scratch = Scratch::new();
     let (folder, file) = (scratch.folder("folder"), scratch.file("file"));
     assert_refused!(exactly(&folder, &folder), Refusal::SameEntry { .. });
-    assert_refused!(
-        into_or_as(&folder, &scratch.path(".")),
-        Refusal::SameEntry { .. }
-    );
+    assert_refused!(into_or_as(&folder, &scratch.path(".")), Refusal::SameEntry { .. });
     assert_refused!(into_or_as(&file, &file), Refusal::SameEntry { .. });
     let link = scratch.path("link");
     symlink("folder", &link).unwrap();
     assert_refused!(exactly(&folder, &link), Refusal::SameEntry { .. });
     assert_refused!(exactly(&link.join(""), &folder), Refusal::SameEntry { .. });
     fs::hard_link(&file, scratch.path("hard")).unwrap();
-    assert_refused!(
-        into_or_as(&file, &scratch.path("hard")),
-        Refusal::SameEntry { .. }
-    );
+    assert_refused!(into_or_as(&file, &scratch.path("hard")), Refusal::SameEntry { .. });
     let to_file = scratch.path("to-file");
     symlink("file", &to_file).unwrap();
     assert_refused!(into_or_as(&to_file, &file), Refusal::SameEntry { .. });
@@ -234,26 +143,14 @@ fn neither_lies_inside_the_other() {
     let scratch = Scratch::new();
     let folder = scratch.folder("x");
     scratch.folder("x/y/x");
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("x/y")),
-        Refusal::InsideSource { .. }
-    );
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("x/new")),
-        Refusal::InsideSource { .. }
-    );
+    assert_refused!(into_or_as(&folder, &scratch.path("x/y")), Refusal::InsideSource { .. });
+    assert_refused!(into_or_as(&folder, &scratch.path("x/new")), Refusal::InsideSource { .. });
     assert_refused!(into_or_as(&folder, &folder), Refusal::InsideSource { .. });
     let link = scratch.path("link");
     symlink("x/y", &link).unwrap();
     assert_refused!(into_or_as(&folder, &link), Refusal::InsideSource { .. });
-    assert_refused!(
-        into_or_as(&scratch.path("x/y/x"), &scratch.path(".")),
-        Refusal::InsideDestination { .. }
-    );
-    assert_refused!(
-        exactly(&scratch.path("x/y"), &folder),
-        Refusal::InsideDestination { .. }
-    );
+    assert_refused!(into_or_as(&scratch.path("x/y/x"), &scratch.path(".")), Refusal::InsideDestination { .. });
+    assert_refused!(exactly(&scratch.path("x/y"), &folder), Refusal::InsideDestination { .. });
     assert!(into_or_as(&scratch.path("x/y/x"), &scratch.path("new")).is_ok());
 }
 
@@ -267,24 +164,9 @@ fn bind_mounts_hide_nothing() {
     let inner = scratch.folder("x/inner");
     let _whole = Mount::bind(&folder, &scratch.folder("whole"));
     let _part = Mount::bind(&inner, &scratch.folder("part of it"));
-    assert_refused!(
-        exactly(&folder, &scratch.path("whole")),
-        Refusal::SameEntry { .. }
-    );
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("whole/new")),
-        Refusal::InsideSource { .. }
-    );
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("part of it/new")),
-        Refusal::InsideSource { .. }
-    );
-    assert_refused!(
-        into_or_as(&folder, &scratch.path("part of it")),
-        Refusal::InsideSource { .. }
-    );
-    assert_refused!(
-        exactly(&scratch.path("part of it"), &folder),
-        Refusal::InsideDestination { .. }
-    );
+    assert_refused!(exactly(&folder, &scratch.path("whole")), Refusal::SameEntry { .. });
+    assert_refused!(into_or_as(&folder, &scratch.path("whole/new")), Refusal::InsideSource { .. });
+    assert_refused!(into_or_as(&folder, &scratch.path("part of it/new")), Refusal::InsideSource { .. });
+    assert_refused!(into_or_as(&folder, &scratch.path("part of it")), Refusal::InsideSource { .. });
+    assert_refused!(exactly(&scratch.path("part of it"), &folder), Refusal::InsideDestination { .. });
 }

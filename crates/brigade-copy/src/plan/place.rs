@@ -25,15 +25,9 @@ pub(super) enum Shape {
 impl Typed {
     pub(super) fn new(path: &Path) -> Self {
         let typed = path.as_os_str().as_bytes();
-        let n_kept = typed
-            .iter()
-            .rposition(|&byte| byte != b'/')
-            .map_or(typed.len().min(1), |last| last + 1);
+        let n_kept = typed.iter().rposition(|&byte| byte != b'/').map_or(typed.len().min(1), |last| last + 1);
         let trimmed = &typed[..n_kept];
-        let name_start = trimmed
-            .iter()
-            .rposition(|&byte| byte == b'/')
-            .map_or(0, |slash| slash + 1);
+        let name_start = trimmed.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         let (folder, name) = trimmed.split_at(name_start);
         let shape = match name {
             b"" | b"." | b".." => Shape::Contents,
@@ -43,21 +37,13 @@ impl Typed {
             },
         };
         let follows = shape == Shape::Contents || n_kept < typed.len();
-        Self {
-            path: PathBuf::from(OsStr::from_bytes(trimmed)),
-            shape,
-            follows,
-        }
+        Self { path: PathBuf::from(OsStr::from_bytes(trimmed)), shape, follows }
     }
 }
 
 /// The folder of a path without a slash is where we are.
 pub(super) fn or_here(folder: &Path) -> &Path {
-    if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    }
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 #[cfg(test)]
@@ -83,10 +69,7 @@ mod tests {
             assert_eq!(read.path.as_os_str(), path, "{typed}");
             assert_eq!(read.follows, follows, "{typed}");
             let expected = match name {
-                Some((folder, name)) => Shape::Named {
-                    folder: folder.into(),
-                    name: name.into(),
-                },
+                Some((folder, name)) => Shape::Named { folder: folder.into(), name: name.into() },
                 None => Shape::Contents,
             };
             assert_eq!(read.shape, expected, "{typed}");

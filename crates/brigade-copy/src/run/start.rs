@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Action, PathError, Refusal};
 use crate::event::Outcome;
@@ -23,6 +24,8 @@ const MARK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC
 /// Everything that a run begins with.
 #[derive(Default)]
 pub(super) struct Beginning {
+    /// A moment before the first write, by the clock that stamps files.
+    pub(super) started: (i64, i64),
     pub(super) roots: Vec<OpenRoot>,
     pub(super) tops: Vec<(u32, Top)>,
     /// The folders that are copied to.
@@ -58,24 +61,18 @@ impl ShownRoot {
     }
 
     pub(super) fn destination_path(&self, path: &[u8]) -> PathBuf {
-        joined(
-            &self.destination,
-            self.renamed.as_ref().map_or(path, |name| name.to_bytes()),
-        )
+        joined(&self.destination, self.renamed.as_ref().map_or(path, |name| name.to_bytes()))
     }
 }
 
 fn joined(folder: &Path, path: &[u8]) -> PathBuf {
-    if path.is_empty() {
-        folder.to_owned()
-    } else {
-        folder.join(OsStr::from_bytes(path))
-    }
+    if path.is_empty() { folder.to_owned() } else { folder.join(OsStr::from_bytes(path)) }
 }
 
 impl Beginning {
     pub(super) fn new(pairs: &[Pair]) -> Result<Self, Refusal> {
-        let mut beginning = Self::default();
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        let mut beginning = Self { started: (now.tv_sec, now.tv_nsec), ..Self::default() };
         for pair in pairs {
             let begun = match pair.kind {
                 Kind::Folder => beginning.begin_folder(pair),
@@ -87,11 +84,7 @@ impl Beginning {
             }
         }
         let files = std::mem::take(&mut beginning.files);
-        beginning.tops.extend(
-            files
-                .into_iter()
-                .map(|(root, names)| (root, Top::Files(names))),
-        );
+        beginning.tops.extend(files.into_iter().map(|(root, names)| (root, Top::Files(names))));
         Ok(beginning)
     }
 
@@ -103,28 +96,14 @@ impl Beginning {
     }
 
     fn begin_file(&mut self, pair: &Pair) -> Result<(), Refusal> {
-        let (
-            Place::Named { folder: from, name },
-            Place::Named {
-                folder: to,
-                name: new_name,
-            },
-        ) = (&pair.source_place, &pair.destination_place)
+        let (Place::Named { folder: from, name }, Place::Named { folder: to, name: new_name }) =
+            (&pair.source_place, &pair.destination_place)
         else {
-            return Err(Refusal::Source {
-                path: pair.source.clone(),
-                cause: Errno::NOTDIR.into(),
-            });
+            return Err(Refusal::Source { path: pair.source.clone(), cause: Errno::NOTDIR.into() });
         };
-        let root = if name == new_name {
-            self.shared_root(pair, from, to)?
-        } else {
-            self.renaming_root(pair, from, to)?
-        };
-        self.files
-            .entry(root)
-            .or_default()
-            .push(pair.kind, &name_of(name));
+        let root =
+            if name == new_name { self.shared_root(pair, from, to)? } else { self.renaming_root(pair, from, to)? };
+        self.files.entry(root).or_default().push(pair.kind, &name_of(name));
         Ok(())
     }
 
@@ -140,38 +119,18 @@ impl Beginning {
                 return Ok(());
             }
         };
-        let destination = open_place(&pair.destination_place)
-            .map_err(|errno| refused_destination(pair, errno))?;
+        let destination = open_place(&pair.destination_place).map_err(|errno| refused_destination(pair, errno))?;
         let stat = fstat(&destination).map_err(|errno| refused_destination(pair, errno))?;
         self.destinations.push(Identity::of(&stat));
         let (root, path) = match (&pair.source_place, &pair.destination_place) {
-            (
-                Place::Named { folder: from, name },
-                Place::Named {
-                    folder: to,
-                    name: new_name,
-                },
-            ) if name == new_name => (
-                self.shared_root(pair, from, to)?,
-                Bytes(name.as_bytes().to_vec()),
-            ),
+            (Place::Named { folder: from, name }, Place::Named { folder: to, name: new_name }) if name == new_name => {
+                (self.shared_root(pair, from, to)?, Bytes(name.as_bytes().to_vec()))
+            }
             _ => {
-                let source =
-                    open_place(&pair.source_place).map_err(|errno| refused_source(pair, errno))?;
-                let shown = ShownRoot {
-                    source: pair.source.clone(),
-                    destination: pair.destination.clone(),
-                    renamed: None,
-                };
-                (
-                    self.add_root(OpenRoot {
-                        source,
-                        destination,
-                        renamed: None,
-                        shown,
-                    }),
-                    Bytes::default(),
-                )
+                let source = open_place(&pair.source_place).map_err(|errno| refused_source(pair, errno))?;
+                let shown =
+                    ShownRoot { source: pair.source.clone(), destination: pair.destination.clone(), renamed: None };
+                (self.add_root(OpenRoot { source, destination, renamed: None, shown }), Bytes::default())
             }
         };
         self.tops.push((root, Top::Folder { path, outcome }));
@@ -211,41 +170,21 @@ impl Beginning {
         self.open_root(pair, from, to, renamed)
     }
 
-    fn open_root(
-        &mut self,
-        pair: &Pair,
-        from: &Path,
-        to: &Path,
-        renamed: Option<CString>,
-    ) -> Result<u32, Refusal> {
+    fn open_root(&mut self, pair: &Pair, from: &Path, to: &Path, renamed: Option<CString>) -> Result<u32, Refusal> {
         let source = open_mark(from).map_err(|errno| refused_source(pair, errno))?;
         let destination = open_mark(to).map_err(|errno| refused_destination(pair, errno))?;
-        let shown = ShownRoot {
-            source: from.to_owned(),
-            destination: to.to_owned(),
-            renamed: renamed.clone(),
-        };
-        Ok(self.add_root(OpenRoot {
-            source,
-            destination,
-            renamed,
-            shown,
-        }))
+        let shown = ShownRoot { source: from.to_owned(), destination: to.to_owned(), renamed: renamed.clone() };
+        Ok(self.add_root(OpenRoot { source, destination, renamed, shown }))
     }
 
     fn add_root(&mut self, root: OpenRoot) -> u32 {
         self.roots.push(root);
-        u32::try_from(self.roots.len() - 1)
-            .expect("a command line holds fewer than four thousand million sources")
+        u32::try_from(self.roots.len() - 1).expect("a command line holds fewer than four thousand million sources")
     }
 }
 
 fn open_mark(folder: &Path) -> Result<OwnedFd, Errno> {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     openat(CWD, folder, MARK, Mode::empty())
 }
 
@@ -254,26 +193,15 @@ fn open_place(place: &Place) -> Result<OwnedFd, Errno> {
         Place::Folder(folder) => open_mark(folder),
         Place::Named { folder, name } => {
             let name: &CStr = &name_of(name);
-            openat(
-                open_mark(folder)?.as_fd(),
-                name,
-                MARK | OFlags::NOFOLLOW,
-                Mode::empty(),
-            )
+            openat(open_mark(folder)?.as_fd(), name, MARK | OFlags::NOFOLLOW, Mode::empty())
         }
     }
 }
 
 fn refused_source(pair: &Pair, errno: Errno) -> Refusal {
-    Refusal::Source {
-        path: pair.source.clone(),
-        cause: errno.into(),
-    }
+    Refusal::Source { path: pair.source.clone(), cause: errno.into() }
 }
 
 fn refused_destination(pair: &Pair, errno: Errno) -> Refusal {
-    Refusal::Destination {
-        path: pair.destination.clone(),
-        cause: errno.into(),
-    }
+    Refusal::Destination { path: pair.destination.clone(), cause: errno.into() }
 }

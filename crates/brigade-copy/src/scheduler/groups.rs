@@ -45,11 +45,7 @@ impl Groups {
     pub(super) fn meet(&mut self, member: Member, n_links: u64) -> Turn {
         let identity = member.identity;
         let Some(group) = self.groups.get_mut(&identity) else {
-            let group = Group {
-                first: None,
-                waiting: Vec::new(),
-                n_unmet: n_links.saturating_sub(1),
-            };
+            let group = Group { first: None, waiting: Vec::new(), n_unmet: n_links.saturating_sub(1) };
             self.groups.insert(identity, group);
             return Turn::First(member);
         };
@@ -72,10 +68,7 @@ impl Groups {
         group.first = Some(Arc::clone(&first));
         let waiting = std::mem::take(&mut group.waiting);
         self.forget_if_complete(identity);
-        waiting
-            .into_iter()
-            .map(|member| Turn::Link(member, Arc::clone(&first)))
-            .collect()
+        waiting.into_iter().map(|member| Turn::Link(member, Arc::clone(&first))).collect()
     }
 
     /// The first name failed: the next becomes first.
@@ -97,9 +90,7 @@ impl Groups {
             n_unmet: u64::MAX,
         });
         match &group.first {
-            Some(first) if !Arc::ptr_eq(first, refused_first) => {
-                Turn::Link(member, Arc::clone(first))
-            }
+            Some(first) if !Arc::ptr_eq(first, refused_first) => Turn::Link(member, Arc::clone(first)),
             Some(_) => {
                 group.first = None;
                 Turn::First(member)
@@ -114,18 +105,11 @@ impl Groups {
 
     /// Forgets all groups and returns those who waited.
     pub(super) fn drain_waiting(&mut self) -> Vec<Member> {
-        self.groups
-            .drain()
-            .flat_map(|(_, group)| group.waiting)
-            .collect()
+        self.groups.drain().flat_map(|(_, group)| group.waiting).collect()
     }
 
     fn forget_if_complete(&mut self, identity: Identity) {
-        if self
-            .groups
-            .get(&identity)
-            .is_some_and(|group| group.n_unmet == 0 && group.waiting.is_empty())
-        {
+        if self.groups.get(&identity).is_some_and(|group| group.n_unmet == 0 && group.waiting.is_empty()) {
             self.groups.remove(&identity);
         }
     }

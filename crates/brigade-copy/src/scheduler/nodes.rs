@@ -29,55 +29,25 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn insert_top(
-        &mut self,
-        root: u32,
-        path: Bytes,
-        outcome: Option<Outcome>,
-        arrival: Arrival,
-    ) -> NodeIdx {
-        self.put(Node {
-            root,
-            parent: None,
-            name: path.0.into(),
-            n_open: 0,
-            outcome,
-            arrival,
-        })
+    pub(super) fn insert_top(&mut self, root: u32, path: Bytes, outcome: Option<Outcome>, arrival: Arrival) -> NodeIdx {
+        self.put(Node { root, parent: None, name: path.0.into(), n_open: 0, outcome, arrival })
     }
 
     /// Adds a sub-folder, which keeps its parent open.
-    pub(super) fn insert(
-        &mut self,
-        parent: NodeIdx,
-        name: &Bytes,
-        outcome: Outcome,
-        arrival: Arrival,
-    ) -> NodeIdx {
+    pub(super) fn insert(&mut self, parent: NodeIdx, name: &Bytes, outcome: Outcome, arrival: Arrival) -> NodeIdx {
         let above = self.get_mut(parent);
         above.n_open += 1;
         let root = above.root;
         let name = name.0.as_slice().into();
-        self.put(Node {
-            root,
-            parent: Some(parent),
-            name,
-            n_open: 0,
-            outcome: Some(outcome),
-            arrival,
-        })
+        self.put(Node { root, parent: Some(parent), name, n_open: 0, outcome: Some(outcome), arrival })
     }
 
     pub(super) fn get(&self, node: NodeIdx) -> &Node {
-        self.nodes[node.0 as usize]
-            .as_ref()
-            .expect("a folder stays until it is finished, and nothing names it later")
+        self.nodes[node.0 as usize].as_ref().expect("a folder stays until it is finished, and nothing names it later")
     }
 
     pub(super) fn get_mut(&mut self, node: NodeIdx) -> &mut Node {
-        self.nodes[node.0 as usize]
-            .as_mut()
-            .expect("a folder stays until it is finished, and nothing names it later")
+        self.nodes[node.0 as usize].as_mut().expect("a folder stays until it is finished, and nothing names it later")
     }
 
     /// The path of a folder below its root.

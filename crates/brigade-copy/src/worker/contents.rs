@@ -49,12 +49,7 @@ pub(super) struct Streams<'a> {
 
 impl Worker {
     /// Copies all bytes into an empty file.
-    pub(super) fn move_contents(
-        &mut self,
-        streams: Streams<'_>,
-        source: &Stat,
-        device: u64,
-    ) -> Result<Moved, Flaw> {
+    pub(super) fn move_contents(&mut self, streams: Streams<'_>, source: &Stat, device: u64) -> Result<Moved, Flaw> {
         let n_bytes = source.st_size as u64;
         let offload_idx = self.offload_between(source.st_dev, device);
         if n_bytes > 0 && self.try_clone(streams, offload_idx) {
@@ -74,17 +69,10 @@ impl Worker {
 
     fn offload_between(&mut self, source: u64, destination: u64) -> usize {
         let devices = (source, destination);
-        self.offloads
-            .iter()
-            .position(|offload| offload.devices == devices)
-            .unwrap_or_else(|| {
-                self.offloads.push(Offload {
-                    devices,
-                    clone: Ability::Unknown,
-                    range: Ability::Unknown,
-                });
-                self.offloads.len() - 1
-            })
+        self.offloads.iter().position(|offload| offload.devices == devices).unwrap_or_else(|| {
+            self.offloads.push(Offload { devices, clone: Ability::Unknown, range: Ability::Unknown });
+            self.offloads.len() - 1
+        })
     }
 
     fn try_clone(&mut self, streams: Streams<'_>, offload_idx: usize) -> bool {
@@ -124,12 +112,7 @@ impl Worker {
         }
     }
 
-    fn move_ranges(
-        &mut self,
-        streams: Streams<'_>,
-        n_bytes: u64,
-        offload_idx: usize,
-    ) -> Result<Moved, Flaw> {
+    fn move_ranges(&mut self, streams: Streams<'_>, n_bytes: u64, offload_idx: usize) -> Result<Moved, Flaw> {
         let mut offset = 0;
         while self.offloads[offload_idx].range != Ability::Missing && offset < n_bytes {
             if self.lane.must_stop() {
@@ -170,12 +153,7 @@ impl Worker {
     }
 
     /// Reads and writes from `offset` to `end`, or to the end of the file. Returns where it ended.
-    fn move_chunks(
-        &mut self,
-        streams: Streams<'_>,
-        mut offset: u64,
-        end: u64,
-    ) -> Result<Moved, Flaw> {
+    fn move_chunks(&mut self, streams: Streams<'_>, mut offset: u64, end: u64) -> Result<Moved, Flaw> {
         while offset < end {
             if self.lane.must_stop() {
                 return Ok(Moved::Stopped);
@@ -193,11 +171,7 @@ impl Worker {
     }
 
     /// Copies what is not a hole. `None` if this file system cannot say where its holes are.
-    fn move_around_holes(
-        &mut self,
-        streams: Streams<'_>,
-        n_bytes: u64,
-    ) -> Result<Option<Moved>, Flaw> {
+    fn move_around_holes(&mut self, streams: Streams<'_>, n_bytes: u64) -> Result<Option<Moved>, Flaw> {
         let mut offset = 0;
         while offset < n_bytes {
             let data = match rustix::fs::seek(streams.source, SeekFrom::Data(offset)) {
@@ -217,15 +191,13 @@ impl Worker {
                 other => return Ok(Some(other)),
             }
         }
-        rustix::fs::ftruncate(streams.destination, n_bytes)
-            .map_err(|errno| Flaw::new(Action::Write, errno))?;
+        rustix::fs::ftruncate(streams.destination, n_bytes).map_err(|errno| Flaw::new(Action::Write, errno))?;
         Ok(Some(Moved::Bytes(n_bytes)))
     }
 }
 
 fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Flaw> {
-    rustix::io::retry_on_intr(|| rustix::io::read(source, &mut *buffer))
-        .map_err(|errno| Flaw::new(Action::Read, errno))
+    rustix::io::retry_on_intr(|| rustix::io::read(source, &mut *buffer)).map_err(|errno| Flaw::new(Action::Read, errno))
 }
 
 fn read_at(source: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
@@ -256,8 +228,5 @@ pub(super) fn new_buffer() -> Vec<u8> {
 /// Both ends of a copy.
 pub(super) fn streams<'a>(source: &'a OwnedFd, destination: &'a OwnedFd) -> Streams<'a> {
     use std::os::fd::AsFd as _;
-    Streams {
-        source: source.as_fd(),
-        destination: destination.as_fd(),
-    }
+    Streams { source: source.as_fd(), destination: destination.as_fd() }
 }

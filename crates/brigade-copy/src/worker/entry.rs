@@ -5,8 +5,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, Stat, StatxFlags, linkat, mknodat, readlinkat, renameat, statat,
-    symlinkat, unlinkat,
+    AtFlags, FileType, Mode, Stat, StatxFlags, linkat, mknodat, readlinkat, renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -14,18 +13,13 @@ use super::file::Sharing;
 use super::folders::kind_of;
 use super::metadata::{Present, set_owner_by_name, set_times_by_name};
 use super::{Done, Flaw, Spot, Worker};
-use crate::error::Action;
+use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::Kind;
 use crate::task::{Arrival, Cause, Identity};
 
 impl Worker {
-    pub(super) fn copy_entry(
-        &mut self,
-        kind: Kind,
-        spot: &Spot<'_>,
-        sharing: Sharing,
-    ) -> Result<Done, Flaw> {
+    pub(super) fn copy_entry(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
         if spot.arrival == Arrival::Redone {
             self.remove_temporary(spot);
         }
@@ -34,10 +28,7 @@ impl Worker {
             Kind::Symlink => self.copy_symlink(spot, sharing),
             Kind::Special => self.copy_special(spot, sharing),
             // A listing never sends a folder here.
-            Kind::Folder => Err(Flaw {
-                action: Action::Open,
-                cause: Cause::OtherKind,
-            }),
+            Kind::Folder => Err(Flaw::new(Action::Open, Reason::BecameOther)),
         }
     }
 
@@ -46,21 +37,15 @@ impl Worker {
         if let Some(done) = report_sharing(&source, sharing) {
             return Ok(done);
         }
-        let target = read_link(spot.here.source.as_fd(), spot.name)
-            .map_err(|errno| Flaw::new(Action::Read, errno))?;
+        let target = read_link(spot.here.source.as_fd(), spot.name).map_err(|errno| Flaw::new(Action::Read, errno))?;
         let make = |name: &CStr| symlinkat(target.as_c_str(), &spot.here.destination, name);
         let is_same = |present: &Stat| {
             kind_of(present) == Kind::Symlink
-                && read_link(spot.here.destination.as_fd(), spot.destination_name())
-                    .is_ok_and(|there| there == target)
+                && read_link(spot.here.destination.as_fd(), spot.destination_name()).is_ok_and(|there| there == target)
         };
         let outcome = self.make_or_keep(spot, Action::CreateSymlink, make, is_same)?;
         self.finish_by_name(spot, &source)?;
-        Ok(Done::Entry {
-            kind: EntryKind::Symlink,
-            outcome,
-            n_bytes: 0,
-        })
+        Ok(Done::Entry { kind: EntryKind::Symlink, outcome, n_bytes: 0 })
     }
 
     fn copy_special(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
@@ -70,25 +55,12 @@ impl Worker {
         }
         let file_type = FileType::from_raw_mode(source.st_mode);
         let mode = Mode::from_raw_mode(source.st_mode & 0o7777);
-        let make = |name: &CStr| {
-            mknodat(
-                &spot.here.destination,
-                name,
-                file_type,
-                mode,
-                source.st_rdev,
-            )
-        };
+        let make = |name: &CStr| mknodat(&spot.here.destination, name, file_type, mode, source.st_rdev);
         // Its mode could be changed only by opening it or by following its name, so another mode makes it another entry.
-        let is_same =
-            |present: &Stat| present.st_mode == source.st_mode && present.st_rdev == source.st_rdev;
+        let is_same = |present: &Stat| present.st_mode == source.st_mode && present.st_rdev == source.st_rdev;
         let outcome = self.make_or_keep(spot, Action::CreateSpecial, make, is_same)?;
         self.finish_by_name(spot, &source)?;
-        Ok(Done::Entry {
-            kind: EntryKind::Special,
-            outcome,
-            n_bytes: 0,
-        })
+        Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
     }
 
     /// Makes an entry that is made in one call, unless the same is there; replaces what else is there.
@@ -104,17 +76,10 @@ impl Worker {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Flaw::new(action, errno)),
         }
-        let present = statat(
-            &spot.here.destination,
-            spot.destination_name(),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(|errno| Flaw::new(Action::Replace, errno))?;
+        let present = statat(&spot.here.destination, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| Flaw::new(Action::Replace, errno))?;
         if kind_of(&present) == Kind::Folder {
-            return Err(Flaw {
-                action: Action::Replace,
-                cause: Cause::FolderInTheWay,
-            });
+            return Err(Flaw::new(Action::Replace, Reason::FolderInTheWay));
         }
         if is_same(&present) {
             return Ok(self.outcome_of_present(spot));
@@ -136,8 +101,8 @@ impl Worker {
     /// Owner and times of an entry that is not opened. What is right already is left alone.
     fn finish_by_name(&mut self, spot: &Spot<'_>, source: &Stat) -> Result<(), Flaw> {
         let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
-        let present = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let present =
+            statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         let owner = set_owner_by_name(folder, name, Present::of(&present), source)?;
         self.note_owner(owner);
         if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
@@ -158,29 +123,10 @@ impl Worker {
         let source = stat_source(spot, kind)?;
         let there = statat(first_folder, first, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
-        let n_bytes = if kind == Kind::File {
-            source.st_size as u64
-        } else {
-            0
-        };
-        let done = |outcome| {
-            Ok(Some(Done::Entry {
-                kind: EntryKind::HardLink,
-                outcome,
-                n_bytes,
-            }))
-        };
-        let make = |name: &CStr| {
-            linkat(
-                first_folder,
-                first,
-                &spot.here.destination,
-                name,
-                AtFlags::empty(),
-            )
-        };
-        let is_same =
-            |present: &Stat| present.st_dev == there.st_dev && present.st_ino == there.st_ino;
+        let n_bytes = if kind == Kind::File { source.st_size as u64 } else { 0 };
+        let done = |outcome| Ok(Some(Done::Entry { kind: EntryKind::HardLink, outcome, n_bytes }));
+        let make = |name: &CStr| linkat(first_folder, first, &spot.here.destination, name, AtFlags::empty());
+        let is_same = |present: &Stat| present.st_dev == there.st_dev && present.st_ino == there.st_ino;
         if spot.arrival == Arrival::Redone {
             self.remove_temporary(spot);
         }
@@ -188,12 +134,8 @@ impl Worker {
             // A link has no birth of its own: what a dead worker linked and what was there before look the same.
             Ok(Outcome::Unchanged) if spot.arrival == Arrival::Redone => done(Outcome::Copied),
             Ok(outcome) => done(outcome),
-            Err(Flaw {
-                action: Action::CreateHardLink,
-                cause: Cause::Errno(errno),
-            }) if [Errno::MLINK, Errno::XDEV]
-                .iter()
-                .any(|refused| refused.raw_os_error() == errno) =>
+            Err(Flaw { action: Action::CreateHardLink, cause: Cause::Errno(errno) })
+                if [Errno::MLINK, Errno::XDEV].iter().any(|refused| refused.raw_os_error() == errno) =>
             {
                 Ok(None)
             }
@@ -208,25 +150,16 @@ impl Worker {
         let Ok(present) = statat(folder, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) else {
             return;
         };
-        let is_whole =
-            statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|source| {
-                source.st_mtime == present.st_mtime && source.st_mtime_nsec == present.st_mtime_nsec
-            });
-        if !is_whole
-            && kind_of(&present) != Kind::Folder
-            && self.is_born_in_this_run(folder, spot.destination_name())
-        {
+        let is_whole = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|source| source.st_mtime == present.st_mtime && source.st_mtime_nsec == present.st_mtime_nsec);
+        if !is_whole && kind_of(&present) != Kind::Folder && self.is_born_in_this_run(folder, spot.destination_name()) {
             let _ = unlinkat(folder, spot.destination_name(), AtFlags::empty());
         }
     }
 
     fn remove_temporary(&self, spot: &Spot<'_>) {
         let temporary = self.temporary_name(spot.destination_name());
-        let _ = unlinkat(
-            &spot.here.destination,
-            temporary.as_c_str(),
-            AtFlags::empty(),
-        );
+        let _ = unlinkat(&spot.here.destination, temporary.as_c_str(), AtFlags::empty());
     }
 
     /// Whether an entry came into being after this run began; its last change counts where births are not recorded.
@@ -235,34 +168,21 @@ impl Worker {
         let Ok(present) = rustix::fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, mask) else {
             return false;
         };
-        let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 {
-            present.stx_btime
-        } else {
-            present.stx_ctime
-        };
+        let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 { present.stx_btime } else { present.stx_ctime };
         (born.tv_sec, i64::from(born.tv_nsec)) >= self.facts.started
     }
 }
 
 /// An entry with several names is reported if its group decides which of them is first.
 pub(super) fn report_sharing(source: &Stat, sharing: Sharing) -> Option<Done> {
-    (source.st_nlink > 1 && sharing == Sharing::Report).then(|| Done::Shared {
-        identity: Identity::of(source),
-        n_links: source.st_nlink as u64,
-    })
+    (source.st_nlink > 1 && sharing == Sharing::Report)
+        .then(|| Done::Shared { identity: Identity::of(source), n_links: source.st_nlink })
 }
 
 fn stat_source(spot: &Spot<'_>, kind: Kind) -> Result<Stat, Flaw> {
     let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| Flaw::new(Action::Stat, errno))?;
-    if kind_of(&source) == kind {
-        Ok(source)
-    } else {
-        Err(Flaw {
-            action: Action::Stat,
-            cause: Cause::OtherKind,
-        })
-    }
+    if kind_of(&source) == kind { Ok(source) } else { Err(Flaw::new(Action::Stat, Reason::BecameOther)) }
 }
 
 fn read_link(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {

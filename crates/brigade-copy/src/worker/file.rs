@@ -4,9 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, renameat, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::contents::{Moved, streams};
@@ -14,9 +12,9 @@ use super::entry::report_sharing;
 use super::folders::{Newborn, Pair};
 use super::metadata::{Owner, Present, set_owner_and_mode, set_times};
 use super::{Done, Flaw, Spot, Worker};
-use crate::error::Action;
+use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
-use crate::task::{Arrival, Cause};
+use crate::task::Arrival;
 
 /// A file that changes under our hands is copied this often before we give up.
 const N_TRIES: usize = 4;
@@ -72,18 +70,11 @@ impl Worker {
                 },
             }
         }
-        Err(Flaw {
-            action: Action::Read,
-            cause: Cause::Changed,
-        })
+        Err(Flaw::new(Action::Read, Reason::Changed))
     }
 
     /// Looks whether the file is there already. If not, says how it is to be written.
-    fn meet_file(
-        &mut self,
-        spot: &Spot<'_>,
-        sharing: Sharing,
-    ) -> Result<Result<Done, Landing>, Flaw> {
+    fn meet_file(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Result<Done, Landing>, Flaw> {
         let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Flaw::new(Action::Stat, errno))?;
         if let Some(done) = check_file(&source, sharing)? {
@@ -95,30 +86,19 @@ impl Worker {
             Met::Same(present) => {
                 self.align_file(spot, &source, &present)?;
                 let outcome = self.outcome_of_present(spot);
-                Ok(Ok(Done::Entry {
-                    kind: EntryKind::File,
-                    outcome,
-                    n_bytes: source.st_size as u64,
-                }))
+                Ok(Ok(Done::Entry { kind: EntryKind::File, outcome, n_bytes: source.st_size as u64 }))
             }
         }
     }
 
     fn compare_file(&self, spot: &Spot<'_>, source: &Stat) -> Result<Met, Flaw> {
-        let present = match statat(
-            &spot.here.destination,
-            spot.destination_name(),
-            AtFlags::SYMLINK_NOFOLLOW,
-        ) {
+        let present = match statat(&spot.here.destination, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(present) => present,
             Err(Errno::NOENT) => return Ok(Met::Nothing),
             Err(errno) => return Err(Flaw::new(Action::Replace, errno)),
         };
         match FileType::from_raw_mode(present.st_mode) {
-            FileType::Directory => Err(Flaw {
-                action: Action::Replace,
-                cause: Cause::FolderInTheWay,
-            }),
+            FileType::Directory => Err(Flaw::new(Action::Replace, Reason::FolderInTheWay)),
             FileType::RegularFile
                 if present.st_size == source.st_size
                     && present.st_mtime == source.st_mtime
@@ -137,14 +117,7 @@ impl Worker {
             return Ok(());
         }
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let open = |access| {
-            openat(
-                &spot.here.destination,
-                spot.destination_name(),
-                flags | access,
-                Mode::empty(),
-            )
-        };
+        let open = |access| openat(&spot.here.destination, spot.destination_name(), flags | access, Mode::empty());
         let file = match open(OFlags::RDONLY) {
             // A file that may be written but not read.
             Err(Errno::ACCESS) => open(OFlags::WRONLY),
@@ -156,24 +129,13 @@ impl Worker {
         Ok(())
     }
 
-    fn try_file(
-        &mut self,
-        spot: &Spot<'_>,
-        sharing: Sharing,
-        landing: Landing,
-    ) -> Result<Tried, Flaw> {
+    fn try_file(&mut self, spot: &Spot<'_>, sharing: Sharing, landing: Landing) -> Result<Tried, Flaw> {
         // Neither a FIFO nor a terminal that took the file's place after it was listed can hold us up.
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let source = openat(&spot.here.source, spot.name, flags, Mode::empty()).map_err(
-            |errno| match errno {
-                Errno::LOOP | Errno::NXIO => Flaw {
-                    action: Action::Open,
-                    cause: Cause::OtherKind,
-                },
-                errno => Flaw::new(Action::Open, errno),
-            },
-        )?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let source = openat(&spot.here.source, spot.name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::LOOP | Errno::NXIO => Flaw::new(Action::Open, Reason::BecameOther),
+            errno => Flaw::new(Action::Open, errno),
+        })?;
         let before = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         if let Some(done) = check_file(&before, sharing)? {
             return Ok(Tried::Done(done));
@@ -189,24 +151,11 @@ impl Worker {
             Err(Errno::EXIST) => recreate_file(&spot.here, name)?,
             Err(errno) => return Err(Flaw::new(Action::Create, errno)),
         };
-        self.fill_and_place(
-            spot,
-            Open {
-                source,
-                destination,
-                before,
-            },
-            temporary.as_deref(),
-        )
+        self.fill_and_place(spot, Open { source, destination, before }, temporary.as_deref())
     }
 
     /// Fills a new file and puts it under its name, or removes it.
-    fn fill_and_place(
-        &mut self,
-        spot: &Spot<'_>,
-        open: Open,
-        temporary: Option<&CStr>,
-    ) -> Result<Tried, Flaw> {
+    fn fill_and_place(&mut self, spot: &Spot<'_>, open: Open, temporary: Option<&CStr>) -> Result<Tried, Flaw> {
         let name = temporary.unwrap_or(spot.destination_name());
         let remove = |tried| {
             let _ = unlinkat(&spot.here.destination, name, AtFlags::empty());
@@ -221,50 +170,30 @@ impl Worker {
         // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
         let finished = self.finish_file(spot, &open);
         if let Some(temporary) = temporary
-            && let Err(errno) = renameat(
-                &spot.here.destination,
-                temporary,
-                &spot.here.destination,
-                spot.destination_name(),
-            )
+            && let Err(errno) =
+                renameat(&spot.here.destination, temporary, &spot.here.destination, spot.destination_name())
         {
             return remove(Err(Flaw::new(Action::Rename, errno)));
         }
         finished?;
-        Ok(Tried::Done(Done::Entry {
-            kind: EntryKind::File,
-            outcome: Outcome::Copied,
-            n_bytes,
-        }))
+        Ok(Tried::Done(Done::Entry { kind: EntryKind::File, outcome: Outcome::Copied, n_bytes }))
     }
 
     fn fill(&mut self, spot: &Spot<'_>, open: &Open) -> Result<Filled, Flaw> {
         let device = newborn(&spot.here, &open.destination)?.device;
-        let moved = self.move_contents(
-            streams(&open.source, &open.destination),
-            &open.before,
-            device,
-        )?;
+        let moved = self.move_contents(streams(&open.source, &open.destination), &open.before, device)?;
         let Moved::Bytes(n_bytes) = moved else {
             return Ok(Filled::Stopped);
         };
         let after = fstat(&open.source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         // The sizes that the kernel gives for files it makes up, as in /proc, are not to be believed; they have no blocks.
         let is_whole = n_bytes == open.before.st_size as u64 || open.before.st_blocks == 0;
-        if is_whole && is_same_version(&open.before, &after) {
-            Ok(Filled::Whole(n_bytes))
-        } else {
-            Ok(Filled::Changed)
-        }
+        if is_whole && is_same_version(&open.before, &after) { Ok(Filled::Whole(n_bytes)) } else { Ok(Filled::Changed) }
     }
 
     fn finish_file(&mut self, spot: &Spot<'_>, open: &Open) -> Result<(), Flaw> {
         let newborn = newborn(&spot.here, &open.destination)?;
-        let present = Present {
-            uid: newborn.uid,
-            gid: newborn.gid,
-            mode: 0o600,
-        };
+        let present = Present { uid: newborn.uid, gid: newborn.gid, mode: 0o600 };
         let owner = set_owner_and_mode(&open.destination, present, &open.before)?;
         self.note_owner(owner);
         set_times(&open.destination, &open.before)
@@ -278,8 +207,7 @@ impl Worker {
 
     /// The outcome of an entry that need not be copied. What a worker finished before it died counts as copied.
     pub(super) fn outcome_of_present(&self, spot: &Spot<'_>) -> Outcome {
-        if spot.arrival == Arrival::Redone
-            && self.is_born_in_this_run(&spot.here.destination, spot.destination_name())
+        if spot.arrival == Arrival::Redone && self.is_born_in_this_run(&spot.here.destination, spot.destination_name())
         {
             Outcome::Copied
         } else {
@@ -319,10 +247,7 @@ enum Filled {
 /// Refuses what is no longer a file, and reports a file with several names if its group decides who is first.
 fn check_file(source: &Stat, sharing: Sharing) -> Result<Option<Done>, Flaw> {
     if FileType::from_raw_mode(source.st_mode) != FileType::RegularFile {
-        return Err(Flaw {
-            action: Action::Open,
-            cause: Cause::OtherKind,
-        });
+        return Err(Flaw::new(Action::Open, Reason::BecameOther));
     }
     Ok(report_sharing(source, sharing))
 }
@@ -334,8 +259,7 @@ fn create_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Errno> {
 
 /// Creates a temporary file in place of one that a worker left behind when it died.
 fn recreate_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Flaw> {
-    unlinkat(&here.destination, name, AtFlags::empty())
-        .map_err(|errno| Flaw::new(Action::Remove, errno))?;
+    unlinkat(&here.destination, name, AtFlags::empty()).map_err(|errno| Flaw::new(Action::Remove, errno))?;
     create_file(here, name).map_err(|errno| Flaw::new(Action::Create, errno))
 }
 
@@ -345,11 +269,7 @@ fn newborn(here: &Pair, file: impl AsFd) -> Result<Newborn, Flaw> {
         return Ok(newborn);
     }
     let stat = fstat(file).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-    let newborn = Newborn {
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        device: stat.st_dev,
-    };
+    let newborn = Newborn { uid: stat.st_uid, gid: stat.st_gid, device: stat.st_dev };
     here.newborn.set(Some(newborn));
     Ok(newborn)
 }

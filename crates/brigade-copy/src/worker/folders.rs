@@ -12,10 +12,8 @@ use rustix::io::Errno;
 use crate::names::Kind;
 
 /// How a folder is opened, in either tree.
-pub(super) const FOLDER: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A folder that is held open.
 pub(super) trait Held: Sized {
@@ -42,20 +40,13 @@ pub(super) struct Newborn {
 
 impl Pair {
     pub(super) fn new(source: OwnedFd, destination: OwnedFd) -> Self {
-        Self {
-            source,
-            destination,
-            newborn: Cell::new(None),
-        }
+        Self { source, destination, newborn: Cell::new(None) }
     }
 }
 
 impl Held for Pair {
     fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
-        Ok(Self::new(
-            self.source.open_child(name)?,
-            self.destination.open_child(name)?,
-        ))
+        Ok(Self::new(self.source.open_child(name)?, self.destination.open_child(name)?))
     }
 }
 
@@ -85,12 +76,7 @@ struct Level<H> {
 
 impl<H: Held> Chain<H> {
     pub(super) fn new(max_held: usize) -> Self {
-        Self {
-            root: None,
-            levels: Vec::new(),
-            first_held: 0,
-            max_held,
-        }
+        Self { root: None, levels: Vec::new(), first_held: 0, max_held }
     }
 
     /// Goes to the folder `path` below a root, which is opened with `open_root` if it is not the current one.
@@ -100,21 +86,13 @@ impl<H: Held> Chain<H> {
         path: &[u8],
         open_root: impl FnOnce() -> Result<H, Errno>,
     ) -> Result<Rc<H>, Errno> {
-        if self
-            .root
-            .as_ref()
-            .is_none_or(|(current, _)| *current != root)
-        {
+        if self.root.as_ref().is_none_or(|(current, _)| *current != root) {
             self.leave();
             self.root = Some((root, Rc::new(open_root()?)));
         }
         let mut n_common = 0;
         for component in components(path) {
-            if self
-                .levels
-                .get(n_common)
-                .is_some_and(|level| level.name.as_bytes() == component)
-            {
+            if self.levels.get(n_common).is_some_and(|level| level.name.as_bytes() == component) {
                 n_common += 1;
                 continue;
             }
@@ -134,20 +112,12 @@ impl<H: Held> Chain<H> {
 
     /// The folder we are in, reopened if it had been closed for its depth.
     pub(super) fn current(&mut self) -> Result<Rc<H>, Errno> {
-        let n_open = self
-            .levels
-            .iter()
-            .rposition(|level| level.held.is_some())
-            .map_or(0, |idx| idx + 1);
+        let n_open = self.levels.iter().rposition(|level| level.held.is_some()).map_or(0, |idx| idx + 1);
         if n_open == 0 {
             self.first_held = 0;
         }
         let mut here = match n_open {
-            0 => self
-                .root
-                .as_ref()
-                .map(|(_, root)| Rc::clone(root))
-                .ok_or(Errno::BADF)?,
+            0 => self.root.as_ref().map(|(_, root)| Rc::clone(root)).ok_or(Errno::BADF)?,
             _ => self.levels[n_open - 1].held.clone().ok_or(Errno::BADF)?,
         };
         for level_idx in n_open..self.levels.len() {
@@ -163,10 +133,7 @@ impl<H: Held> Chain<H> {
         if self.levels.last().is_none_or(|level| level.held.is_none()) {
             self.first_held = self.levels.len();
         }
-        self.levels.push(Level {
-            name: name.to_owned(),
-            held: Some(Rc::new(held)),
-        });
+        self.levels.push(Level { name: name.to_owned(), held: Some(Rc::new(held)) });
         self.close_shallow(self.levels.len());
     }
 
@@ -190,8 +157,7 @@ impl<H: Held> Chain<H> {
 
 /// The parts of a path relative to a root.
 pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/')
-        .filter(|component| !component.is_empty())
+    path.split(|&byte| byte == b'/').filter(|component| !component.is_empty())
 }
 
 /// What an entry is according to a fresh look, without following a link.
@@ -212,11 +178,7 @@ mod tests {
 
     impl Counted {
         fn root() -> Self {
-            Self {
-                n_open: Rc::default(),
-                n_opened: Rc::default(),
-                path: String::new(),
-            }
+            Self { n_open: Rc::default(), n_opened: Rc::default(), path: String::new() }
         }
     }
 
@@ -225,11 +187,7 @@ mod tests {
             self.n_open.set(self.n_open.get() + 1);
             self.n_opened.set(self.n_opened.get() + 1);
             let path = format!("{}/{}", self.path, name.to_str().map_err(|_| Errno::INVAL)?);
-            Ok(Self {
-                n_open: Rc::clone(&self.n_open),
-                n_opened: Rc::clone(&self.n_opened),
-                path,
-            })
+            Ok(Self { n_open: Rc::clone(&self.n_open), n_opened: Rc::clone(&self.n_opened), path })
         }
     }
 
@@ -244,29 +202,19 @@ mod tests {
         let mut chain = Chain::new(8);
         let root = Counted::root();
         let (n_open, n_opened) = (Rc::clone(&root.n_open), Rc::clone(&root.n_opened));
-        let path = (0..100)
-            .map(|depth| format!("d{depth}"))
-            .collect::<Vec<_>>()
-            .join("/");
+        let path = (0..100).map(|depth| format!("d{depth}")).collect::<Vec<_>>().join("/");
         let deepest = chain.enter(0, path.as_bytes(), || Ok(root)).unwrap();
         assert_eq!(deepest.path, format!("/{path}"));
         drop(deepest);
         assert_eq!(n_open.get(), 8);
         let mut expected: Vec<_> = path.split('/').collect();
         while !expected.is_empty() {
-            assert_eq!(
-                chain.current().unwrap().path,
-                format!("/{}", expected.join("/"))
-            );
+            assert_eq!(chain.current().unwrap().path, format!("/{}", expected.join("/")));
             assert!(n_open.get() <= 9, "{} open", n_open.get());
             chain.pop();
             expected.pop();
         }
-        assert!(
-            n_opened.get() < 100 * 100 / 8 + 200,
-            "{} opened",
-            n_opened.get()
-        );
+        assert!(n_opened.get() < 100 * 100 / 8 + 200, "{} opened", n_opened.get());
     }
 
     #[test]
@@ -276,10 +224,7 @@ mod tests {
         let n_opened = Rc::clone(&root.n_opened);
         chain.enter(0, b"a/b/c", || Ok(root)).unwrap();
         assert_eq!(n_opened.get(), 3);
-        assert_eq!(
-            chain.enter(0, b"a/b/d", || Err(Errno::IO)).unwrap().path,
-            "/a/b/d"
-        );
+        assert_eq!(chain.enter(0, b"a/b/d", || Err(Errno::IO)).unwrap().path, "/a/b/d");
         assert_eq!(n_opened.get(), 4);
         assert_eq!(chain.enter(0, b"a", || Err(Errno::IO)).unwrap().path, "/a");
         assert_eq!(n_opened.get(), 4);

@@ -22,11 +22,7 @@ pub(super) struct Present {
 
 impl Present {
     pub(super) fn of(stat: &Stat) -> Self {
-        Self {
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-        }
+        Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 }
     }
 }
 
@@ -38,31 +34,23 @@ pub(super) enum Owner {
 }
 
 /// Gives an open file or folder the owner and the mode of its source.
-pub(super) fn set_owner_and_mode(
-    entry: impl AsFd,
-    present: Present,
-    source: &Stat,
-) -> Result<Owner, Flaw> {
+pub(super) fn set_owner_and_mode(entry: impl AsFd, present: Present, source: &Stat) -> Result<Owner, Flaw> {
     let entry = entry.as_fd();
-    let owner = set_owner(present, source, |uid, gid| {
-        rustix::fs::fchown(entry, uid, gid)
-    })?;
+    let owner = set_owner(present, source, |uid, gid| rustix::fs::fchown(entry, uid, gid))?;
     let mode = match owner {
         Owner::Kept => source.st_mode & 0o7777,
         Owner::Lost => source.st_mode & 0o7777 & !SET_ID_BITS,
     };
     let is_owner_new = present.uid != source.st_uid || present.gid != source.st_gid;
     if mode != present.mode || (is_owner_new && mode & SET_ID_BITS != 0) {
-        rustix::fs::fchmod(entry, Mode::from_raw_mode(mode))
-            .map_err(|errno| Flaw::new(Action::SetMode, errno))?;
+        rustix::fs::fchmod(entry, Mode::from_raw_mode(mode)).map_err(|errno| Flaw::new(Action::SetMode, errno))?;
     }
     Ok(owner)
 }
 
 /// Gives an open file or folder the times of its source.
 pub(super) fn set_times(entry: impl AsFd, source: &Stat) -> Result<(), Flaw> {
-    rustix::fs::futimens(entry, &times_of(source))
-        .map_err(|errno| Flaw::new(Action::SetTimes, errno))
+    rustix::fs::futimens(entry, &times_of(source)).map_err(|errno| Flaw::new(Action::SetTimes, errno))
 }
 
 /// Gives the owner of its source to an entry that cannot be opened.
@@ -72,17 +60,11 @@ pub(super) fn set_owner_by_name(
     present: Present,
     source: &Stat,
 ) -> Result<Owner, Flaw> {
-    set_owner(present, source, |uid, gid| {
-        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-    })
+    set_owner(present, source, |uid, gid| rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
 }
 
 /// Gives the times of its source to an entry that cannot be opened.
-pub(super) fn set_times_by_name(
-    folder: BorrowedFd<'_>,
-    name: &CStr,
-    source: &Stat,
-) -> Result<(), Flaw> {
+pub(super) fn set_times_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Stat) -> Result<(), Flaw> {
     rustix::fs::utimensat(folder, name, &times_of(source), AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| Flaw::new(Action::SetTimes, errno))
 }
@@ -113,21 +95,12 @@ fn set_owner(
 
 /// Not allowed to this user, or not possible in this user namespace or on this file system.
 fn is_not_permitted(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS
-    )
+    matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)
 }
 
 fn times_of(source: &Stat) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: source.st_atime,
-            tv_nsec: source.st_atime_nsec as _,
-        },
-        last_modification: Timespec {
-            tv_sec: source.st_mtime,
-            tv_nsec: source.st_mtime_nsec as _,
-        },
+        last_access: Timespec { tv_sec: source.st_atime, tv_nsec: source.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: source.st_mtime, tv_nsec: source.st_mtime_nsec as _ },
     }
 }

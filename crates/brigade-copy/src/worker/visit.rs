@@ -12,10 +12,10 @@ use super::file::Sharing;
 use super::folders::{Pair, kind_of, open_folder};
 use super::metadata::{Present, set_owner_and_mode, set_times};
 use super::{Flaw, Worker};
-use crate::error::Action;
+use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names};
-use crate::task::{Arrival, Cause, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
+use crate::task::{Arrival, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
 
 /// A folder that is being visited.
 pub(super) struct Frame {
@@ -40,11 +40,7 @@ struct Unread {
 
 impl Unread {
     fn new(names: Names) -> Self {
-        Self {
-            names,
-            offset: 0,
-            n_begun: 0,
-        }
+        Self { names, offset: 0, n_begun: 0 }
     }
 
     fn n_left(&self) -> usize {
@@ -145,14 +141,9 @@ impl Worker {
 
     /// `None` for a folder that is the destination itself, met through a bind mount.
     fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Option<(Pair, Frame)>, Flaw> {
-        let here = self
-            .chain_current()
-            .map_err(|errno| Flaw::new(Action::Open, errno))?;
+        let here = self.chain_current().map_err(|errno| Flaw::new(Action::Open, errno))?;
         let source = open_folder(here.source.as_fd(), name).map_err(|errno| match errno {
-            Errno::NOTDIR | Errno::LOOP => Flaw {
-                action: Action::Open,
-                cause: Cause::OtherKind,
-            },
+            Errno::NOTDIR | Errno::LOOP => Flaw::new(Action::Open, Reason::BecameOther),
             errno => Flaw::new(Action::Open, errno),
         })?;
         let stat = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
@@ -164,24 +155,15 @@ impl Worker {
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(Flaw::new(Action::CreateDirectory, errno)),
         };
-        let destination =
-            open_folder(here.destination.as_fd(), name).map_err(|errno| match errno {
-                Errno::NOTDIR | Errno::LOOP => Flaw {
-                    action: Action::Replace,
-                    cause: Cause::NoFolder,
-                },
-                errno => Flaw::new(Action::CreateDirectory, errno),
-            })?;
-        let is_redone =
-            arrival == Arrival::Redone && self.is_born_in_this_run(&here.destination, name);
+        let destination = open_folder(here.destination.as_fd(), name).map_err(|errno| match errno {
+            Errno::NOTDIR | Errno::LOOP => Flaw::new(Action::Replace, Reason::NoFolder),
+            errno => Flaw::new(Action::CreateDirectory, errno),
+        })?;
+        let is_redone = arrival == Arrival::Redone && self.is_born_in_this_run(&here.destination, name);
         let frame = Frame {
             name: name.to_owned(),
             source: Some(stat),
-            outcome: if is_made || is_redone {
-                Outcome::Copied
-            } else {
-                Outcome::Unchanged
-            },
+            outcome: if is_made || is_redone { Outcome::Copied } else { Outcome::Unchanged },
             arrival: match arrival {
                 _ if is_made => Arrival::Fresh,
                 Arrival::Redone => Arrival::Redone,
@@ -203,11 +185,7 @@ impl Worker {
         self.listing_buffer = listing;
         if let Err(errno) = read {
             // A root that may not be read is held by a descriptor that only marks its place.
-            let errno = if errno == Errno::BADF {
-                Errno::ACCESS
-            } else {
-                errno
-            };
+            let errno = if errno == Errno::BADF { Errno::ACCESS } else { errno };
             // What was read before the error is copied nevertheless.
             frame.outcome = Outcome::Failed;
             self.fail_here(Flaw::new(Action::List, errno));
@@ -346,23 +324,14 @@ impl Worker {
             0 => FolderRef::Item(self.item_idx),
             n_frames => self.report(n_frames - 1),
         };
-        self.answer.shared.push(SharedFile {
-            folder,
-            name: Names::one(kind, name),
-            identity,
-            n_links,
-        });
+        self.answer.shared.push(SharedFile { folder, name: Names::one(kind, name), identity, n_links });
     }
 
     /// Enters a folder, after its ancestors, into the answer as one that is not finished.
     fn report(&mut self, frame_idx: usize) -> FolderRef {
         // Not recursive, since folders may be nested deeper than a stack is.
-        let n_reported = self.frames[..=frame_idx]
-            .iter()
-            .rposition(|frame| frame.reported.is_some());
-        let mut parent = n_reported
-            .and_then(|idx| self.frames[idx].reported)
-            .unwrap_or(FolderRef::Item(self.item_idx));
+        let n_reported = self.frames[..=frame_idx].iter().rposition(|frame| frame.reported.is_some());
+        let mut parent = n_reported.and_then(|idx| self.frames[idx].reported).unwrap_or(FolderRef::Item(self.item_idx));
         for frame in &mut self.frames[n_reported.map_or(0, |idx| idx + 1)..=frame_idx] {
             let folder = FolderRef::New(self.answer.folders.len() as u32);
             self.answer.folders.push(OpenFolder {
@@ -389,11 +358,7 @@ impl Worker {
         self.n_left -= files.len().min(self.n_left);
         self.n_given += files.len();
         let folder = self.report(self.frames.len() - 1);
-        self.answer.leftovers.push(Leftover {
-            folder,
-            folders: Names::default(),
-            files,
-        });
+        self.answer.leftovers.push(Leftover { folder, folders: Names::default(), files });
     }
 
     /// Reports everything that has been found and not begun, and leaves all folders.
@@ -403,11 +368,7 @@ impl Worker {
             let (files, folders) = (frame.files.take_rest(), frame.folders.take_rest());
             if !files.is_empty() || !folders.is_empty() {
                 let folder = self.report(frame_idx);
-                self.answer.leftovers.push(Leftover {
-                    folder,
-                    folders,
-                    files,
-                });
+                self.answer.leftovers.push(Leftover { folder, folders, files });
             }
         }
         while let Some(frame) = self.frames.pop() {
@@ -425,9 +386,7 @@ impl Worker {
             self.is_task_over = self.lane.must_stop()
                 || (self.budget.n_copied > 0 && self.n_copied >= u64::from(self.budget.n_copied))
                 || self.n_listed >= u64::from(self.budget.n_listed)
-                || (self.lane.is_work_wanted()
-                    && self.has_enough_to_share()
-                    && self.lane.take_wish());
+                || (self.lane.is_work_wanted() && self.has_enough_to_share() && self.lane.take_wish());
         }
         self.is_task_over
     }

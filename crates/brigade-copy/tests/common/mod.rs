@@ -1,4 +1,5 @@
 //! What the tests of this crate share: scratch folders, mounts that go away, and the comparison of trees by rsync.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,12 +13,7 @@ pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Self {
-        Self(
-            tempfile::Builder::new()
-                .prefix("brigade-copy-")
-                .tempdir()
-                .unwrap(),
-        )
+        Self(tempfile::Builder::new().prefix("brigade-copy-").tempdir().unwrap())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -49,16 +45,12 @@ impl Mount {
     }
 
     pub fn tmpfs(at: &Path, options: &str) -> Self {
-        run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(at));
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at));
         Self(at.to_owned())
     }
 
     pub fn make_read_only(&self) {
-        run(Command::new("mount")
-            .args(["-o", "remount,ro"])
-            .arg(&self.0));
+        run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0));
     }
 }
 
@@ -69,14 +61,8 @@ impl Drop for Mount {
 }
 
 pub fn run(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Whether this test may mount file systems. Others say nothing if they may not: the checks that need it run as root in CI.
@@ -112,10 +98,7 @@ pub fn grow_oddities(root: &Path) {
         .arg(odd.join("dangling"))
         .arg(odd.join("holes")));
     fs::set_permissions(odd.join("closed"), fs::Permissions::from_mode(0o2550)).unwrap();
-    run(Command::new("touch")
-        .args(["-d", "2001-02-03 04:05:06.000000007"])
-        .arg(odd.join("closed"))
-        .arg(&odd));
+    run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.000000007"]).arg(odd.join("closed")).arg(&odd));
 }
 
 /// Whether rsync, comparing everything that it knows of, would have nothing to do.
@@ -126,11 +109,7 @@ pub fn assert_same(source: &Path, destination: &Path) {
         .arg(destination.join(""))
         .output()
         .expect("rsync compares the trees: install it");
-    assert!(
-        output.status.success(),
-        "rsync: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "rsync: {}", String::from_utf8_lossy(&output.stderr));
     let differences = String::from_utf8_lossy(&output.stdout);
     assert!(differences.is_empty(), "{differences}");
 }

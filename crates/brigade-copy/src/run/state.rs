@@ -1,0 +1,91 @@
+//! What changes while a copy runs, and the two accounts of it: the snapshot for a display and the summary at the end.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::WALK_AHEAD_BYTES;
+use crate::event::{Progress, Summary};
+use crate::lanes::Lanes;
+use crate::request::{Request, Totals};
+use crate::scheduler::Scheduler;
+
+/// What changes while a copy runs.
+pub(super) struct Core {
+    pub(super) scheduler: Scheduler,
+    pub(super) known_pids: HashSet<u32>,
+    pub(super) n_lost_workers: u64,
+    pub(super) said_owners_lost: bool,
+    pub(super) said_walk_finished: bool,
+    pub(super) stopped: bool,
+    pub(super) broken: Option<String>,
+    pub(super) last_sign: Instant,
+    /// The most that has been shown, so that nothing ever falls.
+    pub(super) shown: Progress,
+    pub(super) summary: Option<Summary>,
+}
+
+impl Core {
+    pub(super) fn new(request: &Request, n_workers: usize) -> Self {
+        let walk_ahead_bytes = if request.totals == Totals::Wanted { WALK_AHEAD_BYTES } else { 0 };
+        Self {
+            scheduler: Scheduler::new(n_workers, walk_ahead_bytes),
+            known_pids: HashSet::new(),
+            n_lost_workers: 0,
+            said_owners_lost: false,
+            said_walk_finished: false,
+            stopped: false,
+            broken: None,
+            last_sign: Instant::now(),
+            shown: Progress::default(),
+            summary: None,
+        }
+    }
+
+    pub(super) fn progress(&mut self, lanes: &Lanes) -> Progress {
+        let counts = &self.scheduler.counts;
+        let live = self.scheduler.live(lanes.live_counts());
+        let shown = &mut self.shown;
+        shown.n_found = shown.n_found.max(counts.n_found + live.n_found);
+        shown.n_done = shown.n_done.max(counts.n_done() + live.n_done).min(shown.n_found);
+        shown.bytes_found = counts.bytes_found;
+        shown.bytes_done = shown.bytes_done.max(counts.bytes_done + live.n_bytes);
+        shown.walk_finished = self.scheduler.is_walk_finished();
+        if shown.walk_finished && shown.bytes_found > 0 {
+            // Files may have grown since they were listed.
+            shown.bytes_found = shown.bytes_found.max(shown.bytes_done);
+        }
+        shown.lanes = lanes.snapshot();
+        shown.n_lost_workers = self.n_lost_workers;
+        shown.clone()
+    }
+
+    pub(super) fn summarize(&self, n_workers: usize, elapsed: Duration) -> Summary {
+        let counts = self.scheduler.counts;
+        let is_cut_short = self.stopped || self.broken.is_some();
+        let mut summary = Summary {
+            // What was found and not reached is not in the books of a run that was cut short.
+            n_found: if is_cut_short { counts.n_done() } else { counts.n_found },
+            n_copied: counts.n_copied,
+            n_unchanged: counts.n_unchanged,
+            n_skipped: counts.n_skipped,
+            n_failed: counts.n_failed,
+            n_changed: counts.n_changed,
+            n_files: counts.n_files,
+            n_directories: counts.n_directories,
+            n_symlinks: counts.n_symlinks,
+            n_hard_links: counts.n_hard_links,
+            n_special: counts.n_special,
+            bytes: counts.bytes_copied,
+            elapsed,
+            n_workers,
+            n_lost_workers: self.n_lost_workers,
+            interrupted: self.stopped,
+            broken: self.broken.clone(),
+        };
+        if summary.n_found != counts.n_done() {
+            summary.broken =
+                Some(format!("{} entries were found, but {} are accounted for", counts.n_found, counts.n_done()));
+        }
+        summary
+    }
+}

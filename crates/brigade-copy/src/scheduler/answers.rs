@@ -1,0 +1,149 @@
+//! Takes what workers answer: new folders, what was found in them, names that share a file, and what is left of the task.
+
+use super::Scheduler;
+use super::groups::{Member, Turn};
+use super::nodes::NodeIdx;
+use super::pieces::{Job, Piece};
+use crate::event::Outcome;
+use crate::task::{Arrival, CopyAnswer, FolderRef, Identity, Joined, Place, SharedFile};
+
+impl Scheduler {
+    /// Takes the answer to a task. Failures and entries in it are the caller's to report.
+    pub(crate) fn on_answer(&mut self, task_id: u64, answer: CopyAnswer) {
+        let Some(flight) = self.flights.remove(&task_id) else {
+            return;
+        };
+        self.n_walks_in_flight -= usize::from(flight.is_walk());
+        self.counts += answer.counts;
+        self.take_found(&flight.pieces, &answer);
+        let mut joined = answer.joined.into_iter();
+        let mut n_reached = answer.n_reached;
+        for piece in flight.pieces {
+            let n_units = piece.job.n_units() as u64;
+            if n_reached >= n_units {
+                n_reached -= n_units;
+                self.complete(piece, &mut joined);
+            } else {
+                let rest = skip_units(piece, std::mem::take(&mut n_reached) as usize);
+                self.put_back(rest);
+            }
+        }
+    }
+
+    fn take_found(&mut self, pieces: &[Piece], answer: &CopyAnswer) {
+        let mut new_nodes: Vec<NodeIdx> = Vec::with_capacity(answer.folders.len());
+        let resolve = |folder: FolderRef, new_nodes: &[NodeIdx]| match folder {
+            FolderRef::Item(idx) => pieces.get(idx as usize).map(|piece| piece.node),
+            FolderRef::New(idx) => new_nodes.get(idx as usize).copied(),
+        };
+        for folder in &answer.folders {
+            let Some(parent) = resolve(folder.parent, &new_nodes) else {
+                continue;
+            };
+            new_nodes.push(self.nodes.insert(parent, &folder.name, folder.outcome, folder.arrival));
+        }
+        for &item_idx in &answer.failed_items {
+            if let Some(node) = resolve(FolderRef::Item(item_idx), &new_nodes) {
+                self.nodes.get_mut(node).outcome = Some(Outcome::Failed);
+            }
+        }
+        for leftover in &answer.leftovers {
+            let Some(node) = resolve(leftover.folder, &new_nodes) else {
+                continue;
+            };
+            let is_redone = self.nodes.get(node).arrival == Arrival::Redone;
+            if !leftover.folders.is_empty() {
+                self.push(node, is_redone, Job::Folders(leftover.folders.clone()));
+            }
+            if !leftover.files.is_empty() {
+                self.push(node, is_redone, Job::Files(leftover.files.clone()));
+            }
+        }
+        for shared in &answer.shared {
+            let Some(node) = resolve(shared.folder, &new_nodes) else {
+                continue;
+            };
+            let is_redone = match shared.folder {
+                FolderRef::Item(idx) => pieces[idx as usize].is_redone,
+                FolderRef::New(_) => self.nodes.get(node).arrival == Arrival::Redone,
+            };
+            self.take_shared(node, shared, is_redone);
+        }
+    }
+
+    fn take_shared(&mut self, node: NodeIdx, shared: &SharedFile, is_redone: bool) {
+        let member = Member { node, name: shared.name.clone(), identity: shared.identity, is_redone };
+        let turn = self.groups.meet(member, shared.n_links);
+        self.take_turn(turn);
+    }
+
+    /// Work for one of several names of a file; its folder stays open until it is done.
+    fn take_turn(&mut self, turn: Turn) {
+        let (member, job) = match turn {
+            Turn::First(member) => (member.clone(), Job::First(member)),
+            Turn::Link(member, first) => (member.clone(), Job::Link { member, first }),
+            Turn::Wait(node) => return self.open_piece(node, false),
+        };
+        self.push(member.node, member.is_redone, job);
+    }
+
+    /// Work for a member that has waited, and whose folder was kept open.
+    fn end_wait(&mut self, turn: Turn) {
+        let (node, is_redone, job) = match turn {
+            Turn::First(member) => (member.node, member.is_redone, Job::First(member)),
+            Turn::Link(member, first) => (member.node, member.is_redone, Job::Link { member, first }),
+            Turn::Wait(_) => return,
+        };
+        self.put_back(Piece { node, is_redone, job });
+    }
+
+    fn complete(&mut self, piece: Piece, joined: &mut impl Iterator<Item = Joined>) {
+        let node = piece.node;
+        let is_walk = piece.job.is_walk();
+        match piece.job {
+            Job::Finish(chain) => return self.finished(&chain),
+            Job::First(member) => match joined.next() {
+                Some(Joined::Done) => self.first_is_there(&member),
+                _ => self.first_failed(member.identity),
+            },
+            Job::Link { member, first } if joined.next() == Some(Joined::Refused) => {
+                // The next attempt makes it the first name of a file of its own, and others are linked to that.
+                let turn = self.groups.refused(member, &first);
+                return self.end_wait(turn);
+            }
+            _ => {}
+        }
+        self.close_piece(node, is_walk);
+    }
+
+    fn first_is_there(&mut self, member: &Member) {
+        let node = self.nodes.get(member.node);
+        let place = Place { root: node.root, folder: self.nodes.path(member.node), name: member.name.clone() };
+        for turn in self.groups.first_is_there(member.identity, place) {
+            self.end_wait(turn);
+        }
+    }
+
+    pub(super) fn first_failed(&mut self, identity: Identity) {
+        if let Some(turn) = self.groups.first_failed(identity) {
+            self.end_wait(turn);
+        }
+    }
+
+    pub(super) fn finished(&mut self, chain: &[NodeIdx]) {
+        let mut parent = None;
+        for &node in chain {
+            parent = self.nodes.remove(node);
+        }
+        if let Some(parent) = parent {
+            self.close_one(parent);
+        }
+    }
+}
+
+fn skip_units(mut piece: Piece, n_units: usize) -> Piece {
+    if let Job::Folders(names) | Job::Files(names) = &mut piece.job {
+        *names = names.split_off(n_units);
+    }
+    piece
+}

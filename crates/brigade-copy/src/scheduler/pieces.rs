@@ -1,0 +1,96 @@
+//! Pieces of work, alone, on their way and in stacks. When they move is decided in scheduler.rs.
+
+use std::sync::Arc;
+
+use super::groups::Member;
+use super::nodes::NodeIdx;
+use crate::names::Names;
+use crate::task::{Budget, Place};
+
+/// Work in one folder that nobody has finished.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) node: NodeIdx,
+    /// A worker died over it.
+    pub(super) is_redone: bool,
+    pub(super) job: Job,
+}
+
+#[derive(Debug)]
+pub(super) enum Job {
+    List,
+    Folders(Names),
+    Files(Names),
+    First(Member),
+    Link {
+        member: Member,
+        first: Arc<Place>,
+    },
+    /// Folders, each the parent of the one before it.
+    Finish(Vec<NodeIdx>),
+    Sweep(Names),
+}
+
+impl Job {
+    pub(super) fn n_units(&self) -> usize {
+        match self {
+            Self::Folders(names) | Self::Files(names) => names.len(),
+            _ => 1,
+        }
+    }
+
+    pub(super) fn n_bytes(&self) -> usize {
+        match self {
+            Self::Folders(names) | Self::Files(names) => names.n_bytes(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn is_walk(&self) -> bool {
+        matches!(self, Self::List | Self::Folders(_))
+    }
+}
+
+/// Pieces on their way: with a worker, or to be given to another after one died.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) n_deaths: u32,
+    pub(super) budget: Budget,
+}
+
+impl Flight {
+    pub(super) fn n_units(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.job.n_units()).sum()
+    }
+
+    pub(super) fn is_walk(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.job.is_walk())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Stack {
+    pieces: Vec<Piece>,
+    pub(super) n_units: usize,
+    pub(super) n_bytes: usize,
+}
+
+impl Stack {
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.n_units += piece.job.n_units();
+        self.n_bytes += piece.job.n_bytes();
+        self.pieces.push(piece);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Piece> {
+        let piece = self.pieces.pop()?;
+        self.n_units -= piece.job.n_units();
+        self.n_bytes -= piece.job.n_bytes();
+        Some(piece)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}

@@ -1,0 +1,86 @@
+//! The books of one task: every entry that was begun gets its outcome here, once, and the lane shows it.
+
+use std::ffi::CStr;
+
+use super::file::Sharing;
+use super::{Done, Flaw, Spot, Worker};
+use crate::error::Reason;
+use crate::event::{EntryKind, Outcome};
+use crate::names::{Bytes, Kind};
+use crate::task::{Cause, EntryDone, Failure, Joined};
+
+impl Worker {
+    pub(super) fn copy_and_book(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Joined {
+        self.lane.entry(&self.path, spot.name.to_bytes());
+        match self.copy_entry(kind, spot, sharing) {
+            Ok(Done::Shared { identity, n_links }) => {
+                self.share(kind, spot.name, identity, n_links);
+                Joined::Done
+            }
+            Ok(done) => self.book(spot.name, done),
+            Err(flaw) => {
+                self.book_failure(spot.name, flaw);
+                Joined::Failed
+            }
+        }
+    }
+
+    pub(super) fn book(&mut self, name: &CStr, done: Done) -> Joined {
+        match done {
+            Done::Entry { kind, outcome, n_bytes } => self.book_entry(name, kind, outcome, n_bytes),
+            Done::Shared { .. } => {}
+            Done::Stopped => self.is_task_over = true,
+        }
+        Joined::Done
+    }
+
+    pub(super) fn book_entry(&mut self, name: &CStr, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
+        if self.facts.wants_entries {
+            let path = self.path_of(name);
+            self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes });
+        }
+        self.count(kind, outcome, n_bytes);
+    }
+
+    /// Books the folder whose path is the current one.
+    pub(super) fn book_here(&mut self, kind: EntryKind, outcome: Outcome) {
+        if self.facts.wants_entries {
+            let path = Bytes(self.path.clone());
+            self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes: 0 });
+        }
+        self.count(kind, outcome, 0);
+    }
+
+    pub(super) fn book_failure(&mut self, name: &CStr, flaw: Flaw) {
+        let path = self.path_of(name);
+        self.fail(path, flaw);
+    }
+
+    /// The folder whose path is the current one failed.
+    pub(super) fn fail_here(&mut self, flaw: Flaw) {
+        self.fail(Bytes(self.path.clone()), flaw);
+    }
+
+    pub(super) fn fail(&mut self, path: Bytes, Flaw { action, cause }: Flaw) {
+        if cause == Cause::Reason(Reason::Changed) {
+            self.answer.counts.n_changed += 1;
+        }
+        self.answer.failures.push(Failure { root: self.root, path, action, cause });
+        self.count(EntryKind::File, Outcome::Failed, 0);
+    }
+
+    pub(super) fn count(&mut self, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
+        self.answer.counts.count(kind, outcome, n_bytes);
+        self.lane.done(self.answer.counts.n_done(), self.answer.counts.bytes_done);
+    }
+
+    pub(super) fn path_of(&self, name: &CStr) -> Bytes {
+        let mut path = Vec::with_capacity(self.path.len() + 1 + name.count_bytes());
+        path.extend_from_slice(&self.path);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.to_bytes());
+        Bytes(path)
+    }
+}
