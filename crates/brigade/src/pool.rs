@@ -264,6 +264,12 @@ impl Pool {
         self.inner.terminate();
     }
 
+    /// How many workers have ended before their time: killed, or by `exit` in a task.
+    #[must_use]
+    pub fn lost_workers(&self) -> u64 {
+        self.inner.n_lost()
+    }
+
     /// What each worker is doing now.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerInfo> {

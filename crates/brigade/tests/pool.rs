@@ -20,6 +20,7 @@ fn ten_tasks_are_done_by_three_workers() {
     pool.close();
     pool.join();
     assert!(pool.workers().is_empty());
+    assert_eq!(pool.lost_workers(), 0);
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn a_killed_worker_fails_its_running_task_and_nothing_else() {
         std::thread::yield_now();
     }
     let n_restarts: u32 = pool.workers().iter().map(|worker| worker.restarts).sum();
-    assert_eq!(n_restarts, 1);
+    assert_eq!((n_restarts, pool.lost_workers()), (1, 1));
 }
 
 fn kill_self() {

@@ -332,6 +332,8 @@ impl Inner {
             return;
         };
         let was_ready = member.is_ready();
+        let is_good_end = child.status().is_some_and(|status| status.success()) && state.phase == Phase::Closed;
+        state.n_lost += u64::from(!is_good_end && !matches!(state.phase, Phase::Broken(_)));
         if let Some(mut running) = state.take_over(member) {
             running.n_attempts_left -= 1;
             if running.n_attempts_left == 0 {
@@ -414,6 +416,10 @@ impl Inner {
             // Panics of callbacks are caught, so it ends in good order.
             let _ = thread.join();
         }
+    }
+
+    pub(super) fn n_lost(&self) -> u64 {
+        self.lock().n_lost
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerInfo> {

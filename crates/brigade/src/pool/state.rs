@@ -42,6 +42,8 @@ pub(super) struct State {
     /// Threads that wait for somebody else to do it.
     pub(super) n_bystanders: usize,
     pub(super) deaths: VecDeque<Instant>,
+    /// Workers that ended before their time.
+    pub(super) n_lost: u64,
     pub(super) is_dropped: bool,
 }
 
@@ -72,6 +74,7 @@ impl State {
             has_pumper: false,
             n_bystanders: 0,
             deaths: VecDeque::new(),
+            n_lost: 0,
             is_dropped: false,
         }
     }
