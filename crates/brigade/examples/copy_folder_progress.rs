@@ -64,17 +64,23 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// Runs in a worker.
 fn copy_file((reports, from, to): (ManagedQueue<()>, OsString, OsString)) -> Result<(), String> {
     folder::copy_one(Path::new(&from), Path::new(&to)).map_err(|error| error.to_string())?;
-    reports.put(()).map_err(|error| error.to_string())
+    // The file is copied, also if its report cannot be put: only the display misses it.
+    let _ = reports.put(());
+    Ok(())
 }
 
 /// Shows the progress until the queue is closed and empty.
 fn show_reports(reports: &ManagedQueue<()>, n_files: usize) {
     // A display that nobody sees any more (`| head`) is no reason to stop copying, so its errors end here.
     let _ = show_share(0, n_files);
-    for (n_copied, ()) in (1..).zip(reports.iter()) {
+    let mut arriving = reports.iter();
+    for (n_copied, ()) in (1..).zip(&mut arriving) {
         let _ = show_share(n_copied, n_files);
     }
     let _ = writeln!(io::stdout());
+    if let Some(error) = arriving.error().filter(|error| !error.is_closed()) {
+        eprintln!("{}", text!("不再有进度信息: {error}", "no more progress is known: {error}"));
+    }
 }
 
 fn show_share(n_copied: usize, n_files: usize) -> io::Result<()> {
