@@ -1,6 +1,7 @@
 //! The programs in examples/, run as a user runs them, in both languages: what they print, how they end, what they leave.
 //!
 //! `cargo test -p brigade` builds them first; `cargo test --test examples` alone takes those that are there.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -415,7 +416,10 @@ fn a_file_that_cannot_be_copied_is_named_and_the_rest_is_copied() {
 /// Kills the processes of a group whose names begin so, once there are workers, a manager, and something to lose.
 fn kill_after_the_first_share(child: &mut Child, group: Pid, name_start: &str) {
     let stdout = child.stdout.as_mut().unwrap();
-    assert!(stdout.bytes().any(|byte| byte.unwrap() == b'\r'));
+    let mut byte = [0];
+    while byte != *b"\r" {
+        stdout.read_exact(&mut byte).unwrap();
+    }
     for (pid, name) in members(group) {
         if name.starts_with(name_start) {
             // It may have ended by itself.
