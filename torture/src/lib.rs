@@ -1,1 +1,4 @@
-//! Under construction.
+//! What the tests of this workspace share. Never part of the product.
+#![forbid(unsafe_code)]
+
+pub mod tree;

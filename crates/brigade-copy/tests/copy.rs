@@ -77,7 +77,7 @@ fn grow(root: &Path, n_folders: usize, n_files: usize) {
 }
 
 #[test]
-fn a_tree_arrives_as_rsync_would_have_it() {
+fn a_tree_arrives_with_all_that_it_is() {
     for totals in [Totals::NotNeeded, Totals::Wanted] {
         let scratch = Scratch::new();
         let source = scratch.folder("source");

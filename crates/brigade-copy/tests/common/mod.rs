@@ -1,4 +1,4 @@
-//! What the tests of this crate share: scratch folders, mounts that go away, and the comparison of trees by rsync.
+//! What the tests of this crate share: scratch folders, mounts that go away, and the comparison of trees.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::ffi::OsStr;
@@ -101,15 +101,8 @@ pub fn grow_oddities(root: &Path) {
     run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.000000007"]).arg(odd.join("closed")).arg(&odd));
 }
 
-/// Whether rsync, comparing everything that it knows of, would have nothing to do.
+/// Fails with every difference between a tree and its copy.
 pub fn assert_same(source: &Path, destination: &Path) {
-    let output = Command::new("rsync")
-        .args(["-aniH", "--delete"])
-        .arg(source.join(""))
-        .arg(destination.join(""))
-        .output()
-        .expect("rsync compares the trees: install it");
-    assert!(output.status.success(), "rsync: {}", String::from_utf8_lossy(&output.stderr));
-    let differences = String::from_utf8_lossy(&output.stdout);
-    assert!(differences.is_empty(), "{differences}");
+    let differences = torture::tree::differences(source, destination).unwrap();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
