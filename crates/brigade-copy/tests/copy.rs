@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brigade_copy::{Action, EntryKind, Event, Outcome, Plan, Report, Request, Running, Summary, Target, Totals};
-use common::{Mount, Scratch, assert_same, has_root};
+use common::{Mount, Scratch, assert_same, has_root, need_root};
 
 /// Longer than any of these copies takes, however loaded the machine is.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -170,9 +170,7 @@ fn an_unreadable_file_is_named_and_the_rest_arrives() {
 
 #[test]
 fn a_full_file_system_fails_what_does_not_fit_and_keeps_no_partial_file() {
-    if !has_root() {
-        return;
-    }
+    need_root();
     let scratch = Scratch::new();
     let source = scratch.folder("source");
     for idx in 0..40 {
@@ -196,9 +194,7 @@ fn a_full_file_system_fails_what_does_not_fit_and_keeps_no_partial_file() {
 
 #[test]
 fn a_read_only_destination_fails_every_entry_by_name() {
-    if !has_root() {
-        return;
-    }
+    need_root();
     let scratch = Scratch::new();
     let source = scratch.folder("source");
     scratch.file("source/a");
@@ -311,9 +307,7 @@ fn assert_no_temporaries(folder: &Path) {
 
 #[test]
 fn the_copy_never_descends_into_itself_through_a_bind_mount() {
-    if !has_root() {
-        return;
-    }
+    need_root();
     let scratch = Scratch::new();
     let source = scratch.folder("source");
     scratch.file("source/file");

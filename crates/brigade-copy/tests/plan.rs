@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use brigade_copy::{Plan, Refusal, Report, Request, Target, Totals};
-use common::{Mount, Scratch, has_root};
+use common::{Mount, Scratch, need_root};
 
 fn plan(sources: &[&Path], target: Target) -> Result<Vec<(PathBuf, PathBuf)>, Refusal> {
     let request = Request {
@@ -156,9 +156,7 @@ fn neither_lies_inside_the_other() {
 
 #[test]
 fn bind_mounts_hide_nothing() {
-    if !has_root() {
-        return;
-    }
+    need_root();
     let scratch = Scratch::new();
     let folder = scratch.folder("x");
     let inner = scratch.folder("x/inner");

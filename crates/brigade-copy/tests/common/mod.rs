@@ -65,9 +65,14 @@ pub fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether this test may mount file systems. Others say nothing if they may not: the checks that need it run as root in CI.
+/// Whether owners can be given away.
 pub fn has_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Fails where file systems cannot be mounted: what is not checked must be seen.
+pub fn need_root() {
+    assert!(has_root(), "this test mounts a file system: run it as root");
 }
 
 /// Links, holes, odd names, modes and times, and a folder that is closed and old.
