@@ -26,6 +26,8 @@ pub enum Action {
     Stat,
     /// Opening an entry for reading.
     Open,
+    /// Going to the place of an entry at the destination, through the folders above it.
+    Reach,
     /// Reading the names in a folder.
     List,
     /// Reading contents or the target of a symbolic link.
@@ -63,6 +65,7 @@ impl std::fmt::Display for Action {
         f.write_str(match self {
             Self::Stat => "stat",
             Self::Open => "open",
+            Self::Reach => "reach",
             Self::List => "read folder",
             Self::Read => "read",
             Self::Create => "create file",

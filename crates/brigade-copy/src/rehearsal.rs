@@ -26,6 +26,8 @@ pub(crate) struct Rehearsal {
     pub(crate) seed: u64,
     /// Stop after this many answers.
     pub(crate) stop_after: Option<usize>,
+    /// Who else changes the folders: called after each task until it says that it has.
+    pub(crate) meanwhile: Option<fn(&Rehearsal) -> bool>,
 }
 
 pub(crate) struct Played {
@@ -40,7 +42,15 @@ impl Rehearsal {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("brigade-copy-").tempdir().unwrap();
         fs::create_dir(folder.path().join("source")).unwrap();
-        Self { folder, walk_ahead_bytes: 0, deaths_percent: 0, poison: None, seed: 1, stop_after: None }
+        Self {
+            folder,
+            walk_ahead_bytes: 0,
+            deaths_percent: 0,
+            poison: None,
+            seed: 1,
+            stop_after: None,
+            meanwhile: None,
+        }
     }
 
     pub(crate) fn source(&self) -> PathBuf {
@@ -75,6 +85,7 @@ impl Rehearsal {
         let mut played =
             Played { counts: Counts::default(), failures: vec![], entries: vec![], n_tasks: 0, n_deaths: 0 };
         let mut waiting = Vec::new();
+        let mut meanwhile = self.meanwhile;
         // Ten tasks are done between two deaths, so that no task looks as if it killed workers.
         let mut n_safe = 10;
         loop {
@@ -106,11 +117,13 @@ impl Rehearsal {
             }
             played.keep(&answer);
             scheduler.on_answer(id, answer);
+            meanwhile = meanwhile.filter(|act| !act(self));
             if Some(played.n_tasks) == self.stop_after {
                 lanes.stop();
                 scheduler.stop();
             }
         }
+        assert!(meanwhile.is_none(), "what was to happen meanwhile did not");
         assert!(scheduler.is_done());
         assert!(scheduler.is_walk_finished());
         played.failures.extend(scheduler.take_failures());

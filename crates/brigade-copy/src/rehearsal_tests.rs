@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::error::Reason;
+use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::rehearsal::{Random, Rehearsal, grow_tree, look, set_mtime};
 use crate::task::Cause;
@@ -245,6 +245,77 @@ fn a_source_that_changes_all_the_time_fails_as_changed() {
         assert_eq!(changed.counts.n_changed, 1);
         assert_eq!(changed.failures[0].cause, Cause::Reason(Reason::Changed));
     });
+}
+
+#[test]
+fn what_vanishes_after_it_was_listed_is_named() {
+    let rehearsal = Rehearsal {
+        walk_ahead_bytes: 1 << 20,
+        meanwhile: Some(|rehearsal| {
+            fs::remove_file(rehearsal.source().join("folder/gone")).unwrap();
+            fs::remove_file(rehearsal.source().join("other")).unwrap();
+            fs::create_dir(rehearsal.source().join("other")).unwrap();
+            true
+        }),
+        ..Rehearsal::new()
+    };
+    fs::create_dir(rehearsal.source().join("folder")).unwrap();
+    for name in ["folder/gone", "folder/stays", "other"] {
+        fs::write(rehearsal.source().join(name), name).unwrap();
+    }
+    let played = rehearsal.play();
+    played.assert_books();
+    let mut failed: Vec<_> =
+        played.failures.iter().map(|failure| (failure.path.0.as_slice(), failure.action, failure.cause)).collect();
+    failed.sort_by_key(|failure| failure.0);
+    let gone = Cause::from(rustix::io::Errno::NOENT);
+    let other = Cause::Reason(Reason::BecameOther);
+    assert_eq!(failed, [(&b"folder/gone"[..], Action::Open, gone), (b"other", Action::Open, other)]);
+    assert_eq!(fs::read(rehearsal.destination().join("folder/stays")).unwrap(), b"folder/stays");
+}
+
+#[test]
+fn a_link_planted_in_either_tree_is_not_followed() {
+    let rehearsal = Rehearsal {
+        walk_ahead_bytes: 1 << 20,
+        meanwhile: Some(|rehearsal| {
+            if !(rehearsal.destination().join("from").exists() && rehearsal.destination().join("to").exists()) {
+                return false;
+            }
+            let outside = rehearsal.folder.path().join("outside");
+            fs::create_dir(&outside).unwrap();
+            fs::write(outside.join("file"), "secret").unwrap();
+            for folder in [rehearsal.source().join("from"), rehearsal.destination().join("to")] {
+                fs::rename(&folder, folder.with_extension("away")).unwrap();
+                std::os::unix::fs::symlink(&outside, &folder).unwrap();
+            }
+            fs::remove_file(rehearsal.source().join("file")).unwrap();
+            std::os::unix::fs::symlink(outside.join("file"), rehearsal.source().join("file")).unwrap();
+            true
+        }),
+        ..Rehearsal::new()
+    };
+    for name in ["from", "to"] {
+        fs::create_dir(rehearsal.source().join(name)).unwrap();
+        fs::write(rehearsal.source().join(name).join("file"), name).unwrap();
+    }
+    fs::write(rehearsal.source().join("file"), "x").unwrap();
+    let played = rehearsal.play();
+    played.assert_books();
+    let mut failed: Vec<_> =
+        played.failures.iter().map(|failure| (failure.path.0.as_slice(), failure.action)).collect();
+    failed.sort_by_key(|failure| failure.0);
+    // Whether this file was copied before or after its folder was taken away depends on the order of the tasks.
+    let copied = rehearsal.destination().join("from/file");
+    match fs::read(&copied) {
+        Ok(contents) => assert_eq!(contents, b"from"),
+        Err(_) => failed.retain(|failure| *failure != (&b"from/file"[..], Action::Open)),
+    }
+    let expected: [(&[u8], Action); 4] =
+        [(b"file", Action::Open), (b"from", Action::Open), (b"to", Action::Reach), (b"to/file", Action::Reach)];
+    assert_eq!(failed, expected);
+    assert_eq!(fs::read(rehearsal.folder.path().join("outside/file")).unwrap(), b"secret");
+    assert_eq!(fs::read_dir(rehearsal.folder.path().join("outside")).unwrap().count(), 1);
 }
 
 #[test]

@@ -369,12 +369,12 @@ impl Shared {
         }
     }
 
-    /// Ends a run whose workers do not answer any more.
+    /// Ends a run whose workers do not answer any more. The end comes first, so that nobody takes what follows for an accident.
     fn break_off(&self) {
+        self.end();
         if let Some(pool) = self.pool.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             pool.terminate();
         }
-        self.end();
     }
 
     fn end(&self) {

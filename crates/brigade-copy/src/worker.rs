@@ -195,7 +195,7 @@ impl Worker {
             }
             Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {
                 Ok(_) => worker.visit(name, arrival),
-                Err(errno) => worker.book_failure(name, Flaw::new(Action::Open, *errno)),
+                Err(flaw) => worker.book_failure(name, *flaw),
             }),
             Work::Files(names) => self.each(&names, |worker, kind, name| {
                 worker.run_file(kind, name, &entered, arrival, Sharing::Report);
@@ -240,7 +240,7 @@ impl Worker {
         &mut self,
         kind: Kind,
         name: &CStr,
-        entered: &Result<Rc<Pair>, Errno>,
+        entered: &Result<Rc<Pair>, Flaw>,
         arrival: Arrival,
         sharing: Sharing,
     ) -> Joined {
@@ -250,8 +250,8 @@ impl Worker {
                 let spot = self.spot(Rc::clone(pair), name, arrival);
                 self.copy_and_book(kind, &spot, sharing)
             }
-            Err(errno) => {
-                self.book_failure(name, Flaw::new(Action::Open, *errno));
+            Err(flaw) => {
+                self.book_failure(name, *flaw);
                 Joined::Failed
             }
         }
@@ -262,11 +262,11 @@ impl Worker {
         kind: Kind,
         name: &CStr,
         first: &Place,
-        entered: &Result<Rc<Pair>, Errno>,
+        entered: &Result<Rc<Pair>, Flaw>,
         arrival: Arrival,
     ) -> Joined {
-        let linked = entered.clone().map_err(|errno| Flaw::new(Action::Open, errno)).and_then(|pair| {
-            let first_folder = self.enter_first(first).map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
+        let linked = entered.clone().and_then(|pair| {
+            let first_folder = self.enter_first(first)?;
             let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
             let renamed = self.renamed(first.root, &first.folder.0);
             let spot = self.spot(pair, name, arrival);
@@ -282,41 +282,43 @@ impl Worker {
         }
     }
 
-    fn run_sweep(&mut self, name: &CStr, entered: &Result<Rc<Pair>, Errno>, arrival: Arrival) {
+    fn run_sweep(&mut self, name: &CStr, entered: &Result<Rc<Pair>, Flaw>, arrival: Arrival) {
         if let Ok(pair) = entered {
             let spot = self.spot(Rc::clone(pair), name, arrival);
             self.sweep(&spot);
         }
     }
 
-    fn run_finish(&mut self, entered: Result<Rc<Pair>, Errno>, outcomes: &[Outcome]) {
+    fn run_finish(&mut self, entered: Result<Rc<Pair>, Flaw>, outcomes: &[Outcome]) {
         let mut here = entered;
         for (idx, &outcome) in outcomes.iter().enumerate() {
             if idx > 0 {
                 self.chain.pop();
                 self.cut_path();
-                here = self.chain_current();
+                // After a failure the chain is not trusted, and we go from the root again.
+                here = if here.is_ok() { self.chain_current() } else { self.enter(self.root) };
             }
             match &here {
                 Ok(pair) => self.finish(pair, None, outcome),
-                Err(errno) => self.finish_failed(Flaw::new(Action::Open, *errno), outcome),
+                Err(flaw) => self.finish_failed(*flaw, outcome),
             }
         }
     }
 
     /// Goes to the folder of the current path.
-    fn enter(&mut self, root: u32) -> Result<Rc<Pair>, Errno> {
-        let roots = &self.roots;
+    fn enter(&mut self, root: u32) -> Result<Rc<Pair>, Flaw> {
+        let opened = &self.roots[root as usize];
         self.chain.enter(root, &self.path, || {
-            let root = roots.get(root as usize).ok_or(Errno::INVAL)?;
-            Ok(Pair::new(open_root(&root.source)?, open_root(&root.destination)?))
+            let source = open_root(&opened.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
+            let destination = open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno))?;
+            Ok(Pair::new(source, destination))
         })
     }
 
-    fn enter_first(&mut self, first: &Place) -> Result<Rc<OwnedFd>, Errno> {
-        let roots = &self.roots;
+    fn enter_first(&mut self, first: &Place) -> Result<Rc<OwnedFd>, Flaw> {
+        let opened = &self.roots[first.root as usize];
         self.first_chain.enter(first.root, &first.folder.0, || {
-            open_root(&roots.get(first.root as usize).ok_or(Errno::INVAL)?.destination)
+            open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno))
         })
     }
 
@@ -326,10 +328,10 @@ impl Worker {
 
     /// What the entries of a folder are called at the destination, if not the same.
     fn renamed(&self, root: u32, folder: &[u8]) -> Option<Rc<CStr>> {
-        if folder.is_empty() { self.roots.get(root as usize)?.renamed.clone() } else { None }
+        if folder.is_empty() { self.roots[root as usize].renamed.clone() } else { None }
     }
 
-    fn chain_current(&mut self) -> Result<Rc<Pair>, Errno> {
+    fn chain_current(&mut self) -> Result<Rc<Pair>, Flaw> {
         self.chain.current()
     }
 

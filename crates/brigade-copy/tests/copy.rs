@@ -286,6 +286,29 @@ fn a_stop_leaves_no_partial_file_and_no_process() {
     assert_eq!(n_there, summary.n_copied);
 }
 
+#[test]
+fn a_worker_that_does_not_answer_cannot_hold_up_a_stop() {
+    let scratch = Scratch::new();
+    let source = scratch.folder("source");
+    grow(&source, 100, 50);
+    let (running, _) = start(request(&source, &scratch.path("copy")));
+    let deadline = Instant::now() + WATCHDOG;
+    while running.progress().lanes.len() < 3 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    for lane in running.progress().lanes {
+        let pid = rustix::process::Pid::from_raw(lane.pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+    running.stop();
+    let summary = end(&running);
+    assert!(summary.interrupted);
+    let pids: Vec<_> = running.progress().lanes.iter().map(|lane| lane.pid).collect();
+    drop(running);
+    assert!(pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()), "{pids:?}");
+}
+
 fn from(copied: &Path, scratch: &Scratch) -> PathBuf {
     scratch.path("source").join(copied.strip_prefix(scratch.path("copy")).unwrap())
 }

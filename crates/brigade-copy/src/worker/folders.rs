@@ -9,6 +9,8 @@ use std::rc::Rc;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use super::Flaw;
+use crate::error::Action;
 use crate::names::Kind;
 
 /// How a folder is opened, in either tree.
@@ -17,8 +19,8 @@ pub(super) const FOLDER: OFlags =
 
 /// A folder that is held open.
 pub(super) trait Held: Sized {
-    /// Opens a folder in this one.
-    fn open_child(&self, name: &CStr) -> Result<Self, Errno>;
+    /// Opens a folder in this one. An error says in which tree it could not be opened.
+    fn open_child(&self, name: &CStr) -> Result<Self, Flaw>;
 }
 
 /// A folder and its copy.
@@ -45,14 +47,15 @@ impl Pair {
 }
 
 impl Held for Pair {
-    fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
-        Ok(Self::new(self.source.open_child(name)?, self.destination.open_child(name)?))
+    fn open_child(&self, name: &CStr) -> Result<Self, Flaw> {
+        let source = open_folder(self.source.as_fd(), name).map_err(|errno| Flaw::new(Action::Open, errno))?;
+        Ok(Self::new(source, self.destination.open_child(name)?))
     }
 }
 
 impl Held for OwnedFd {
-    fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
-        open_folder(self.as_fd(), name)
+    fn open_child(&self, name: &CStr) -> Result<Self, Flaw> {
+        open_folder(self.as_fd(), name).map_err(|errno| Flaw::new(Action::Reach, errno))
     }
 }
 
@@ -84,8 +87,8 @@ impl<H: Held> Chain<H> {
         &mut self,
         root: u32,
         path: &[u8],
-        open_root: impl FnOnce() -> Result<H, Errno>,
-    ) -> Result<Rc<H>, Errno> {
+        open_root: impl FnOnce() -> Result<H, Flaw>,
+    ) -> Result<Rc<H>, Flaw> {
         if self.root.as_ref().is_none_or(|(current, _)| *current != root) {
             self.leave();
             self.root = Some((root, Rc::new(open_root()?)));
@@ -97,7 +100,7 @@ impl<H: Held> Chain<H> {
                 continue;
             }
             self.levels.truncate(n_common);
-            let name = CString::new(component).map_err(|_| Errno::INVAL)?;
+            let name = CString::new(component).map_err(|_| Flaw::new(Action::Open, Errno::INVAL))?;
             self.levels.push(Level { name, held: None });
             n_common += 1;
         }
@@ -111,15 +114,16 @@ impl<H: Held> Chain<H> {
     }
 
     /// The folder we are in, reopened if it had been closed for its depth.
-    pub(super) fn current(&mut self) -> Result<Rc<H>, Errno> {
+    pub(super) fn current(&mut self) -> Result<Rc<H>, Flaw> {
         let n_open = self.levels.iter().rposition(|level| level.held.is_some()).map_or(0, |idx| idx + 1);
         if n_open == 0 {
             self.first_held = 0;
         }
         let mut here = match n_open {
-            0 => self.root.as_ref().map(|(_, root)| Rc::clone(root)).ok_or(Errno::BADF)?,
-            _ => self.levels[n_open - 1].held.clone().ok_or(Errno::BADF)?,
-        };
+            0 => self.root.as_ref().map(|(_, root)| Rc::clone(root)),
+            _ => self.levels[n_open - 1].held.clone(),
+        }
+        .ok_or(Flaw::new(Action::Open, Errno::BADF))?;
         for level_idx in n_open..self.levels.len() {
             here = Rc::new(here.open_child(&self.levels[level_idx].name)?);
             self.levels[level_idx].held = Some(Rc::clone(&here));
@@ -183,10 +187,10 @@ mod tests {
     }
 
     impl Held for Counted {
-        fn open_child(&self, name: &CStr) -> Result<Self, Errno> {
+        fn open_child(&self, name: &CStr) -> Result<Self, Flaw> {
             self.n_open.set(self.n_open.get() + 1);
             self.n_opened.set(self.n_opened.get() + 1);
-            let path = format!("{}/{}", self.path, name.to_str().map_err(|_| Errno::INVAL)?);
+            let path = format!("{}/{}", self.path, name.to_str().unwrap());
             Ok(Self { n_open: Rc::clone(&self.n_open), n_opened: Rc::clone(&self.n_opened), path })
         }
     }
@@ -224,10 +228,10 @@ mod tests {
         let n_opened = Rc::clone(&root.n_opened);
         chain.enter(0, b"a/b/c", || Ok(root)).unwrap();
         assert_eq!(n_opened.get(), 3);
-        assert_eq!(chain.enter(0, b"a/b/d", || Err(Errno::IO)).unwrap().path, "/a/b/d");
+        assert_eq!(chain.enter(0, b"a/b/d", || panic!("the root is open")).unwrap().path, "/a/b/d");
         assert_eq!(n_opened.get(), 4);
-        assert_eq!(chain.enter(0, b"a", || Err(Errno::IO)).unwrap().path, "/a");
+        assert_eq!(chain.enter(0, b"a", || panic!("the root is open")).unwrap().path, "/a");
         assert_eq!(n_opened.get(), 4);
-        assert_eq!(chain.enter(0, b"", || Err(Errno::IO)).unwrap().path, "");
+        assert_eq!(chain.enter(0, b"", || panic!("the root is open")).unwrap().path, "");
     }
 }

@@ -69,9 +69,9 @@ impl Worker {
     pub(super) fn visit_root(&mut self, arrival: Arrival) {
         let pair = match self.chain_current() {
             Ok(pair) => pair,
-            Err(errno) => {
+            Err(flaw) => {
                 self.answer.failed_items.push(self.item_idx);
-                return self.fail_here(Flaw::new(Action::Open, errno));
+                return self.fail_here(flaw);
             }
         };
         // The descriptor may have been read before, by a task that was cut short.
@@ -141,7 +141,7 @@ impl Worker {
 
     /// `None` for a folder that is the destination itself, met through a bind mount.
     fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Option<(Pair, Frame)>, Flaw> {
-        let here = self.chain_current().map_err(|errno| Flaw::new(Action::Open, errno))?;
+        let here = self.chain_current()?;
         let source = open_folder(here.source.as_fd(), name).map_err(|errno| match errno {
             Errno::NOTDIR | Errno::LOOP => Flaw::new(Action::Open, Reason::BecameOther),
             errno => Flaw::new(Action::Open, errno),
@@ -263,7 +263,7 @@ impl Worker {
                     let spot = self.spot(Rc::clone(pair), name, arrival);
                     self.copy_and_book(kind, &spot, Sharing::Report);
                 }
-                Err(errno) => self.book_failure(name, Flaw::new(Action::Open, *errno)),
+                Err(flaw) => self.book_failure(name, *flaw),
             }
             self.n_copied += 1;
             self.n_left -= 1.min(self.n_left);
@@ -282,7 +282,7 @@ impl Worker {
         if frame.reported.is_none() {
             match self.chain_current() {
                 Ok(pair) => self.finish(&pair, frame.source, frame.outcome),
-                Err(errno) => self.finish_failed(Flaw::new(Action::Open, errno), frame.outcome),
+                Err(flaw) => self.finish_failed(flaw, frame.outcome),
             }
         }
         if !frame.name.is_empty() {
