@@ -53,7 +53,7 @@ const PAGE_BYTES: u64 = 4096;
 const HEADER_BYTES: usize = 16;
 const NOTE_BYTES: usize = 16;
 /// Turns of looking before a waiter sleeps. A wake through the kernel takes tens of microseconds, looking takes well under
-/// one: docs/measurements.md#queue.
+/// one microsecond.
 const N_SPINS: u32 = 2000;
 /// How long a call that does not wait tolerates a lock: its owner copies a record meanwhile, unless it was stopped.
 const LONGEST_LOCK: Duration = Duration::from_millis(10);

@@ -8,7 +8,7 @@
 //! ```text
 //!      0  magic u64
 //!     64  lock u32           serializes the slow paths: joining, leaving, making and freeing windows
-//!    128  epoch u64          grows before any handle count grows (see `Session::others`)
+//!    128  epoch u64          grows before any handle count grows (see `Session::count`)
 //!    192  n_participants u64 · 200 n_windows u64     one past the highest ever used
 //!    208  u64               1 once a handle was put into a queue
 //!   4 Ki  participants u64 × 4 096    state · generation · parent
