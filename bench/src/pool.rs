@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_probes_answer_is_read_or_refused() {
-        let expected = Figure { time: Duration::from_nanos(1500), processor: Duration::from_nanos(20) };
+        let expected =
+            Figure { time: Duration::from_nanos(1500), processor: Duration::from_nanos(20), disturbed: false };
         assert_eq!(figure("1500 20\n"), Some(expected));
         assert_eq!(figure("1500\n"), None);
         assert_eq!(figure("fast 20\n"), None);
@@ -217,7 +218,8 @@ mod tests {
     #[test]
     fn the_table_names_both_sides_and_the_ratio() {
         let side = |name, microseconds| {
-            let figures = vec![Figure { time: Duration::from_micros(microseconds), processor: Duration::from_secs(1) }];
+            let processor = Duration::from_secs(1);
+            let figures = vec![Figure { time: Duration::from_micros(microseconds), processor, disturbed: false }];
             Side { name, probe: python_probe, n_round_trips: 1, round_trips: figures.clone(), throughputs: figures }
         };
         let request = Request { rounds: 1, dry: true };
