@@ -65,8 +65,14 @@ pub(crate) fn take_over_if_child() {
     entry::remove_marker(MARKER);
     let n_given = marker.to_str().and_then(|text| text.parse().ok()).filter(|n_given| (1..=3).contains(n_given));
     let Some(n_given) = n_given else { return };
-    if this_process::is_privileged() || !is_socket_of_parent() {
+    if this_process::is_privileged() {
         return;
+    }
+    match peer() {
+        Peer::Parent => {}
+        // Our parent died while the kernel started us. To go on would be to run `main`, as an orphan that nobody asked for.
+        Peer::Other => std::process::exit(START_FAILED_CODE),
+        Peer::NoSocket => return,
     }
     match entry::take_given_descriptors(n_given) {
         Ok(given) => run(given),
@@ -74,15 +80,24 @@ pub(crate) fn take_over_if_child() {
     }
 }
 
-/// Whether the first given descriptor is a socket that our parent made. A variable alone proves nothing.
-fn is_socket_of_parent() -> bool {
+/// Who made the first given descriptor.
+enum Peer {
+    Parent,
+    Other,
+    /// It is no socket of ours at all: a variable alone proves nothing.
+    NoSocket,
+}
+
+fn peer() -> Peer {
     let number = brigade_sys::kernel::spawn::FIRST_GIVEN_DESCRIPTOR;
     this_process::with_descriptor(number, |socket| {
-        let is_ours = sockopt::socket_type(socket) == Ok(SocketType::SEQPACKET);
+        if sockopt::socket_type(socket) != Ok(SocketType::SEQPACKET) {
+            return Peer::NoSocket;
+        }
         let peer = sockopt::socket_peercred(socket).map(|credentials| credentials.pid);
-        is_ours && peer.ok() == rustix::process::getppid()
+        if peer.ok() == rustix::process::getppid() { Peer::Parent } else { Peer::Other }
     })
-    .unwrap_or(false)
+    .unwrap_or(Peer::NoSocket)
 }
 
 static CONTROL: OnceLock<OwnedFd> = OnceLock::new();
@@ -115,6 +130,8 @@ fn tell<T: Serialize + serde::de::DeserializeOwned>(tag: u64, value: &T) {
 }
 
 fn begin(session_descriptors: Option<(OwnedFd, OwnedFd)>) -> io::Result<(Instructions, parcel::Arrival)> {
+    // Before anything is received, so that no descriptor of the user takes one of these places.
+    this_process::fill_standard_descriptors()?;
     let mut receiver = Receiver::default();
     // Two parcels: the instructions, and the arguments, whose handles count in the session that the first one joins.
     let Received::Parcel { arrival, .. } = receiver.receive(control(), Blocking::Wait)? else {
@@ -148,7 +165,6 @@ fn no_parent() -> io::Error {
 
 /// Makes the process what `main` would find, with the name and the limits that the spawning thread had.
 fn settle(instructions: &Instructions) -> io::Result<()> {
-    this_process::fill_standard_descriptors()?;
     this_process::ignore_broken_pipes();
     let short_name: Vec<u8> = instructions.name.bytes().filter(|&byte| byte != 0).take(15).collect();
     rustix::thread::set_name(&std::ffi::CString::new(short_name)?)?;
@@ -228,7 +244,9 @@ fn report_panics() {
 /// Runs `work`; a panic in it is not printed but returned.
 pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
     IS_QUIET.set(true);
+    LAST_PANIC.take();
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
     IS_QUIET.set(false);
-    outcome.map_err(|_| LAST_PANIC.take().expect("the hook of a child stores each panic before it unwinds"))
+    // The hook stores each panic before it unwinds, but `resume_unwind` passes it by, and the user may have replaced it.
+    outcome.map_err(|payload| LAST_PANIC.take().unwrap_or_else(|| PanicReport::of_payload(&*payload)))
 }

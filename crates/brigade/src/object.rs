@@ -63,6 +63,16 @@ impl Object {
     }
 }
 
+impl Drop for Object {
+    fn drop(&mut self) {
+        let mut objects = registry();
+        // Not what another thread has opened anew meanwhile.
+        if objects.get(&self.window).is_some_and(|object| object.strong_count() == 0) {
+            objects.remove(&self.window);
+        }
+    }
+}
+
 /// The objects that some handle of this process uses.
 fn registry() -> MutexGuard<'static, HashMap<WindowId, Weak<Object>>> {
     static OBJECTS: LazyLock<Mutex<HashMap<WindowId, Weak<Object>>>> = LazyLock::new(Mutex::default);
@@ -115,7 +125,6 @@ impl Handle {
                 Some(object) => object,
                 None => {
                     let object = Arc::new(Object::open(session, note.window, kind)?);
-                    objects.retain(|_, object| object.strong_count() > 0);
                     objects.insert(note.window, Arc::downgrade(&object));
                     object
                 }

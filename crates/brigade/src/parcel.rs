@@ -6,6 +6,7 @@
 //! loses or leaks nothing.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use brigade_sys::kernel::memory;
@@ -53,18 +54,20 @@ struct Unpacking {
 }
 
 thread_local! {
-    static PACKING: RefCell<Option<Packing>> = const { RefCell::new(None) };
-    static UNPACKING: RefCell<Option<Unpacking>> = const { RefCell::new(None) };
+    // Never dropped, since they are empty but for the time of a call: so values can also be sent while the thread ends, as
+    // from a function given to `at_exit`.
+    static PACKING: RefCell<Option<ManuallyDrop<Packing>>> = const { RefCell::new(None) };
+    static UNPACKING: RefCell<Option<ManuallyDrop<Unpacking>>> = const { RefCell::new(None) };
 }
 
 impl Parcel {
     /// Encodes a value. If that fails, whatever it had taken hold of is released.
     pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, EncodeError> {
         // Packing can nest: a value's own Serialize may send something.
-        let outer = PACKING.replace(Some(Packing::default()));
+        let outer = PACKING.replace(Some(ManuallyDrop::default()));
         let mut bytes = Vec::new();
         let encoded = wire::encode_checked(value, &mut bytes);
-        let packed = PACKING.replace(outer).expect("it was put there above");
+        let packed = ManuallyDrop::into_inner(PACKING.replace(outer).expect("it was put there above"));
         encoded.map(|()| Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
     }
 
@@ -80,9 +83,9 @@ impl Arrival {
             descriptors: self.descriptors.into_iter().map(Some).collect(),
             handles: self.handles.into_iter().map(Some).collect(),
         };
-        let outer = UNPACKING.replace(Some(unpacking));
+        let outer = UNPACKING.replace(Some(ManuallyDrop::new(unpacking)));
         let decoded = wire::decode(&self.bytes);
-        drop(UNPACKING.replace(outer));
+        drop(UNPACKING.replace(outer).map(ManuallyDrop::into_inner));
         decoded
     }
 }
@@ -206,6 +209,13 @@ pub(crate) struct Receiver {
     buffer: Vec<u8>,
 }
 
+/// The packets of one parcel, put together.
+enum Collected {
+    Whole(Label, Vec<u8>, Vec<OwnedFd>),
+    NotYet,
+    Gone,
+}
+
 /// What a look at the socket brought.
 #[derive(Debug)]
 pub(crate) enum Received {
@@ -221,13 +231,26 @@ pub(crate) enum Received {
 
 impl Receiver {
     pub(crate) fn receive(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Received> {
+        Ok(match self.collect(socket, blocking)? {
+            Collected::Whole(label, bytes, descriptors) => finish(label, bytes, descriptors)?,
+            Collected::NotYet => Received::NotYet,
+            Collected::Gone => Received::Gone,
+        })
+    }
+
+    /// Takes one parcel out and counts no handle in it.
+    pub(crate) fn discard(&mut self, socket: impl AsFd) -> std::io::Result<()> {
+        self.collect(socket, Blocking::Wait).map(drop)
+    }
+
+    fn collect(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Collected> {
         self.buffer.resize(2 * MAX_PACKET_BYTES, 0);
         loop {
             let packet = match passing::receive(socket.as_fd(), &mut self.buffer, blocking) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Ok(Received::NotYet);
+                    return Ok(Collected::NotYet);
                 }
-                Ok(None) => return Ok(Received::Gone),
+                Ok(None) => return Ok(Collected::Gone),
                 other => other?.expect("None was handled above"),
             };
             let (label, bytes, mut descriptors) = match self.begun.take() {
@@ -239,7 +262,7 @@ impl Receiver {
                 self.begun = Some((label, bytes, descriptors));
                 continue;
             }
-            return finish(label, bytes, descriptors);
+            return Ok(Collected::Whole(label, bytes, descriptors));
         }
     }
 }

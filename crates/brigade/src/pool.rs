@@ -315,7 +315,7 @@ impl<R: DeserializeOwned> Task<R> {
     /// The task itself if it has not ended in time.
     pub fn get_timeout(self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
         self.inner.wait_until(|_| self.cell.is_ready(), Instant::now().checked_add(timeout));
-        if self.cell.is_ready() { Ok(self.cell.take().into_result()) } else { Err(self) }
+        if self.is_ready() { Ok(self.cell.take().into_result()) } else { Err(self) }
     }
 
     /// Has `callback` called with the result, on the pool's one dispatcher thread. Its panic is caught and logged.

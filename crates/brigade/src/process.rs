@@ -75,7 +75,7 @@ where
     R: Serialize + DeserializeOwned,
 {
     let entry = EntryPoint::of::<F, A, R>().map_err(|_| SpawnError::NotInMainProgram)?;
-    let order = Order { entry, name, arguments: Parcel::pack(&args)?, at_exit, on_exit: None };
+    let order = Order { entry, name, arguments: Parcel::pack(&args)?, at_exit, caller: None, on_exit: None };
     // Only now may the caller's own handles go: those in the parcel are counted.
     drop(args);
     let child = supervisor::spawn(order)?;

@@ -78,6 +78,14 @@ impl PanicReport {
         }
     }
 
+    /// The report of a panic that passed no hook: what its payload says.
+    pub(crate) fn of_payload(payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("a panic with a value that is no text").to_owned();
+        Self { message, location: None, thread: None, backtrace: None }
+    }
+
     /// What the panic said.
     #[must_use]
     pub fn message(&self) -> &str {

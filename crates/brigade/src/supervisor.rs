@@ -76,19 +76,22 @@ pub(crate) struct Order {
     pub(crate) name: String,
     pub(crate) arguments: Parcel,
     pub(crate) at_exit: AtExit,
+    /// The thread on whose behalf it is started, if that is not the present one.
+    pub(crate) caller: Option<Caller>,
     /// Called on the supervisor's thread once the process has ended and all it said was heard.
     pub(crate) on_exit: Option<OnExit>,
 }
 
 /// What the spawning thread passes on of itself.
-struct Caller {
+#[derive(Clone)]
+pub(crate) struct Caller {
     blocked: SignalMask,
     processors: Vec<usize>,
     nice: i32,
 }
 
 impl Caller {
-    fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         let set = rustix::thread::sched_getaffinity(None);
         let processors = set.map_or_else(|_| Vec::new(), |set| (0..1024).filter(|&idx| set.is_set(idx)).collect());
         Self {
@@ -103,6 +106,7 @@ type Job = Box<dyn FnOnce(&mut Desk) + Send>;
 
 /// What other threads use of the supervisor.
 struct Supervisor {
+    pid: u32,
     thread: ThreadId,
     jobs: Mutex<Vec<Job>>,
     bell: OwnedFd,
@@ -133,6 +137,10 @@ const IS_END: u64 = 1;
 static SUPERVISOR: OnceLock<Result<Supervisor, SystemError>> = OnceLock::new();
 
 fn supervisor() -> Result<&'static Supervisor, SpawnError> {
+    // A constructor of the user's may run before our hook: a child must not come here for what its parent came here for.
+    if SUPERVISOR.get().is_none() {
+        entry::pin();
+    }
     let made = SUPERVISOR.get_or_init(|| Supervisor::start().map_err(|error| SystemError::from(&error)));
     made.as_ref().map_err(|cause| SpawnError::System {
         attempt: "start the supervising thread".to_owned(),
@@ -149,9 +157,9 @@ pub(crate) fn children() -> Vec<Arc<Child>> {
 }
 
 /// Starts a process. Returns when the kernel has made it.
-pub(crate) fn spawn(order: Order) -> Result<Arc<Child>, SpawnError> {
+pub(crate) fn spawn(mut order: Order) -> Result<Arc<Child>, SpawnError> {
     let supervisor = supervisor()?;
-    let caller = Caller::capture();
+    let caller = order.caller.take().unwrap_or_else(Caller::capture);
     let (answer, answered) = mpsc::sync_channel(1);
     supervisor.submit(Box::new(move |desk| {
         let _ = answer.send(desk.start_child(order, &caller));
@@ -160,10 +168,10 @@ pub(crate) fn spawn(order: Order) -> Result<Arc<Child>, SpawnError> {
 }
 
 /// Runs something on the supervisor's thread, with the means to start processes from there without waiting.
-pub(crate) fn spawn_later(order: Order, then: impl FnOnce(Result<Arc<Child>, SpawnError>) + Send + 'static) {
+pub(crate) fn spawn_later(mut order: Order, then: impl FnOnce(Result<Arc<Child>, SpawnError>) + Send + 'static) {
     match supervisor() {
         Ok(supervisor) => {
-            let caller = Caller::capture();
+            let caller = order.caller.take().unwrap_or_else(Caller::capture);
             supervisor.submit(Box::new(move |desk| then(desk.start_child(order, &caller))));
         }
         Err(error) => then(Err(error)),
@@ -206,7 +214,13 @@ impl Supervisor {
         let spawned = std::thread::Builder::new().name("brigade".to_owned()).spawn(move || desk.run());
         callers_mask.apply();
         call_at_exit(end_children);
-        Ok(Self { thread: spawned?.thread().id(), jobs: Mutex::default(), bell, children: Mutex::default() })
+        Ok(Self {
+            pid: std::process::id(),
+            thread: spawned?.thread().id(),
+            jobs: Mutex::default(),
+            bell,
+            children: Mutex::default(),
+        })
     }
 
     fn submit(&self, job: Job) {
@@ -218,6 +232,11 @@ impl Supervisor {
 
 /// When `main` has returned or `exit` was called: children that are to be joined are waited for, all others are killed.
 extern "C" fn end_children() {
+    // In a process that the host made by `fork()` they are not ours, and there is no supervisor.
+    let is_ours = |supervisor: &Supervisor| supervisor.pid == std::process::id();
+    if !SUPERVISOR.get().is_some_and(|made| made.as_ref().is_ok_and(is_ours)) {
+        return;
+    }
     let children = children();
     for child in children.iter().filter(|child| child.at_exit == AtExit::Kill) {
         child.signal(Signal::KILL);

@@ -146,7 +146,8 @@ fn is_first_of_its_type<T>() -> bool {
     thread_local! {
         static SEEN: RefCell<HashSet<usize>> = RefCell::default();
     }
-    SEEN.with_borrow_mut(|seen| seen.insert(type_name::<T>().as_ptr().addr()))
+    // At the end of a thread the set may be gone already; then it is asked once more.
+    SEEN.try_with(|seen| seen.borrow_mut().insert(type_name::<T>().as_ptr().addr())).unwrap_or(true)
 }
 
 /// A failure inside serde, before the type's name is added to it.

@@ -136,6 +136,12 @@ impl<M: SharedBytes> Producer<M> {
         Ok(position)
     }
 
+    /// Whether a record with a payload of this size would find room now.
+    pub fn has_room(&mut self, payload_bytes: usize) -> bool {
+        let needed = record_bytes(payload_bytes);
+        self.free_bytes() >= needed || self.refresh_head().is_ok() && self.free_bytes() >= needed
+    }
+
     /// Takes a record back that the consumer has not started. `true` if it is now ours again.
     ///
     /// # Errors

@@ -110,7 +110,11 @@ impl Member {
         let pushed = if is_plain {
             self.tasks.push(kind::INLINE, &[&head, &arguments.bytes])
         } else {
-            // The parcel goes first, so that it is there when the record is.
+            // The parcel goes first, so that it is there when the record is; and only with a record, so that the worker
+            // takes each out again.
+            if !self.tasks.has_room(head.len()) {
+                return Err(record);
+            }
             match parcel::send(&self.socket, record.number, arguments, Blocking::Never) {
                 Ok(()) => self.tasks.push(kind::PARCEL, &[&head]),
                 Err(_) => Err(PushError::Full),
@@ -206,6 +210,9 @@ impl Member {
                 self.n_parcels += 1;
                 // Release: our handles are counted; the worker may let go of its own.
                 self.lane.word64(lane::N_RECEIVED).store(self.n_parcels, Ordering::Release);
+                if !arrival.handles.is_empty() {
+                    self.wake();
+                }
                 Ok(arrival)
             }
             _ => Err(Misbehaved),

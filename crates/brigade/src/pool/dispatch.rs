@@ -22,7 +22,7 @@ use crate::entry::{EntryPoint, NotInMainProgram};
 use crate::parcel::Parcel;
 use crate::spin;
 use crate::status::End;
-use crate::supervisor::{self, AtExit, Child, Order, SpawnError};
+use crate::supervisor::{self, AtExit, Caller, Child, Order, SpawnError};
 
 /// Turns of looking for a result before sleeping; see `spin`. A turn takes a lock that nobody else wants: some 30 ns.
 const N_SPINS: u32 = 2000;
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     n_attempts: u32,
     restart_limit: (u32, Duration),
     n_workers: usize,
+    /// Who made the pool: workers started later are started on its behalf too.
+    caller: Caller,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,6 +67,7 @@ impl Inner {
             n_attempts,
             restart_limit,
             n_workers,
+            caller: Caller::capture(),
             dispatcher: Mutex::new(None),
         });
         inner.start_all().inspect_err(|_| {
@@ -114,6 +117,7 @@ impl Inner {
             name: format!("worker-{}", place_idx + 1),
             arguments: Parcel::pack(&setup)?,
             at_exit: AtExit::Kill,
+            caller: Some(self.caller.clone()),
             on_exit: Some(Box::new(move |child| Self::bury(&pool, place_idx, child))),
         };
         self.lock().places[place_idx].member = Some(member);
@@ -227,15 +231,20 @@ impl Inner {
             };
             state.n_bystanders -= 1;
         }
+        // Whoever gave the taking out up may have left it to us, and we do not need it.
+        if !state.has_pumper && (state.n_bystanders > 0 || state.needs_dispatcher()) {
+            self.turn.notify_all();
+        }
     }
 
-    /// Takes out what is there, without waiting.
+    /// Takes out what is there, without waiting; also while somebody who does that sleeps, since not every result wakes it.
     pub(super) fn look(&self) {
         let mut state = self.lock();
-        if !state.has_pumper {
-            let harvest = state.harvest();
-            self.deliver(state, harvest);
+        let harvest = state.harvest();
+        if state.has_pumper && !harvest.is_empty() {
+            self.call_pumper(&state);
         }
+        self.deliver(state, harvest);
     }
 
     /// Takes results out and gives tasks out until `is_over`. The caller has made itself the pumper.
@@ -259,8 +268,10 @@ impl Inner {
                     std::hint::spin_loop();
                 }
                 // Announce, look once more, and only then sleep.
-                None => ticket = Some(self.bell.announce(wants_all)),
-                Some(ticket) => {
+                None => ticket = Some((self.bell.announce(wants_all), wants_all)),
+                // Somebody began to listen after the announcement was decided on.
+                Some((_, announced)) if announced != wants_all => {}
+                Some((ticket, _)) => {
                     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     lane::BELL.sleep(&self.bell.mapping, ticket, left);
                     n_looks = 0;
@@ -381,6 +392,8 @@ impl Inner {
         if state.n_open == 0 {
             state.stop_workers();
         }
+        // Somebody must see the last task end.
+        self.turn.notify_all();
     }
 
     pub(super) fn terminate(&self) {

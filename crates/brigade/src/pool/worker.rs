@@ -18,6 +18,7 @@ use super::lane::{self, kind};
 use crate::child::catch_panic;
 use crate::descriptor::Descriptor;
 use crate::entry::EntryPoint;
+use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
 use crate::spin;
 
@@ -59,7 +60,7 @@ struct Worker {
     results: Producer<Arc<Mapping>>,
     receiver: Receiver,
     /// Results whose handles the parent has not counted yet.
-    on_the_way: VecDeque<Parcel>,
+    on_the_way: VecDeque<Vec<Handle>>,
     n_sent: u64,
     n_entered: u64,
     payload: Vec<u8>,
@@ -108,7 +109,7 @@ impl Worker {
                     if self.tasks.claim(record) {
                         self.do_task(record);
                     } else {
-                        self.tasks.pop(record);
+                        self.pass_over(record);
                     }
                 }
                 None if n_looks < spin::budget(N_SPINS) => {
@@ -117,6 +118,7 @@ impl Worker {
                 }
                 None => {
                     n_looks = 0;
+                    self.forget_what_was_received();
                     if self.is_over() {
                         return;
                     }
@@ -134,10 +136,18 @@ impl Worker {
     /// Sleeps without a deadline: the parent wakes us, and if it dies the kernel ends us.
     fn sleep(&mut self) {
         let ticket = lane::TASKS_EVENT.announce(&self.lane);
-        let is_nothing_there = matches!(self.tasks.peek(), Ok(None));
+        let is_nothing_there = matches!(self.tasks.peek(), Ok(None)) && !self.can_forget();
         if is_nothing_there && self.lane.word32(lane::STOP).load(Ordering::Acquire) == 0 {
             lane::TASKS_EVENT.sleep(&self.lane, ticket, None);
         }
+    }
+
+    /// A task that was taken back: its parcel goes too, and nothing in it is counted here, for it may be gone already.
+    fn pass_over(&mut self, record: Record) {
+        if record.kind == kind::PARCEL {
+            self.receiver.discard(&self.socket).expect("the parent sends a parcel before it commits the task");
+        }
+        self.tasks.pop(record);
     }
 
     fn do_task(&mut self, record: Record) {
@@ -192,20 +202,30 @@ impl Worker {
         if is_plain {
             self.push(kind::INLINE, &[&head, &value.bytes]);
         } else {
-            // If the parent is gone, so are we.
-            let _ = parcel::send(&self.socket, number, &value, Blocking::Wait);
+            if parcel::send(&self.socket, number, &value, Blocking::Never).is_err() {
+                // The parent may be waiting for something else; parcels that pile up are a reason to look.
+                lane::BELL.notify(&self.bell, Wake::All);
+                // If the parent is gone, so are we.
+                let _ = parcel::send(&self.socket, number, &value, Blocking::Wait);
+            }
             self.push(kind::PARCEL, &[&head]);
             self.n_sent += 1;
-            self.on_the_way.push_back(value);
+            self.on_the_way.push_back(value.handles);
             self.forget_what_was_received();
         }
     }
 
     /// Lets go of the handles in results that the parent has counted.
     fn forget_what_was_received(&mut self) {
-        // Acquire: pairs with the Release store in `Member::take_result`.
+        while self.can_forget() {
+            self.on_the_way.pop_front();
+        }
+    }
+
+    fn can_forget(&self) -> bool {
+        // Acquire: pairs with the Release store in `Member::receive_parcel`.
         let n_received = self.lane.word64(lane::N_RECEIVED).load(Ordering::Acquire);
-        while self.n_sent - (self.on_the_way.len() as u64) < n_received && self.on_the_way.pop_front().is_some() {}
+        !self.on_the_way.is_empty() && self.n_sent - (self.on_the_way.len() as u64) < n_received
     }
 
     fn push(&mut self, kind: u32, parts: &[&[u8]]) {
