@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ballast::Ballast;
 use crate::place::{self, Place};
 use crate::statistics::{Spread, Unit, grouped};
-use crate::timing::{self, MOST_REPEATS, Timing};
+use crate::timing::{self, Timing};
 use crate::tools::{BASELINE, BRIGADE, FLOOR, Tool};
 use crate::tree::{self, Survey};
 use crate::{BenchError, document, interrupt, kept, machine};
@@ -31,6 +31,9 @@ pub struct Request {
     /// The command to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub brigade: Option<PathBuf>,
+    /// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub repeats: u16,
     /// Prints the tables only, and leaves docs/measurements.md as it is.
     #[arg(long)]
     pub dry: bool,
@@ -107,7 +110,7 @@ fn measure(
         rows.push(Row { tool: tool.clone(), kept, timings: Vec::new(), flushes: Vec::new(), n_disturbed: 0 });
     }
     let n_rounds = if set == DataSet::I { request.rounds * ROUNDS_FACTOR_OF_TEN_FILES } else { request.rounds };
-    let bench = Bench { place: &place, source: &source, survey };
+    let bench = Bench { place: &place, source: &source, survey, repeats: request.repeats };
     for round in 0..=n_rounds {
         for turn in 0..rows.len() {
             let row_idx = (turn + usize::from(round)) % rows.len();
@@ -125,6 +128,7 @@ struct Bench<'a> {
     place: &'a Place,
     source: &'a Path,
     survey: Survey,
+    repeats: u16,
 }
 
 impl Bench<'_> {
@@ -146,7 +150,7 @@ impl Bench<'_> {
     /// Runs until a run was undisturbed or enough were tried, and keeps the best of them.
     fn time_row(&self, row: &mut Row) -> Result<(), BenchError> {
         let mut best: Option<(Timing, Duration)> = None;
-        for _ in 0..=MOST_REPEATS {
+        for _ in 0..=self.repeats {
             let (timing, flush, copy) = self.run_once(&row.tool)?;
             fs::remove_dir_all(&copy)?;
             if best.is_none_or(|(best, _)| timing.others_share() < best.others_share()) {
@@ -216,7 +220,7 @@ fn section(
         String::new(),
     ];
     lines.extend(table(rows, file_system));
-    lines.extend(["".to_owned(), notes(rows, file_system, ballast)]);
+    lines.extend(["".to_owned(), notes(request, rows, file_system, ballast)]);
     Ok(lines.join("\n") + "\n")
 }
 
@@ -263,7 +267,7 @@ impl Row {
     }
 }
 
-fn notes(rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> String {
+fn notes(request: &Request, rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> String {
     let mut notes = vec![match file_system {
         FileSystem::Tmpfs => "No copy was on a disk, as tmpfs has none.".to_owned(),
         FileSystem::Ext4 => {
@@ -281,7 +285,11 @@ fn notes(rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> St
     notes.push(if disturbed.is_empty() {
         "No run that counts was disturbed by other processes.".to_owned()
     } else {
-        format!("Runs that other processes disturbed even after {MOST_REPEATS} repetitions: {}.", disturbed.join(", "))
+        format!(
+            "Runs that other processes disturbed even after {} repetitions: {}.",
+            request.repeats,
+            disturbed.join(", ")
+        )
     });
     notes.join(" ")
 }

@@ -20,8 +20,6 @@ pub struct Timing {
     pub others: Duration,
 }
 
-/// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
-pub const MOST_REPEATS: usize = 2;
 /// Less than this is the kernel's own housekeeping and the coarseness of /proc/stat.
 const QUIET: Duration = Duration::from_millis(60);
 /// Shorter runs cannot be judged one by one: /proc/stat counts in hundredths of a second.
