@@ -155,9 +155,18 @@ impl Names {
         rest
     }
 
-    /// Takes the last `n_taken` names off, or all if there are fewer.
+    /// Takes the last `n_taken` names off, or all if there are fewer. What is left is not looked at, however much it is.
     pub(crate) fn take_last(&mut self, n_taken: usize) -> Self {
-        self.split_off(self.len().saturating_sub(n_taken))
+        let n_taken = n_taken.min(self.len());
+        let mut offset = self.packed.0.len();
+        for _ in 0..n_taken {
+            // Each name ends with a zero byte, so the one before it is the end of its predecessor.
+            let before = &self.packed.0[..offset.saturating_sub(1)];
+            offset = before.iter().rposition(|&byte| byte == 0).map_or(0, |zero| zero + 1);
+        }
+        let taken = Self { n_names: n_taken as u32, packed: Bytes(self.packed.0.split_off(offset)) };
+        self.n_names -= taken.n_names;
+        taken
     }
 
     /// Drops everything before `offset`, of which `n_names` names.
@@ -206,6 +215,9 @@ mod tests {
             let all: Vec<_> = first.iter().chain(rest.iter()).map(|(_, name)| name.to_owned()).collect();
             assert_eq!(all, three().iter().map(|(_, name)| name.to_owned()).collect::<Vec<_>>());
             assert_eq!(first.len() + rest.len(), 3);
+            let mut all = three();
+            let last = all.take_last(3 - n_kept.min(3));
+            assert_eq!((all.packed, last.packed), (first.packed, rest.packed));
         }
     }
 }

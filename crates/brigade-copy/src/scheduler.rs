@@ -21,7 +21,7 @@ use groups::Groups;
 use nodes::{NodeIdx, Nodes};
 use pieces::{Flight, Job, Piece, Stack};
 
-/// Names in a task at most. More made no difference; fewer cost more in messages than they gain in balance.
+/// Names in a task at most: some milliseconds of work, so that messages cost little and a death costs little.
 const MAX_NAMES: usize = 256;
 
 /// Names in a task at least, if there are as many.

@@ -25,7 +25,7 @@ use file::Sharing;
 use folders::{Chain, Pair, open_folder};
 use visit::Frame;
 
-/// Bytes of the buffer for listings; the kernel fills at most 32 KiB at a time on most file systems.
+/// Bytes of the buffer for listings: room for about two thousand names in a call.
 const LISTING_BYTES: usize = 64 << 10;
 
 /// Open folders of each tree that a worker keeps at most, whatever the limit on open files.
