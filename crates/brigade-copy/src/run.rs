@@ -156,7 +156,8 @@ impl Shared {
         sink: Sink,
         began: Instant,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let n_workers = n_workers_for(request, &beginning.tops);
+        let n_wanted = request.workers.map_or_else(brigade::available_cpus, usize::from);
+        let n_workers = n_wanted.min(beginning.n_useful_workers).max(1);
         // Twice as many lanes as workers: a successor may start before the lane of the dead is free.
         let n_lanes = n_workers * 2;
         let words = Words::new(n_words(n_lanes))?;
@@ -380,23 +381,14 @@ impl Shared {
     fn end(&self) {
         let mut core = self.core();
         if core.summary.is_none() {
+            // The pool has counted also those that came and went between two looks.
+            let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
+            let n_lost = pool.as_ref().map_or(0, Pool::lost_workers);
+            core.n_lost_workers = core.n_lost_workers.max(n_lost);
             core.summary = Some(core.summarize(self.n_workers, self.began.elapsed()));
             self.has_ended.notify_all();
         }
     }
-}
-
-/// One for each processor, but no more than there are files where there is no folder.
-fn n_workers_for(request: &Request, tops: &[(u32, Top)]) -> usize {
-    let n_wanted = request.workers.map_or_else(brigade::available_cpus, usize::from);
-    let n_useful = tops
-        .iter()
-        .map(|(_, top)| match top {
-            Top::Folder { .. } => usize::MAX,
-            Top::Files(names) => names.len(),
-        })
-        .fold(0, usize::saturating_add);
-    n_wanted.min(n_useful).max(1)
 }
 
 fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {

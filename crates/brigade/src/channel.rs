@@ -66,8 +66,6 @@ pub(crate) mod mark {
     pub(crate) const OTHER_PUTTER: u32 = 1;
     /// There was once another handle that could get.
     pub(crate) const OTHER_GETTER: u32 = 2;
-    /// A record with handles was put once.
-    pub(crate) const HANDLES: u32 = 4;
 }
 
 /// A handle inside a record, or on its way beside any other value.
@@ -155,7 +153,8 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct Taken<H> {
     pub(crate) payload: Vec<u8>,
-    pub(crate) handles: Vec<H>,
+    /// In the order of the notes; `None` where the handle could not be counted.
+    pub(crate) handles: Vec<Option<H>>,
 }
 
 /// A channel in mapped memory; borrowed for one call.
@@ -236,8 +235,7 @@ impl<'a> Channel<'a> {
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<(), Refused> {
         if !notes.is_empty() {
-            self.session.let_handles_travel_in_queues();
-            self.set_mark(mark::HANDLES);
+            self.session.let_carry_handles(self.window);
         }
         let mut slept = false;
         loop {
@@ -339,7 +337,7 @@ impl<'a> Channel<'a> {
         };
         let mut payload = vec![0; record.payload_bytes];
         self.read(cursor, record.payload_at, &mut payload)?;
-        let handles = record.notes.into_iter().filter_map(attach).collect();
+        let handles = record.notes.into_iter().map(attach).collect();
         let [n_got, ring_got, log_got] = GET_STATE.load_exclusive(self.mapping);
         let state = match cursor.place {
             Place::Ring => [n_got + 1, ring_got + record.n_bytes, log_got],

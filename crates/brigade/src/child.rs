@@ -174,7 +174,8 @@ fn settle(instructions: &Instructions) -> io::Result<()> {
         rustix::thread::sched_setaffinity(None, &set)?;
     }
     if rustix::process::getpriority_process(None)? != instructions.nice {
-        rustix::process::setpriority_process(None, instructions.nice)?;
+        // Lowering it again takes a right that the caller may have lost since it had that value itself.
+        let _ = rustix::process::setpriority_process(None, instructions.nice);
     }
     current::set_identity(Identity {
         name: instructions.name.clone(),

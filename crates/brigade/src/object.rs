@@ -185,8 +185,7 @@ impl Handle {
             if !is_none(session.count(window)) {
                 return false;
             }
-            let carried = session.handles_travel_in_queues()
-                && notes_in_queues(session).iter().any(|(_, note)| note.window == window && would_count(note));
+            let carried = notes_in_queues(session).iter().any(|(_, note)| note.window == window && would_count(note));
             // A handle that moved from a message into a process meanwhile has made the epoch grow.
             if session.epoch() == epoch {
                 return !carried;
@@ -221,10 +220,10 @@ pub(crate) fn reap(dead: Participant) {
 /// Frees a window to which no process has a handle, unless a message carries one; with it what only its messages carried.
 fn free_garbage(session: &'static Session, window: WindowId) {
     session.free_windows(|| {
-        if session.handles_travel_in_queues() {
+        if session.carrying_windows().next().is_some() {
             return unreachable_windows(session);
         }
-        let is_in_use = session.windows().any(|(used, _)| used == window);
+        let is_in_use = session.windows().any(|used| used == window);
         if is_in_use && session.count(window) == HandleCount::default() { vec![window] } else { Vec::new() }
     });
 }
@@ -233,13 +232,11 @@ fn free_garbage(session: &'static Session, window: WindowId) {
 fn unreachable_windows(session: &'static Session) -> Vec<WindowId> {
     loop {
         let epoch = session.epoch();
-        let all: Vec<WindowId> = session.windows().map(|(window, _)| window).collect();
+        let all: Vec<WindowId> = session.windows().collect();
         let mut reached: HashSet<WindowId> =
             all.iter().copied().filter(|&window| session.count(window) != HandleCount::default()).collect();
-        if session.handles_travel_in_queues() {
-            let carried = notes_in_queues(session);
-            while carried.iter().any(|(inside, note)| reached.contains(inside) && reached.insert(note.window)) {}
-        }
+        let carried = notes_in_queues(session);
+        while carried.iter().any(|(inside, note)| reached.contains(inside) && reached.insert(note.window)) {}
         if session.epoch() == epoch {
             return all.into_iter().filter(|window| !reached.contains(window)).collect();
         }
@@ -249,15 +246,9 @@ fn unreachable_windows(session: &'static Session) -> Vec<WindowId> {
 /// Every handle in a message that waits in a queue, with the queue it is in.
 fn notes_in_queues(session: &'static Session) -> Vec<(WindowId, HandleNote)> {
     let mut found = Vec::new();
-    for (window, kind) in session.windows() {
-        if kind != WindowKind::Queue as u8 {
-            continue;
-        }
+    for window in session.carrying_windows() {
         // A queue that is being made or freed at this moment has no messages that count.
-        let Ok(object) = Object::open(session, window, WindowKind::Queue) else {
-            continue;
-        };
-        if object.channel().has_mark(mark::HANDLES) {
+        if let Ok(object) = Object::open(session, window, WindowKind::Queue) {
             found.extend(object.channel().notes_inside().into_iter().map(|note| (window, note)));
         }
     }

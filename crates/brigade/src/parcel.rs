@@ -32,12 +32,17 @@ pub(crate) struct Parcel {
 pub(crate) struct Arrival {
     pub(crate) bytes: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
-    pub(crate) handles: Vec<Handle>,
+    /// `None` where a handle could not be counted here, for lack of memory: the value that needs it does not decode.
+    pub(crate) handles: Vec<Option<Handle>>,
 }
 
 impl From<Parcel> for Arrival {
     fn from(parcel: Parcel) -> Self {
-        Self { bytes: parcel.bytes, descriptors: parcel.descriptors, handles: parcel.handles }
+        Self {
+            bytes: parcel.bytes,
+            descriptors: parcel.descriptors,
+            handles: parcel.handles.into_iter().map(Some).collect(),
+        }
     }
 }
 
@@ -79,10 +84,8 @@ impl Parcel {
 impl Arrival {
     /// Decodes the value. Descriptors and handles that it does not ask for are released.
     pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
-        let unpacking = Unpacking {
-            descriptors: self.descriptors.into_iter().map(Some).collect(),
-            handles: self.handles.into_iter().map(Some).collect(),
-        };
+        let unpacking =
+            Unpacking { descriptors: self.descriptors.into_iter().map(Some).collect(), handles: self.handles };
         let outer = UNPACKING.replace(Some(ManuallyDrop::new(unpacking)));
         let decoded = wire::decode(&self.bytes);
         drop(UNPACKING.replace(outer).map(ManuallyDrop::into_inner));
@@ -296,7 +299,6 @@ fn finish(label: Label, mut bytes: Vec<u8>, mut descriptors: Vec<OwnedFd>) -> st
         bytes = vec![0; n_value_bytes as usize];
         memory::read_at(&held, 8 + n_notes_bytes, &mut bytes)?;
     }
-    let handles: Result<Vec<Handle>, _> = notes.into_iter().map(Handle::arrive).collect();
-    let handles = handles.map_err(std::io::Error::other)?;
+    let handles = notes.into_iter().map(|note| Handle::arrive(note).ok()).collect();
     Ok(Received::Parcel { tag: label.tag, arrival: Arrival { bytes, descriptors, handles } })
 }

@@ -10,9 +10,8 @@
 //!     64  lock u32           serializes the slow paths: joining, leaving, making and freeing windows
 //!    128  epoch u64          grows before any handle count grows (see `Session::count`)
 //!    192  n_participants u64 · 200 n_windows u64     one past the highest ever used
-//!    208  u64               1 once a handle was put into a queue
 //!   4 Ki  participants u64 × 4 096    state · generation · parent
-//!  64 Ki  windows u64 × 65 536        kind · generation
+//!  64 Ki  windows u64 × 65 536        kind, and whether it carries handles · generation
 //!   1 Mi  rows: for each participant 65 536 × (u32 putting handles, u32 getting handles)
 //! ```
 //!
@@ -42,10 +41,12 @@ const LOCK: OwnedLock = OwnedLock::at(64);
 const EPOCH: usize = 128;
 const N_PARTICIPANTS: usize = 192;
 const N_WINDOWS: usize = 200;
-const HANDLES_IN_QUEUES: usize = 208;
 const PARTICIPANTS: usize = 4 << 10;
 const MAX_PARTICIPANTS: usize = 4096;
 const WINDOWS: usize = 64 << 10;
+const KIND_MASK: u64 = 0x7f;
+/// In a window's word, beside its kind: a handle was put into this queue once.
+const CARRIES_HANDLES: u64 = 0x80;
 const MAX_WINDOWS: usize = 1 << 16;
 const ROWS: usize = 1 << 20;
 const ROW_BYTES: usize = MAX_WINDOWS * 8;
@@ -262,7 +263,7 @@ impl Session {
     pub(crate) fn create_window(&self, kind: WindowKind) -> Result<WindowId, MemoryError> {
         self.exclusively(|| {
             let n_used = self.word(N_WINDOWS).load(Ordering::Relaxed).min(MAX_WINDOWS as u64) as u32;
-            let free = (1..n_used).find(|&index| self.window(index).load(Ordering::Relaxed) & 0xff == 0);
+            let free = (1..n_used).find(|&index| self.window(index).load(Ordering::Relaxed) & KIND_MASK == 0);
             let index = match free {
                 Some(index) => index,
                 None if (n_used as usize) < MAX_WINDOWS => n_used,
@@ -286,7 +287,8 @@ impl Session {
     /// Whether a window still holds the object that a handle was made for.
     pub(crate) fn holds(&self, window: WindowId, kind: WindowKind) -> bool {
         (window.index as usize) < MAX_WINDOWS
-            && self.window(window.index).load(Ordering::Acquire) == kind as u64 | u64::from(window.generation) << 8
+            && self.window(window.index).load(Ordering::Acquire) & !CARRIES_HANDLES
+                == kind as u64 | u64::from(window.generation) << 8
     }
 
     /// Counts one more handle of this process.
@@ -348,13 +350,21 @@ impl Session {
         count
     }
 
-    /// The window in use at each index, with its kind.
-    pub(crate) fn windows(&self) -> impl Iterator<Item = (WindowId, u8)> + '_ {
+    /// The windows in use.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = WindowId> + '_ {
+        self.window_words().map(|(window, _)| window)
+    }
+
+    /// The windows of queues into which a handle was ever put.
+    pub(crate) fn carrying_windows(&self) -> impl Iterator<Item = WindowId> + '_ {
+        self.window_words().filter(|(_, word)| word & CARRIES_HANDLES != 0).map(|(window, _)| window)
+    }
+
+    fn window_words(&self) -> impl Iterator<Item = (WindowId, u64)> + '_ {
         let n_used = self.word(N_WINDOWS).load(Ordering::Acquire).min(MAX_WINDOWS as u64) as u32;
         (1..n_used).filter_map(|index| {
             let word = self.window(index).load(Ordering::Acquire);
-            let kind = (word & 0xff) as u8;
-            (kind != 0).then_some((WindowId { index, generation: (word >> 8) as u32 }, kind))
+            (word & KIND_MASK != 0).then(|| (WindowId::from_parts(index, (word >> 8) as u32), word))
         })
     }
 
@@ -363,17 +373,12 @@ impl Session {
         self.row_word(self.me.slot, window).load(Ordering::SeqCst) != 0
     }
 
-    /// Remembers that from now on handles may lie in messages that wait in queues.
-    pub(crate) fn let_handles_travel_in_queues(&self) {
-        let word = self.word(HANDLES_IN_QUEUES);
-        if word.load(Ordering::Relaxed) == 0 {
-            word.store(1, Ordering::SeqCst);
+    /// Remembers that handles may lie in the messages of this queue. The caller has a handle to it, so it is not freed.
+    pub(crate) fn let_carry_handles(&self, window: WindowId) {
+        let word = self.window(window.index());
+        if word.load(Ordering::Relaxed) & CARRIES_HANDLES == 0 {
+            word.fetch_or(CARRIES_HANDLES, Ordering::SeqCst);
         }
-    }
-
-    /// Whether a handle was ever put into a queue.
-    pub(crate) fn handles_travel_in_queues(&self) -> bool {
-        self.word(HANDLES_IN_QUEUES).load(Ordering::SeqCst) != 0
     }
 
     /// The epoch of handle counts; see [`Session::count`].

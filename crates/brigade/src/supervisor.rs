@@ -366,9 +366,16 @@ impl Desk {
             match talk.receiver.receive(&talk.socket, Blocking::Never) {
                 Ok(Received::Parcel { tag, arrival }) => talk.take_in(tag, arrival),
                 Ok(Received::NotYet) => return,
-                Ok(Received::Gone) | Err(_) => {
+                Ok(Received::Gone) => {
                     // Its end follows; until then the closed socket must not wake us again.
                     let _ = epoll::delete(&self.epoll, &talk.socket);
+                    return;
+                }
+                Err(error) => {
+                    talk.child.state().start_failure.get_or_insert(format!("cannot hear the process: {error}"));
+                    let _ = epoll::delete(&self.epoll, &talk.socket);
+                    // It may wait for an answer, which it is not going to get.
+                    let _ = rustix::net::shutdown(&talk.socket, rustix::net::Shutdown::Both);
                     return;
                 }
             }

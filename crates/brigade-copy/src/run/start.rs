@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -21,6 +21,10 @@ use crate::task::Identity;
 /// Marks a place: enough to reach entries by name, and possible without the right to read.
 const MARK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
+/// Entries that one worker copies in less time than a process takes to start, with the folder itself and the one above:
+/// some 15 µs each, against a millisecond or two.
+const N_SMALL: usize = 66;
+
 /// Everything that a run begins with.
 #[derive(Default)]
 pub(super) struct Beginning {
@@ -28,6 +32,8 @@ pub(super) struct Beginning {
     pub(super) started: (i64, i64),
     pub(super) roots: Vec<OpenRoot>,
     pub(super) tops: Vec<(u32, Top)>,
+    /// As many workers as could have something to do at a time.
+    pub(super) n_useful_workers: usize,
     /// The folders that are copied to.
     pub(super) destinations: Vec<Identity>,
     /// Top folders that could not be made.
@@ -104,6 +110,7 @@ impl Beginning {
         let root =
             if name == new_name { self.shared_root(pair, from, to)? } else { self.renaming_root(pair, from, to)? };
         self.files.entry(root).or_default().push(pair.kind, &name_of(name));
+        self.n_useful_workers = self.n_useful_workers.saturating_add(1);
         Ok(())
     }
 
@@ -133,6 +140,8 @@ impl Beginning {
                 (self.add_root(OpenRoot { source, destination, renamed: None, shown }), Bytes::default())
             }
         };
+        let n_useful = if is_small(&pair.source_place) { 1 } else { usize::MAX };
+        self.n_useful_workers = self.n_useful_workers.saturating_add(n_useful);
         self.tops.push((root, Top::Folder { path, outcome }));
         Ok(())
     }
@@ -196,6 +205,23 @@ fn open_place(place: &Place) -> Result<OwnedFd, Errno> {
             openat(open_mark(folder)?.as_fd(), name, MARK | OFlags::NOFOLLOW, Mode::empty())
         }
     }
+}
+
+/// Whether a folder has no sub-folders and so few entries that starting a second worker takes longer than copying them.
+fn is_small(place: &Place) -> bool {
+    let open = || -> Result<Dir, Errno> {
+        let mark = open_place(place)?;
+        Dir::new(openat(&mark, c".", OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC), Mode::empty())?)
+    };
+    // A folder that cannot be read gives its worker an error to report, and nothing else to do.
+    let Ok(mut folder) = open() else { return true };
+    let is_plain = |entry: Result<DirEntry, Errno>| {
+        entry.is_ok_and(|entry| {
+            let is_itself_or_above = matches!(entry.file_name().to_bytes(), b"." | b"..");
+            is_itself_or_above || matches!(entry.file_type(), FileType::RegularFile | FileType::Symlink)
+        })
+    };
+    folder.by_ref().take(N_SMALL).all(is_plain) && folder.next().is_none()
 }
 
 fn refused_source(pair: &Pair, errno: Errno) -> Refusal {

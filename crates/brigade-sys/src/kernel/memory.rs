@@ -173,6 +173,7 @@ impl Mapping {
         self.n_bytes
     }
 
+    #[inline]
     fn check(&self, offset: usize, n_bytes: usize, alignment: usize) -> NonNull<u8> {
         assert!(
             offset.checked_add(n_bytes).is_some_and(|end| end <= self.n_bytes),

@@ -472,6 +472,13 @@ fn run_callback(callback: Callback, outcome: Outcome) {
 fn outcome_of(child: &Child) -> Outcome {
     let pid = child.pid();
     match child.status().map(|status| status.0) {
+        // A program built with `panic=abort` ends its worker by a panic; the hook has told of it first.
+        Some(End::Signaled { signal, .. })
+            if signal == Signal::ABORT.as_raw()
+                && let Some(report) = child.remains().panic =>
+        {
+            Outcome::Panicked(report)
+        }
         Some(End::Signaled { signal, .. }) => Outcome::Killed { signal, pid, out_of_memory: child.was_out_of_memory() },
         Some(End::Exited(code)) => Outcome::Exited { code, pid },
         Some(End::Lost) | None => Outcome::Exited { code: -1, pid },

@@ -40,6 +40,10 @@ impl WindowId {
         (self.index, self.generation)
     }
 
+    pub(super) const fn index(self) -> u32 {
+        self.index
+    }
+
     /// Where the window starts in the memfd.
     pub(crate) const fn offset(self) -> u64 {
         self.index as u64 * WINDOW_BYTES
