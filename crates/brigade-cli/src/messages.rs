@@ -1,7 +1,7 @@
 //! The catalogue: every sentence of the command, in both languages side by side. A message that lacks one does not compile.
 //! When a sentence is said is decided elsewhere; the exit table is in exit.rs, the texts of the kernel's errors in problem.rs.
 
-use brigade_copy::Action;
+use brigade_copy::{Action, Reason};
 
 use crate::language::Language;
 
@@ -263,11 +263,27 @@ pub fn cannot(language: Language, action: Action, path: &str) -> String {
     }
 }
 
+/// Why an entry could not be copied, where the reason is none of the kernel's.
+pub fn copy_reason(language: Language, reason: &Reason) -> String {
+    let chinese = match (language, reason) {
+        (Language::English, _) => return reason.to_string(),
+        (Language::Chinese, Reason::Changed) => "复制过程中源文件一直在变化",
+        (Language::Chinese, Reason::BecameOther) => "复制过程中它变成了别的类型",
+        (Language::Chinese, Reason::FolderInTheWay) => "同名文件夹挡住了位置",
+        (Language::Chinese, Reason::NoFolder) => "同名的非文件夹项挡住了位置",
+        (Language::Chinese, Reason::WorkersDied) => "每个处理它的工作进程都意外结束了",
+        // The engine may learn of more; its own words are better than none.
+        (Language::Chinese, other) => return other.to_string(),
+    };
+    chinese.to_owned()
+}
+
 fn cannot_in_chinese(action: Action, path: &str) -> String {
     match action {
         Action::Stat => format!("无法读取 {path} 的信息"),
         Action::Open => format!("无法打开 {path}"),
         Action::List => format!("无法读取文件夹 {path}"),
+        Action::Reach => format!("无法到达 {path}"),
         Action::Read => format!("无法读取 {path}"),
         Action::Create => format!("无法创建文件 {path}"),
         Action::CreateDirectory => format!("无法创建文件夹 {path}"),

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use brigade_copy::{PathError, Refusal, shown};
+use brigade_copy::{PathError, Reason, Refusal, shown};
 use rustix::io::Errno;
 
 use crate::language::Language;
@@ -61,6 +61,9 @@ pub fn path_error(language: Language, error: &PathError) -> String {
 
 /// The reason alone, with the kernel's number where there is one.
 pub fn reason(language: Language, cause: &io::Error) -> String {
+    if let Some(reason) = cause.get_ref().and_then(|inner| inner.downcast_ref::<Reason>()) {
+        return messages::copy_reason(language, reason);
+    }
     let number = cause.raw_os_error();
     match (language, number, number.and_then(in_chinese)) {
         (Language::Chinese, Some(number), Some(text)) => format!("{text} (os error {number})"),
@@ -144,7 +147,10 @@ mod tests {
 
     #[test]
     fn an_unknown_cause_keeps_its_own_text() {
-        let cause = io::Error::other("three workers died over it");
-        assert_eq!(reason(Language::Chinese, &cause), "three workers died over it");
+        let cause = io::Error::other("a reason of its own");
+        assert_eq!(reason(Language::Chinese, &cause), "a reason of its own");
+        let cause = io::Error::other(Reason::Changed);
+        assert_eq!(reason(Language::English, &cause), "it changed while it was being copied");
+        assert_eq!(reason(Language::Chinese, &cause), "复制过程中源文件一直在变化");
     }
 }

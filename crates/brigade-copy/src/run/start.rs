@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -24,6 +24,8 @@ const MARK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC
 /// Entries that one worker copies in less time than a process takes to start, with the folder itself and the one above:
 /// some 15 µs each, against a millisecond or two.
 const N_SMALL: usize = 66;
+/// Bytes that are written in that time.
+const SMALL_BYTES: u64 = 2 << 20;
 
 /// Everything that a run begins with.
 #[derive(Default)]
@@ -207,21 +209,33 @@ fn open_place(place: &Place) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Whether a folder has no sub-folders and so few entries that starting a second worker takes longer than copying them.
+/// Whether a folder has no sub-folders and so little in it that starting a second worker takes longer than copying it all.
 fn is_small(place: &Place) -> bool {
-    let open = || -> Result<Dir, Errno> {
-        let mark = open_place(place)?;
-        Dir::new(openat(&mark, c".", OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC), Mode::empty())?)
-    };
     // A folder that cannot be read gives its worker an error to report, and nothing else to do.
-    let Ok(mut folder) = open() else { return true };
-    let is_plain = |entry: Result<DirEntry, Errno>| {
-        entry.is_ok_and(|entry| {
-            let is_itself_or_above = matches!(entry.file_name().to_bytes(), b"." | b"..");
-            is_itself_or_above || matches!(entry.file_type(), FileType::RegularFile | FileType::Symlink)
-        })
-    };
-    folder.by_ref().take(N_SMALL).all(is_plain) && folder.next().is_none()
+    n_bytes_if_few(place).map_or(true, |n_bytes| n_bytes.is_some_and(|n_bytes| n_bytes <= SMALL_BYTES))
+}
+
+/// The size of all files together; `None` where there are sub-folders or many entries.
+fn n_bytes_if_few(place: &Place) -> Result<Option<u64>, Errno> {
+    let mark = open_place(place)?;
+    let folder = openat(&mark, c".", OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC), Mode::empty())?;
+    let mut n_bytes = 0;
+    for (idx, entry) in Dir::read_from(&folder)?.enumerate() {
+        let entry = entry?;
+        if idx >= N_SMALL {
+            return Ok(None);
+        }
+        match entry.file_type() {
+            FileType::RegularFile => {
+                let stat = statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                n_bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            }
+            FileType::Symlink => {}
+            _ if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(n_bytes))
 }
 
 fn refused_source(pair: &Pair, errno: Errno) -> Refusal {
