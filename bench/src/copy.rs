@@ -207,14 +207,15 @@ fn section(
         format!("## Copying {} on {}: {}", set.letter(), file_system.name(), set.description()),
         String::new(),
         format!(
-            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --sets {} --on {} --rounds {}`",
+            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --sets {} --on {} --rounds {} --repeats {}`",
             grouped(survey.n_files),
             grouped(survey.n_folders),
             grouped(survey.n_symlinks),
             survey.bytes as f64 / 1e9,
             set.letter(),
             file_system.name(),
-            request.rounds
+            request.rounds,
+            request.repeats
         ),
         format!("on {}; {n_rounds} rounds in turn, caches warm.", machine::description()?),
         String::new(),

@@ -162,14 +162,13 @@ fn head(request: &Request) -> Result<Vec<String>, BenchError> {
     let [ours, theirs] = N_ROUND_TRIPS.map(|number| grouped(number.into()));
     let n_submitted = grouped(N_SUBMITTED.into());
     let rounds = request.rounds;
+    let repeats = request.repeats;
     let machine = machine::description()?;
     Ok(vec![
         "## Tasks through a pool".to_owned(),
         String::new(),
-        format!(
-            "`cargo xtask bench pool --rounds {rounds}` on {machine}. {N_WORKERS} workers, a task that does nothing."
-        ),
-        format!("Round trip: one `apply` at a time, median of {ours} ({theirs} in Python)."),
+        format!("`cargo xtask bench pool --rounds {rounds} --repeats {repeats}` on {machine}. {N_WORKERS} workers,"),
+        format!("a task that does nothing. Round trip: one `apply` at a time, median of {ours} ({theirs} in Python)."),
         format!(
             "Throughput: {n_submitted} `apply_async`, then `get` each. Medians of {rounds} rounds in turn (least–greatest)."
         ),
