@@ -9,10 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Refusal;
-use crate::event::Event;
 use crate::names::Kind;
 use crate::request::{Request, Target};
-use crate::run::Running;
 use identity::{Entry, Found, Lineage, Lineages};
 use place::{Shape, Typed};
 
@@ -87,15 +85,6 @@ impl Plan {
     /// Source and destination of every top-level entry.
     pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.pairs.iter().map(|pair| (pair.source.as_path(), pair.destination.as_path()))
-    }
-
-    /// Starts the workers and the copy, and returns at once. `sink` gets every event, one at a time.
-    ///
-    /// # Errors
-    /// [`Refusal::Workers`] if the worker processes could not be started, [`Refusal::Source`] or [`Refusal::Destination`] if
-    /// one of the folders is no longer there.
-    pub fn start(self, sink: impl FnMut(Event) + Send + 'static) -> Result<Running, Refusal> {
-        Running::start(self, Box::new(sink))
     }
 }
 

@@ -51,6 +51,17 @@ struct Shared {
     began: Instant,
 }
 
+impl Plan {
+    /// Starts the workers and the copy, and returns at once. `sink` gets every event, one at a time.
+    ///
+    /// # Errors
+    /// [`Refusal::Workers`] if the worker processes could not be started, [`Refusal::Source`] or [`Refusal::Destination`] if
+    /// one of the folders is no longer there.
+    pub fn start(self, sink: impl FnMut(Event) + Send + 'static) -> Result<Running, Refusal> {
+        Running::start(self, Box::new(sink))
+    }
+}
+
 impl Running {
     pub(crate) fn start(plan: Plan, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brigade_sys::kernel::child::SignalMask;
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS};
+use brigade_sys::kernel::signals::SignalMask;
 use brigade_sys::kernel::spawn::{self, Program};
 use brigade_sys::kernel::{liveness, memory::LOWEST_OWN_DESCRIPTOR};
 use brigade_sys::shared::atomics::Ordering;

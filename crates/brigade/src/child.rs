@@ -8,8 +8,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
 use brigade_sys::kernel::child as this_process;
-use brigade_sys::kernel::child::SignalMask;
 use brigade_sys::kernel::passing::Blocking;
+use brigade_sys::kernel::signals::SignalMask;
 use rustix::net::{SocketType, sockopt};
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! This process: who it is, who started it, what it started.
+//! This process: who it is, and who started it.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
-
-use crate::supervisor;
 
 /// What a child is told about itself.
 #[derive(Debug)]
@@ -119,24 +117,6 @@ impl Parent {
 pub(crate) fn open_pidfd(pid: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(pid.try_into().ok()?)?;
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
-}
-
-/// A child of this process that has not ended. Made by [`active_children`].
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ChildInfo {
-    /// Its number.
-    pub pid: u32,
-    /// Its name.
-    pub name: String,
-}
-
-/// The processes spawned by this one that have not ended, pool workers and managers among them.
-#[must_use]
-pub fn active_children() -> Vec<ChildInfo> {
-    supervisor::children()
-        .into_iter()
-        .map(|child| ChildInfo { pid: child.pid(), name: child.name().to_owned() })
-        .collect()
 }
 
 /// How many processors this process may use: the affinity mask, and a quota of its control group, rounded up.

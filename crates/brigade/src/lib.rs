@@ -46,7 +46,7 @@ mod supervisor;
 mod wire;
 
 pub use at_exit::at_exit;
-pub use current::{ChildInfo, Current, Parent, active_children, available_cpus, current, parent};
+pub use current::{Current, Parent, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
 pub use manager::{Manager, ManagerError};
@@ -54,7 +54,7 @@ pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
     WorkerState,
 };
-pub use process::{Process, ProcessError, ProcessState, Usage, spawn};
+pub use process::{ChildInfo, Process, ProcessError, ProcessState, Usage, active_children, spawn};
 pub use queue::{
     Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError, Queue, TryGetError,
     TryPutError,

@@ -298,3 +298,21 @@ impl<R> std::fmt::Debug for Process<R> {
             .finish()
     }
 }
+
+/// A child of this process that has not ended. Made by [`active_children`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChildInfo {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// The processes spawned by this one that have not ended, pool workers and managers among them.
+#[must_use]
+pub fn active_children() -> Vec<ChildInfo> {
+    supervisor::children()
+        .into_iter()
+        .map(|child| ChildInfo { pid: child.pid(), name: child.name().to_owned() })
+        .collect()
+}

@@ -12,8 +12,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
-use brigade_sys::kernel::child::{SignalMask, call_at_exit};
+use brigade_sys::kernel::child::call_at_exit;
 use brigade_sys::kernel::passing::{self, Blocking};
+use brigade_sys::kernel::signals::SignalMask;
 use brigade_sys::kernel::spawn::{self, Program};
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};

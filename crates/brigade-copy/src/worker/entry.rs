@@ -9,14 +9,14 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::file::Sharing;
+use super::file::{Sharing, report_sharing};
 use super::folders::kind_of;
 use super::metadata::{Present, set_owner_by_name, set_times_by_name};
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::Kind;
-use crate::task::{Arrival, Cause, Identity};
+use crate::task::{Arrival, Cause};
 
 impl Worker {
     pub(super) fn copy_entry(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
@@ -171,12 +171,6 @@ impl Worker {
         let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 { present.stx_btime } else { present.stx_ctime };
         (born.tv_sec, i64::from(born.tv_nsec)) >= self.facts.started
     }
-}
-
-/// An entry with several names is reported if its group decides which of them is first.
-pub(super) fn report_sharing(source: &Stat, sharing: Sharing) -> Option<Done> {
-    (source.st_nlink > 1 && sharing == Sharing::Report)
-        .then(|| Done::Shared { identity: Identity::of(source), n_links: source.st_nlink })
 }
 
 fn stat_source(spot: &Spot<'_>, kind: Kind) -> Result<Stat, Flaw> {

@@ -8,13 +8,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, renameat,
 use rustix::io::Errno;
 
 use super::contents::{Moved, streams};
-use super::entry::report_sharing;
 use super::folders::{Newborn, Pair};
 use super::metadata::{Owner, Present, set_owner_and_mode, set_times};
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
-use crate::task::Arrival;
+use crate::task::{Arrival, Identity};
 
 /// A file that changes under our hands is copied this often before we give up.
 const N_TRIES: usize = 4;
@@ -280,4 +279,10 @@ fn is_same_version(before: &Stat, after: &Stat) -> bool {
         && before.st_mtime_nsec == after.st_mtime_nsec
         && before.st_ctime == after.st_ctime
         && before.st_ctime_nsec == after.st_ctime_nsec
+}
+
+/// An entry with several names is reported if its group decides which of them is first.
+pub(super) fn report_sharing(source: &Stat, sharing: Sharing) -> Option<Done> {
+    (source.st_nlink > 1 && sharing == Sharing::Report)
+        .then(|| Done::Shared { identity: Identity::of(source), n_links: source.st_nlink })
 }

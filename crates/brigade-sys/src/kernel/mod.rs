@@ -5,4 +5,5 @@ pub mod image;
 pub mod liveness;
 pub mod memory;
 pub mod passing;
+pub mod signals;
 pub mod spawn;

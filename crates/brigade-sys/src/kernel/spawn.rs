@@ -9,7 +9,7 @@ use std::ptr;
 
 use rustix::process::Pid;
 
-use super::child::SignalMask;
+use super::signals::SignalMask;
 
 /// The number that the first given descriptor has in the child; 0 to 2 are inherited as they are.
 pub const FIRST_GIVEN_DESCRIPTOR: i32 = 3;
