@@ -312,11 +312,14 @@ impl Shared {
         self.look_at_workers(core, events);
     }
 
+    /// Tells of a worker that is gone, once: its task knows of it, and so does a look at the pool.
     fn lost(&self, core: &mut Core, pid: u32, signal: Option<i32>, events: &mut Vec<Event>) {
         core.known_pids.remove(&pid);
-        core.n_lost_workers += 1;
         self.lanes.keep_only(|alive| alive != pid);
-        events.push(Event::WorkerLost { pid, signal });
+        if core.lost_pids.insert(pid) {
+            core.n_lost_workers += 1;
+            events.push(Event::WorkerLost { pid, signal });
+        }
     }
 
     /// Finds workers that are new, and those that were lost while they had no task.
@@ -327,6 +330,7 @@ impl Shared {
         }
         for pid in pids {
             if core.known_pids.insert(pid) {
+                core.lost_pids.remove(&pid);
                 events.push(Event::WorkerStarted { pid });
             }
         }
@@ -394,8 +398,7 @@ impl Shared {
         if core.summary.is_none() {
             // The pool has counted also those that came and went between two looks.
             let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-            let n_lost = pool.as_ref().map_or(0, Pool::lost_workers);
-            core.n_lost_workers = core.n_lost_workers.max(n_lost);
+            core.n_lost_workers = pool.as_ref().map_or(core.n_lost_workers, Pool::lost_workers);
             core.summary = Some(core.summarize(self.n_workers, self.began.elapsed()));
             self.has_ended.notify_all();
         }

@@ -13,6 +13,8 @@ use crate::scheduler::Scheduler;
 pub(super) struct Core {
     pub(super) scheduler: Scheduler,
     pub(super) known_pids: HashSet<u32>,
+    /// Those that were told to be lost.
+    pub(super) lost_pids: HashSet<u32>,
     pub(super) n_lost_workers: u64,
     pub(super) said_owners_lost: bool,
     pub(super) said_walk_finished: bool,
@@ -30,6 +32,7 @@ impl Core {
         Self {
             scheduler: Scheduler::new(n_workers, walk_ahead_bytes),
             known_pids: HashSet::new(),
+            lost_pids: HashSet::new(),
             n_lost_workers: 0,
             said_owners_lost: false,
             said_walk_finished: false,
