@@ -20,10 +20,12 @@
 //! Each side has a lock that names its owner, and commits by one store. A process killed at any instruction leaves the old
 //! state or the new one, and the next locker has nothing to repair. Bytes beyond the committed state mean nothing.
 
-use std::os::fd::BorrowedFd;
+mod log;
+mod note;
+
 use std::time::{Duration, Instant};
 
-use brigade_sys::kernel::memory::{self, Mapping};
+use brigade_sys::kernel::memory::Mapping;
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
 use brigade_sys::shared::circle::Circle;
@@ -31,7 +33,10 @@ use brigade_sys::shared::event::{Event, Wake};
 use brigade_sys::shared::flip::Flip;
 use brigade_sys::shared::lock::OwnedLock;
 
-use crate::session::{Ends, Session, WindowId};
+use self::log::Log;
+pub(crate) use self::note::HandleNote;
+use self::note::NOTE_BYTES;
+use crate::session::{Session, WindowId};
 
 const CAPACITY: usize = 8;
 const CLOSED: usize = 16;
@@ -45,13 +50,7 @@ pub(crate) const ITEMS: Event = Event::at(320);
 /// Putters sleep here.
 pub(crate) const SPACE: Event = Event::at(384);
 const RING: usize = 4096;
-const LOG: u64 = 1 << 30;
-const LOG_BYTES: u64 = crate::session::WINDOW_BYTES - LOG;
-/// Memory of the log is given back in pieces of this size: small enough not to matter, large enough to be rare.
-const GIVE_BACK_BYTES: u64 = 1 << 20;
-const PAGE_BYTES: u64 = 4096;
 const HEADER_BYTES: usize = 16;
-const NOTE_BYTES: usize = 16;
 /// Turns of looking before a waiter sleeps. A wake through the kernel takes tens of microseconds, looking takes well under
 /// one microsecond.
 const N_SPINS: u32 = 2000;
@@ -66,42 +65,6 @@ pub(crate) mod mark {
     pub(crate) const OTHER_PUTTER: u32 = 1;
     /// There was once another handle that could get.
     pub(crate) const OTHER_GETTER: u32 = 2;
-}
-
-/// A handle inside a record, or on its way beside any other value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct HandleNote {
-    pub(crate) window: WindowId,
-    pub(crate) kind: u8,
-    pub(crate) ends: Ends,
-}
-
-impl HandleNote {
-    fn to_bytes(self) -> [u8; NOTE_BYTES] {
-        let mut bytes = [0; NOTE_BYTES];
-        let (index, generation) = self.window.to_parts();
-        bytes[0..4].copy_from_slice(&index.to_le_bytes());
-        bytes[4..8].copy_from_slice(&generation.to_le_bytes());
-        bytes[8] = self.kind;
-        bytes[9] = match self.ends {
-            Ends::Both => 0,
-            Ends::Put => 1,
-            Ends::Get => 2,
-        };
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let index = u32::from_le_bytes(bytes.get(0..4)?.try_into().ok()?);
-        let generation = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?);
-        let ends = match bytes.get(9)? {
-            0 => Ends::Both,
-            1 => Ends::Put,
-            2 => Ends::Get,
-            _ => return None,
-        };
-        Some(Self { window: WindowId::from_parts(index, generation), kind: *bytes.get(8)?, ends })
-    }
 }
 
 /// How long a call may wait.
@@ -268,7 +231,7 @@ impl<'a> Channel<'a> {
         let (n_items, in_ring, in_log) =
             (n_put.wrapping_sub(n_got), ring_put.wrapping_sub(ring_got), log_put.wrapping_sub(log_got));
         let ring_capacity = (self.mapping.n_bytes() - RING) as u64;
-        if in_ring > ring_capacity || in_log > LOG_BYTES {
+        if in_ring > ring_capacity || in_log > log::N_BYTES {
             return Err(Refused::Corrupt);
         }
         if n_items >= self.capacity() {
@@ -285,11 +248,11 @@ impl<'a> Channel<'a> {
             ring.write(self.mapping, ring_put + head.len() as u64, payload);
             [n_put + 1, ring_put + needed, log_put]
         } else {
-            if needed > LOG_BYTES - in_log {
+            if needed > log::N_BYTES - in_log {
                 return Err(Refused::Memory(std::io::ErrorKind::StorageFull.into()));
             }
-            self.write_log(log_put, &head).map_err(Refused::Memory)?;
-            self.write_log(log_put + head.len() as u64, payload).map_err(Refused::Memory)?;
+            self.log().write(log_put, &head).map_err(Refused::Memory)?;
+            self.log().write(log_put + head.len() as u64, payload).map_err(Refused::Memory)?;
             [n_put + 1, ring_put, log_put + needed]
         };
         PUT_STATE.store(self.mapping, state);
@@ -345,7 +308,7 @@ impl<'a> Channel<'a> {
         };
         GET_STATE.store(self.mapping, state);
         if cursor.place == Place::Log {
-            self.give_back_log(log_got, log_got + record.n_bytes, cursor.log_put);
+            self.log().give_back(log_got, log_got + record.n_bytes, cursor.log_put);
         }
         Ok(Taken { payload, handles })
     }
@@ -407,7 +370,7 @@ impl<'a> Channel<'a> {
                 self.ring().read(self.mapping, cursor.ring_at + offset, into);
                 Ok(())
             }
-            Place::Log => self.read_log(cursor.log_at + offset, into).map_err(Refused::Memory),
+            Place::Log => self.log().read(cursor.log_at + offset, into).map_err(Refused::Memory),
         }
     }
 
@@ -415,41 +378,8 @@ impl<'a> Channel<'a> {
         Circle::new(RING, self.mapping.n_bytes() - RING)
     }
 
-    fn arena(self) -> BorrowedFd<'a> {
-        self.session.arena()
-    }
-
-    fn log_offset(self, position: u64) -> u64 {
-        self.window.offset() + LOG + position % LOG_BYTES
-    }
-
-    fn write_log(self, position: u64, from: &[u8]) -> std::io::Result<()> {
-        let until_end = (LOG_BYTES - position % LOG_BYTES).min(from.len() as u64) as usize;
-        memory::write_at(self.arena(), self.log_offset(position), &from[..until_end])?;
-        memory::write_at(self.arena(), self.log_offset(0), &from[until_end..])
-    }
-
-    fn read_log(self, position: u64, into: &mut [u8]) -> std::io::Result<()> {
-        let until_end = (LOG_BYTES - position % LOG_BYTES).min(into.len() as u64) as usize;
-        let (first, rest) = into.split_at_mut(until_end);
-        memory::read_at(self.arena(), self.log_offset(position), first)?;
-        memory::read_at(self.arena(), self.log_offset(0), rest)
-    }
-
-    /// Gives memory back whose records were taken: whole pieces, or all whole pages once the log is empty.
-    fn give_back_log(self, from: u64, to: u64, log_put: u64) {
-        let is_empty = to == log_put;
-        if from / GIVE_BACK_BYTES == to / GIVE_BACK_BYTES && !is_empty {
-            return;
-        }
-        let start = from / GIVE_BACK_BYTES * GIVE_BACK_BYTES;
-        let end = to / PAGE_BYTES * PAGE_BYTES;
-        // At the very end of the log the rest stays allocated until the window is freed: once in a TiB.
-        let end = end.min((start / LOG_BYTES + 1) * LOG_BYTES);
-        if end > start {
-            // Should it fail, the pages stay allocated until the window is freed, and nothing else is lost.
-            let _ = memory::give_back(self.arena(), self.log_offset(start), end - start);
-        }
+    fn log(self) -> Log<'a> {
+        Log::new(self.session.arena(), self.window)
     }
 
     fn lock(self, lock: OwnedLock, patience: Patience) -> Result<(), Refused> {
