@@ -196,3 +196,20 @@ fn a_closed_pool_ends_its_workers_though_nobody_waits() {
     pool.close();
     assert!(comes_to_be(|| pool.workers().is_empty()));
 }
+
+/// A child whose parent was killed while the kernel started it used to find that its socket was not its parent's, take itself
+/// for no child at all, and run `main`: a program that had been killed began anew. It must end instead.
+#[test]
+fn a_child_whose_parent_is_gone_does_not_run_main() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    use std::os::fd::AsRawFd;
+
+    // Not close-on-exec, and made by this process, while the parent of the program below is the shell in between.
+    let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::empty(), None);
+    let (socket, _other) = pair.unwrap();
+    let script = format!("__BRIGADE_CHILD=1 \"$0\" --list 3<&{}; exit $?", socket.as_raw_fd());
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("bash").arg("-c").arg(script).arg(program).output().unwrap();
+    assert_eq!(output.status.code(), Some(70), "{output:?}");
+    assert!(output.stdout.is_empty(), "main has run: {output:?}");
+}
