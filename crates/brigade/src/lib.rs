@@ -43,6 +43,7 @@ mod slice;
 mod spin;
 mod status;
 mod supervisor;
+mod sync;
 mod wire;
 
 pub use at_exit::at_exit;
@@ -62,6 +63,10 @@ pub use queue::{
 pub use slice::SharedSlice;
 pub use status::{ExitStatus, PanicReport};
 pub use supervisor::SpawnError;
+pub use sync::{
+    Event, Lock, LockGuard, LockTimeoutError, OverRelease, OwnerDied, Permit, ReentrantLock, ReentrantLockGuard,
+    Semaphore, TryLockError,
+};
 pub use wire::{DecodeError, EncodeError};
 
 /// Makes this program able to start processes of itself. The first statement of `main`.

@@ -29,6 +29,14 @@ pub(crate) struct Object {
 }
 
 impl Object {
+    pub(crate) const fn kind(&self) -> WindowKind {
+        self.kind
+    }
+
+    pub(crate) const fn session(&self) -> &'static Session {
+        self.session
+    }
+
     pub(crate) const fn mapping(&self) -> &Mapping {
         &self.mapping
     }
@@ -45,22 +53,22 @@ impl Object {
 
     /// Maps an object that some process of the session has made.
     fn open(session: &'static Session, window: WindowId, kind: WindowKind) -> Result<Self, MemoryError> {
-        let garbage = || {
-            let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
-            MemoryError::new("open a shared object", &error)
-        };
         if !session.holds(window, kind) {
-            return Err(garbage());
+            return Err(not_an_object());
         }
         let mut size = [0; 8];
         memory::read_at(session.arena(), window.offset() + MAPPED_BYTES as u64, &mut size)
             .map_err(|error| MemoryError::new("open a shared object", &error))?;
         let n_bytes = u64::from_le_bytes(size);
         if n_bytes == 0 || n_bytes > MAX_MAPPED_BYTES {
-            return Err(garbage());
+            return Err(not_an_object());
         }
         Self::map(session, window, kind, n_bytes as usize)
     }
+}
+
+fn not_an_object() -> MemoryError {
+    MemoryError::new("open a shared object", &std::io::ErrorKind::InvalidData.into())
 }
 
 impl Drop for Object {
@@ -118,7 +126,7 @@ impl Handle {
     /// Counts a handle that has come from elsewhere. Whoever sent it still holds one.
     pub(crate) fn arrive(note: HandleNote) -> Result<Self, MemoryError> {
         let session = session()?;
-        let kind = if note.kind == WindowKind::Queue as u8 { WindowKind::Queue } else { WindowKind::Slice };
+        let kind = WindowKind::from_number(note.kind).ok_or_else(not_an_object)?;
         let object = {
             let mut objects = registry();
             match objects.get(&note.window).and_then(Weak::upgrade) {

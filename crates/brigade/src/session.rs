@@ -42,7 +42,7 @@ const EPOCH: usize = 128;
 const N_PARTICIPANTS: usize = 192;
 const N_WINDOWS: usize = 200;
 const PARTICIPANTS: usize = 4 << 10;
-const MAX_PARTICIPANTS: usize = 4096;
+pub(crate) const MAX_PARTICIPANTS: usize = 4096;
 const WINDOWS: usize = 64 << 10;
 const KIND_MASK: u64 = 0x7f;
 /// In a window's word, beside its kind: a handle was put into this queue once.

@@ -135,6 +135,13 @@ impl OwnedLock {
         }
     }
 
+    /// Who has it, dead or alive.
+    #[must_use]
+    pub fn owner<M: SharedBytes>(self, memory: &M) -> Option<Owner> {
+        let number = memory.word32(self.offset).load(Ordering::Relaxed) & !WAITERS;
+        (number != 0).then_some(Owner(number))
+    }
+
     fn take_from_the_dead<M: SharedBytes>(
         self,
         memory: &M,

@@ -3,10 +3,14 @@
 
 pub mod atomics;
 pub mod bytes;
+pub mod census;
 pub mod circle;
 pub mod event;
+pub mod flag;
 pub mod flip;
 pub mod lock;
+pub mod permits;
+pub mod reentrant;
 pub mod ring;
 
 #[cfg(all(loom, test))]

@@ -56,6 +56,32 @@ impl WindowId {
 pub(crate) enum WindowKind {
     Queue = 1,
     Slice = 2,
+    Lock = 16,
+    ReentrantLock = 17,
+    RwLock = 18,
+    Semaphore = 19,
+    Event = 20,
+    Condition = 21,
+    Barrier = 22,
+}
+
+impl WindowKind {
+    const ALL: [Self; 9] = [
+        Self::Queue,
+        Self::Slice,
+        Self::Lock,
+        Self::ReentrantLock,
+        Self::RwLock,
+        Self::Semaphore,
+        Self::Event,
+        Self::Condition,
+        Self::Barrier,
+    ];
+
+    /// The kind with this number, if there is one.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&kind| kind as u8 == number)
+    }
 }
 
 /// Which ends of an object a handle can use.

@@ -1,0 +1,59 @@
+//! What the structures in shared bytes ask about processes: who is calling, and whether another still lives. How that is
+//! found out is not known here. Also how long a sleeper sleeps before it asks again.
+
+use std::time::{Duration, Instant};
+
+use super::bytes::SharedBytes;
+use super::lock::{OwnedLock, Owner};
+
+/// How often a sleeper looks again at what it waits for. Neither a death nor a wake that was lost with a dying process delays
+/// anybody longer than that.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Who is who among the processes that share some bytes.
+pub trait Census {
+    /// The caller.
+    fn me(&self) -> Owner;
+    /// Whether a process has ended. Takes a system call; the answer "yes" is for good.
+    fn is_dead(&self, owner: Owner) -> bool;
+}
+
+/// How long to sleep before looking again; `None` once the deadline has come.
+#[must_use]
+pub fn nap_before(deadline: Option<Instant>) -> Option<Duration> {
+    let Some(deadline) = deadline else {
+        return Some(LOOK_EVERY);
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then(|| left.min(LOOK_EVERY))
+}
+
+/// The owner in the upper half of a word whose lower half is a number that belongs to it.
+pub(super) fn owned_number(word: u64) -> (Option<Owner>, u32) {
+    (owner_of((word >> 32) as u32), word as u32)
+}
+
+/// The counterpart of [`owned_number`].
+pub(super) const fn to_owned_number(owner: Owner, number: u32) -> u64 {
+    (owner.number() as u64) << 32 | number as u64
+}
+
+/// The owner that a word names: it was read from shared bytes, so it may be anything.
+fn owner_of(number: u32) -> Option<Owner> {
+    (number != 0 && number < 1 << 31).then(|| Owner::new(number))
+}
+
+/// Runs `work` under a lock whose state is whole at every instant, so that a dead owner leaves nothing to repair. `None` if the
+/// lock was not free before the deadline: its owner was stopped.
+pub(super) fn exclusively<M: SharedBytes, T>(
+    lock: OwnedLock,
+    memory: &M,
+    census: &impl Census,
+    deadline: Option<Instant>,
+    work: impl FnOnce() -> T,
+) -> Option<T> {
+    lock.lock(memory, census.me(), |owner| census.is_dead(owner), deadline).ok()?;
+    let result = work();
+    lock.unlock(memory);
+    Some(result)
+}

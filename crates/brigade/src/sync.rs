@@ -1,0 +1,79 @@
+//! Locks, semaphores, events, conditions and barriers between processes: what all of them have in common.
+//! Each has a file of its own here for its public face; how the words change is in brigade-sys, in `shared/`.
+//!
+//! All are handles, counted as those of a queue are (object.rs), and all keep their state in one window. What a process holds is
+//! marked as its own there, so that the others can give it back once the kernel says that the process has ended.
+
+mod errors;
+mod event;
+mod lock;
+mod reentrant;
+mod semaphore;
+
+use std::time::{Duration, Instant};
+
+use brigade_sys::shared::census::Census;
+use brigade_sys::shared::lock::Owner;
+
+pub use self::errors::{LockTimeoutError, OverRelease, OwnerDied, TryLockError};
+pub use self::event::Event;
+pub use self::lock::{Lock, LockGuard};
+pub use self::reentrant::{ReentrantLock, ReentrantLockGuard};
+pub use self::semaphore::{Permit, Semaphore};
+use crate::session::Session;
+
+/// Where the state of an object begins in its window: behind the word that says how large it is.
+const STATE: usize = 64;
+/// How long a call that does not wait tolerates that another process is just changing the same words. That takes well under one
+/// microsecond, unless the process was stopped meanwhile.
+const LONGEST_CHANGE: Duration = Duration::from_millis(10);
+
+impl Census for Session {
+    fn me(&self) -> Owner {
+        self.owner()
+    }
+
+    fn is_dead(&self, owner: Owner) -> bool {
+        Self::is_dead(self, owner)
+    }
+}
+
+/// The end of a timeout that begins now; none where it is beyond what the clock can say.
+fn deadline_after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// What every handle to an object can do: be cloned and sent.
+macro_rules! handle {
+    ($name:ident) => {
+        impl Clone for $name {
+            /// Another handle to the same object.
+            ///
+            /// # Panics
+            /// If there is no memory for counting the handle.
+            fn clone(&self) -> Self {
+                let handle =
+                    self.handle.try_clone().expect("the page in which this handle is counted is there already");
+                Self { handle }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                crate::parcel::serialize_handle(&self.handle, std::any::type_name::<Self>(), serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = std::any::type_name::<Self>();
+                let handle = crate::parcel::deserialize_handle(name, deserializer)?;
+                if handle.object().kind() != crate::session::WindowKind::$name {
+                    return Err(serde::de::Error::custom(format_args!("what came is no {name}")));
+                }
+                Ok(Self { handle })
+            }
+        }
+    };
+}
+use handle;

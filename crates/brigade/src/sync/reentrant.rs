@@ -1,0 +1,143 @@
+//! `ReentrantLock`: a lock that the thread which holds it may take again. The words are in brigade-sys, `shared/reentrant.rs`.
+
+use std::marker::PhantomData;
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use brigade_sys::shared::lock::Acquired;
+use brigade_sys::shared::reentrant::Reentrant;
+
+use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle};
+use crate::error::MemoryError;
+use crate::object::Handle;
+use crate::session::WindowKind;
+
+const STATE_WORDS: Reentrant = Reentrant::at(STATE);
+
+/// A [`Lock`](crate::Lock) that the thread which holds it may take again; it is free when all its guards are dropped.
+///
+/// What holds for a `Lock` holds for it too, [`OwnerDied`] above all. Its guards stay on the thread that took them.
+///
+/// # Example
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lock = brigade::ReentrantLock::new()?;
+/// let outer = lock.lock()?;
+/// let inner = lock.lock()?;
+/// drop(outer);
+/// assert!(lock.is_locked());
+/// drop(inner);
+/// assert!(!lock.is_locked());
+/// # Ok(())
+/// # }
+/// ```
+pub struct ReentrantLock {
+    handle: Handle,
+}
+
+handle!(ReentrantLock);
+
+/// The lock is held as long as one such guard lives.
+#[must_use = "the lock is given up again as soon as the guard is dropped"]
+pub struct ReentrantLockGuard<'a> {
+    lock: &'a ReentrantLock,
+    /// As with guards of the standard library: only the thread that took the lock may free it.
+    stays_here: PhantomData<MutexGuard<'a, ()>>,
+}
+
+/// A number for the calling thread that no other thread of this process ever has.
+fn this_thread() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    thread_local!(static NUMBER: u32 = LAST.fetch_add(1, Ordering::Relaxed) + 1);
+    NUMBER.with(|number| *number)
+}
+
+impl ReentrantLock {
+    /// Makes a lock that is free.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no memory for it.
+    pub fn new() -> Result<Self, MemoryError> {
+        Ok(Self { handle: Handle::create(WindowKind::ReentrantLock, STATE * 2, |_| {})? })
+    }
+
+    /// Takes the lock, waiting for as long as another thread or process has it.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], with the guard in it, if the last holder died with it.
+    pub fn lock(&self) -> Result<ReentrantLockGuard<'_>, OwnerDied<ReentrantLockGuard<'_>>> {
+        let object = self.handle.object();
+        let taken = STATE_WORDS.lock(object.mapping(), object.session(), this_thread(), None);
+        match taken.expect("without a deadline a lock is always taken") {
+            Acquired::Free => Ok(self.guard()),
+            Acquired::FromTheDead(_) => Err(OwnerDied(self.guard())),
+        }
+    }
+
+    /// Takes the lock if no other thread or process has it. Never waits.
+    ///
+    /// # Errors
+    /// - `OwnerDied`, with the guard in it: the last holder died with it.
+    /// - `WouldBlock`: another thread or process has it.
+    pub fn try_lock(&self) -> Result<ReentrantLockGuard<'_>, TryLockError<ReentrantLockGuard<'_>>> {
+        let object = self.handle.object();
+        match STATE_WORDS.try_lock(object.mapping(), object.session(), this_thread()) {
+            Some(Acquired::Free) => Ok(self.guard()),
+            Some(Acquired::FromTheDead(_)) => Err(TryLockError::OwnerDied(self.guard())),
+            None => Err(TryLockError::WouldBlock),
+        }
+    }
+
+    /// Takes the lock, waiting at most for `timeout`.
+    ///
+    /// # Errors
+    /// - `OwnerDied`, with the guard in it: the last holder died with it.
+    /// - `Timeout`: another thread or process had it all the time.
+    pub fn lock_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<ReentrantLockGuard<'_>, LockTimeoutError<ReentrantLockGuard<'_>>> {
+        let object = self.handle.object();
+        let (mapping, session, thread) = (object.mapping(), object.session(), this_thread());
+        let taken = STATE_WORDS.lock(mapping, session, thread, deadline_after(timeout));
+        // A wait may have been too short for asking whether the holder lives.
+        match taken.ok().or_else(|| STATE_WORDS.try_lock(mapping, session, thread)) {
+            Some(Acquired::Free) => Ok(self.guard()),
+            Some(Acquired::FromTheDead(_)) => Err(LockTimeoutError::OwnerDied(self.guard())),
+            None => Err(LockTimeoutError::Timeout),
+        }
+    }
+
+    /// Whether somebody who lives has it now, be it this thread.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        let object = self.handle.object();
+        let owner = STATE_WORDS.lock_word().owner(object.mapping());
+        owner.is_some_and(|owner| !object.session().is_dead(owner))
+    }
+
+    const fn guard(&self) -> ReentrantLockGuard<'_> {
+        ReentrantLockGuard { lock: self, stays_here: PhantomData }
+    }
+}
+
+impl std::fmt::Debug for ReentrantLock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let object = self.handle.object();
+        let depth = STATE_WORDS.depth(object.mapping(), object.session(), this_thread());
+        f.debug_struct("ReentrantLock").field("is_locked", &self.is_locked()).field("depth_here", &depth).finish()
+    }
+}
+
+impl Drop for ReentrantLockGuard<'_> {
+    fn drop(&mut self) {
+        STATE_WORDS.unlock(self.lock.handle.object().mapping());
+    }
+}
+
+impl std::fmt::Debug for ReentrantLockGuard<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReentrantLockGuard").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+//! `Semaphore`: a number of permits. Who holds how many is kept in brigade-sys, `shared/permits.rs`.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use brigade_sys::shared::permits::{Hold, Permits};
+
+use super::{LONGEST_CHANGE, OverRelease, STATE, deadline_after, handle};
+use crate::error::MemoryError;
+use crate::object::{Handle, Object};
+use crate::session::{MAX_PARTICIPANTS, WindowKind};
+
+/// A number of permits between processes: who needs one that is taken waits.
+///
+/// A `Semaphore` is a handle, to be cloned and sent as a [`Queue`](crate::Queue) is. A permit belongs to the process that
+/// acquired it. If that dies, its permits are there again, within a tenth of a second for those who wait.
+/// A process that was stopped is alive: only a timeout helps. More cannot be released than were acquired.
+///
+/// # Example
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let places = brigade::Semaphore::new(2)?;
+/// let first = places.acquire();
+/// places.acquire().keep(); // without a guard, to be released by hand
+/// assert!(places.try_acquire().is_none());
+/// drop(first);
+/// places.release()?;
+/// assert_eq!(places.available(), 2);
+/// assert_eq!(places.release(), Err(brigade::OverRelease));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Semaphore {
+    handle: Handle,
+}
+
+handle!(Semaphore);
+
+/// One permit of a [`Semaphore`], given back when this is dropped.
+#[must_use = "the permit is given back as soon as this is dropped"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+}
+
+impl Semaphore {
+    /// Makes a semaphore with so many permits, none of them taken.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no memory for it; `EINVAL` if there are to be no permits, or more than 2³² − 1.
+    pub fn new(n_permits: usize) -> Result<Self, MemoryError> {
+        let Some(number) = u32::try_from(n_permits).ok().filter(|&number| number > 0) else {
+            let error = io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error());
+            return Err(MemoryError::new("make a semaphore of that many permits", &error));
+        };
+        let permits = Permits::new(STATE, n_permits.min(MAX_PARTICIPANTS));
+        let handle = Handle::create(WindowKind::Semaphore, STATE + permits.total_bytes(), |object| {
+            permits.initialize(object.mapping(), number);
+        })?;
+        Ok(Self { handle })
+    }
+
+    /// Acquires a permit, waiting for as long as there is none.
+    pub fn acquire(&self) -> Permit<'_> {
+        self.acquire_until(None).expect("without a deadline a permit is always acquired")
+    }
+
+    /// Acquires a permit if there is one.
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        let (object, permits) = self.state();
+        let deadline = deadline_after(LONGEST_CHANGE);
+        let n_left = permits.try_take(object.mapping(), object.session(), deadline);
+        n_left.map(|_| Permit { semaphore: self })
+    }
+
+    /// Acquires a permit, waiting at most for `timeout`; `None` if there was none in that time.
+    pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
+        self.acquire_until(deadline_after(timeout))
+    }
+
+    fn acquire_until(&self, deadline: Option<Instant>) -> Option<Permit<'_>> {
+        let (object, permits) = self.state();
+        permits.take(object.mapping(), object.session(), deadline).then(|| Permit { semaphore: self })
+    }
+
+    /// Gives back a permit that this process [kept](Permit::keep).
+    ///
+    /// # Errors
+    /// [`OverRelease`] if it keeps none.
+    pub fn release(&self) -> Result<(), OverRelease> {
+        let (object, permits) = self.state();
+        permits.give_back(object.mapping(), object.session(), Hold::Kept).map_err(|_| OverRelease)
+    }
+
+    /// How many permits there are, taken or not.
+    #[must_use]
+    pub fn permits(&self) -> usize {
+        let (object, permits) = self.state();
+        permits.n_permits(object.mapping()) as usize
+    }
+
+    /// How many permits could be acquired now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        let (object, permits) = self.state();
+        permits.n_available(object.mapping(), object.session()) as usize
+    }
+
+    fn state(&self) -> (&Object, Permits) {
+        let object = self.handle.object();
+        (object, Permits::within(STATE, object.mapping().n_bytes() - STATE))
+    }
+}
+
+impl std::fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Semaphore").field("permits", &self.permits()).field("available", &self.available()).finish()
+    }
+}
+
+impl Permit<'_> {
+    /// Keeps the permit without a guard: this process holds it until [`Semaphore::release`], or until it ends.
+    pub fn keep(self) {
+        let (object, permits) = self.semaphore.state();
+        if permits.keep(object.mapping(), object.session()).is_ok() {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let (object, permits) = self.semaphore.state();
+        // It was acquired, so it can be given back; unless a broken process has written into the table.
+        let _ = permits.give_back(object.mapping(), object.session(), Hold::Guarded);
+    }
+}
+
+impl std::fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
