@@ -23,8 +23,8 @@ const STATE_WORDS: Reentrant = Reentrant::at(STATE);
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let lock = brigade::ReentrantLock::new()?;
-/// let outer = lock.lock()?;
-/// let inner = lock.lock()?;
+/// let outer = lock.lock().unwrap_or_else(brigade::OwnerDied::into_inner);
+/// let inner = lock.lock().unwrap_or_else(brigade::OwnerDied::into_inner);
 /// drop(outer);
 /// assert!(lock.is_locked());
 /// drop(inner);
