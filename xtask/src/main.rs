@@ -13,7 +13,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci [--skip-tests]    everything a change must pass, in the order that fails fastest
   tidy                 the rules of the house that no compiler checks
-  bench WHAT [...]     builds release programs and measures: copy, pool (bench WHAT --help tells more)";
+  bench WHAT [...]     builds release programs and measures: copy, library (bench WHAT --help tells more)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
