@@ -1,4 +1,10 @@
-//! What the tests of this workspace share. Never part of the product.
+//! What the tests of this workspace share, and the tools of the campaigns in `src/bin`. Never part of the product.
 #![forbid(unsafe_code)]
 
+pub mod arguments;
+pub mod leakcheck;
+pub mod processes;
+pub mod random;
+pub mod stepkill;
 pub mod tree;
+pub mod watchdog;

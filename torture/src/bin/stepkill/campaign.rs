@@ -1,0 +1,394 @@
+//! Leads victims to their death: measures a scenario's window, chooses points in it, kills a fresh victim at each, and has the
+//! survivors look. What they look for is the scenario's affair.
+//!
+//! There are two survivors: this process, which is the victims' parent and hears of their death from the kernel, and a
+//! child of its own, which must find out by itself. They take turns.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use brigade::{Process, Queue};
+use rustix::process::{Pid, Signal};
+use rustix::thread::CpuSet;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use torture::leakcheck::Guard;
+use torture::random::Random;
+use torture::stepkill::{self, Stop, Victim};
+use torture::watchdog::Watchdog;
+
+/// Survivors go on within this time, counted from the kill.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Whoever waits this long waits for ever.
+const FOR_EVER: Duration = Duration::from_secs(20);
+/// Longer windows are measured in part.
+const MOST_STEPS: usize = 300_000;
+/// A scenario that failed this often has been understood.
+const MOST_FAILURES: usize = 3;
+
+/// Why something did not go as it must.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Something that a victim does, and what must hold whenever it is killed.
+pub trait Scenario: 'static {
+    /// How reports call it.
+    const NAME: &'static str;
+    /// Whether the victim comes to sleep, and [`relieve`](Self::relieve) wakes it.
+    const SLEEPS: bool = false;
+    /// The handles that victims and survivors have in common.
+    type Shared: Serialize + DeserializeOwned + Clone + Send + Sync;
+
+    /// Makes what is shared.
+    fn set_up() -> Result<Self::Shared, Fault>;
+
+    /// In the parent, before a victim is started.
+    fn prepare(_shared: &Self::Shared, _round: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// What the victim has at hand when the window begins.
+    type Ready;
+
+    /// In the victim, before the window: whatever only the first call of its kind does.
+    fn arrive(shared: &Self::Shared, round: u64) -> Result<Self::Ready, Fault>;
+
+    /// In the victim: the window.
+    fn act(shared: &Self::Shared, ready: Self::Ready) -> Result<(), Fault>;
+
+    /// In the parent, when the victim sleeps within the window.
+    fn relieve(_shared: &Self::Shared) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// In a survivor: goes on, and says what is wrong.
+    fn check(shared: &Self::Shared, death: &Death) -> Result<(), Fault>;
+}
+
+/// How a victim came to its end.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Death {
+    /// Which victim it was.
+    pub round: u64,
+    /// It had done all of the window.
+    pub is_completed: bool,
+    /// The parent had woken it.
+    pub is_relieved: bool,
+}
+
+/// What is asked for.
+pub struct Options {
+    pub seed: u64,
+    pub n_points: usize,
+    pub only: Option<String>,
+}
+
+/// What became of the scenarios.
+#[derive(Default)]
+pub struct Report {
+    outcomes: Vec<Outcome>,
+}
+
+/// What became of one scenario.
+struct Outcome {
+    name: &'static str,
+    n_steps: usize,
+    n_kills: usize,
+    n_asleep: usize,
+    longest: Duration,
+    took: Duration,
+    failures: Vec<String>,
+    /// Why the campaign could not be led to its end: that tells nothing of the scenario.
+    broken: Option<String>,
+}
+
+impl Report {
+    /// Runs a scenario, if it was asked for.
+    pub fn add<S: Scenario>(&mut self, options: &Options) {
+        if options.only.as_ref().is_none_or(|only| S::NAME.contains(only.as_str())) {
+            let outcome = run::<S>(options);
+            outcome.print();
+            self.outcomes.push(outcome);
+        }
+    }
+
+    pub fn print(&self) {
+        let n_kills: usize = self.outcomes.iter().map(|outcome| outcome.n_kills).sum();
+        let n_failed = self.outcomes.iter().filter(|outcome| !outcome.is_good()).count();
+        println!("{} scenarios, {n_kills} kills, {n_failed} scenarios failed", self.outcomes.len());
+    }
+
+    pub fn none_failed(&self) -> bool {
+        !self.outcomes.is_empty() && self.outcomes.iter().all(Outcome::is_good)
+    }
+
+    pub fn all_failed(&self) -> bool {
+        let has_failed = |outcome: &Outcome| outcome.broken.is_none() && !outcome.failures.is_empty();
+        !self.outcomes.is_empty() && self.outcomes.iter().all(has_failed)
+    }
+}
+
+impl Outcome {
+    const fn is_good(&self) -> bool {
+        self.failures.is_empty() && self.broken.is_none()
+    }
+
+    fn print(&self) {
+        let Self { name, n_steps, n_kills, n_asleep, longest, took, failures, broken } = self;
+        let verdict = if self.is_good() { "good" } else { "FAILED" };
+        println!(
+            "{name:<28} {n_steps:>6} instructions {n_kills:>4} kills ({n_asleep:>2} asleep)  survivors within {:>3} ms  {:>5.1} s  {verdict}",
+            longest.as_millis(),
+            took.as_secs_f64()
+        );
+        failures.iter().for_each(|failure| println!("    {failure}"));
+        broken.iter().for_each(|reason| println!("    the campaign itself: {reason}"));
+    }
+}
+
+/// Runs one scenario: measures it, kills at each chosen point, and checks that nothing is left behind.
+fn run<S: Scenario>(options: &Options) -> Outcome {
+    let start = Instant::now();
+    let guard = Guard::new();
+    let watchdog = Watchdog::new(FOR_EVER);
+    let mut outcome = Outcome {
+        name: S::NAME,
+        n_steps: 0,
+        n_kills: 0,
+        n_asleep: 0,
+        longest: Duration::ZERO,
+        took: Duration::ZERO,
+        failures: Vec::new(),
+        broken: None,
+    };
+    if let Err(fault) = kill_all_over::<S>(options, &watchdog, &mut outcome) {
+        outcome.broken = Some(fault.to_string());
+    }
+    drop(watchdog);
+    if let Err(leaks) = guard.check() {
+        outcome.failures.push(leaks.to_string());
+    }
+    outcome.took = start.elapsed();
+    outcome
+}
+
+/// Where a victim is to be killed.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    /// After so many instructions, or at the end of the window.
+    After(u64),
+    AtEnd,
+    /// When it sleeps for the second time a look is taken.
+    Asleep,
+}
+
+fn kill_all_over<S: Scenario>(options: &Options, watchdog: &Watchdog, outcome: &mut Outcome) -> Result<(), Fault> {
+    let mut random = Random::new(options.seed);
+    let mut stage = Stage::<S>::set_up()?;
+    watchdog.feed(format!("{}: measuring", S::NAME));
+    let addresses = stage.measure(0)?;
+    outcome.n_steps = addresses.len();
+    let chosen = stepkill::choose_points(&addresses, options.n_points, &mut random);
+    let mut points: Vec<Point> = chosen.into_iter().map(Point::After).collect();
+    points.extend([Point::AtEnd; 3]);
+    if S::SLEEPS {
+        points.extend(vec![Point::Asleep; options.n_points.div_ceil(20)]);
+    }
+    for (idx, point) in points.into_iter().enumerate() {
+        let round = idx as u64 + 1;
+        watchdog.feed(format!("{}, victim {round}, killed {point:?}", S::NAME));
+        outcome.n_kills += 1;
+        outcome.n_asleep += usize::from(matches!(point, Point::Asleep));
+        match stage.kill_one(round, point) {
+            Ok(within) => outcome.longest = outcome.longest.max(within),
+            Err(fault) => {
+                let place = match point {
+                    Point::After(n_steps) => addresses.get(n_steps as usize).map_or(0, |&address| address),
+                    Point::AtEnd | Point::Asleep => 0,
+                };
+                outcome.failures.push(format!("victim {round}, killed {point:?} (at {place:#x}): {fault}"));
+                if outcome.failures.len() == MOST_FAILURES {
+                    break;
+                }
+                // What is shared may be broken now, and would fail for all that follow.
+                stage = Stage::set_up()?;
+            }
+        }
+    }
+    stage.clear()
+}
+
+type Commands = Queue<Death>;
+type Answers = Queue<Result<(), String>>;
+
+/// What a scenario plays on: the shared handles, and the other survivor.
+struct Stage<S: Scenario> {
+    shared: S::Shared,
+    survivor: Process<()>,
+    commands: Commands,
+    answers: Answers,
+}
+
+impl<S: Scenario> Stage<S> {
+    fn set_up() -> Result<Self, Fault> {
+        let shared = S::set_up()?;
+        let (commands, answers) = (Commands::bounded(4)?, Answers::bounded(4)?);
+        let survivor = brigade::spawn((shared.clone(), commands.clone(), answers.clone()), survive::<S>)?;
+        Ok(Self { shared, survivor, commands, answers })
+    }
+
+    fn clear(self) -> Result<(), Fault> {
+        self.commands.close();
+        Ok(self.survivor.join()?)
+    }
+
+    fn start(&self, round: u64) -> Result<Process<()>, Fault> {
+        S::prepare(&self.shared, round)?;
+        Ok(brigade::spawn((self.shared.clone(), round), be_victim::<S>)?)
+    }
+
+    /// Lets one victim do the whole window, and tells the address of each instruction, as it lies in the program's file.
+    fn measure(&self, round: u64) -> Result<Vec<u64>, Fault> {
+        let process = self.start(round)?;
+        let victim = Victim::at_begin(process.pid())?;
+        let _pinned = Pinned::with(process.pid())?;
+        let base = base_address(process.pid());
+        let (is_relieved, addresses) =
+            self.with_relief(process.pid(), Relief::Wake, || Ok(victim.trace(MOST_STEPS)?))?;
+        process.kill();
+        process.wait();
+        S::check(&self.shared, &Death { round, is_completed: addresses.len() < MOST_STEPS, is_relieved })?;
+        Ok(addresses.into_iter().map(|address| address.wrapping_sub(base)).collect())
+    }
+
+    /// Kills one victim at a point; how long the survivors took to go on.
+    fn kill_one(&self, round: u64, point: Point) -> Result<Duration, Fault> {
+        let process = self.start(round)?;
+        let victim = Victim::at_begin(process.pid()).map_err(|error| format!("the victim did not begin: {error}"))?;
+        let pinned = Pinned::with(process.pid())?;
+        let relief = if matches!(point, Point::Asleep) { Relief::Kill } else { Relief::Wake };
+        let (is_relieved, stop) = self.with_relief(process.pid(), relief, || match point {
+            Point::After(n_steps) => Ok(victim.steps(n_steps)?),
+            Point::AtEnd | Point::Asleep => Ok(victim.to_end()?),
+        })?;
+        drop(pinned);
+        let killed = Instant::now();
+        process.kill();
+        process.wait();
+        let death = Death { round, is_completed: stop == Stop::AtEnd, is_relieved };
+        if round.is_multiple_of(2) {
+            S::check(&self.shared, &death)?;
+        } else {
+            self.commands.put(death)?;
+            self.answers.get()??;
+        }
+        let within = killed.elapsed();
+        if within > LIMIT { Err(format!("the survivors took {within:?}").into()) } else { Ok(within) }
+    }
+
+    /// Does `work`, which steps a victim, while another thread looks whether it sleeps and relieves it. Says whether it did.
+    fn with_relief<T>(
+        &self,
+        pid: u32,
+        relief: Relief,
+        work: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<(bool, T), Fault> {
+        if !S::SLEEPS {
+            return Ok((false, work()?));
+        }
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| relieve_sleeper::<S>(&self.shared, pid, relief, &is_over));
+            let done = work();
+            is_over.store(true, Ordering::Release);
+            let is_relieved = watcher.join().map_err(|_| "the relief panicked")??;
+            Ok((is_relieved, done?))
+        })
+    }
+}
+
+/// What is done for a victim that sleeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Relief {
+    Wake,
+    Kill,
+}
+
+fn relieve_sleeper<S: Scenario>(
+    shared: &S::Shared,
+    pid: u32,
+    relief: Relief,
+    is_over: &AtomicBool,
+) -> Result<bool, Fault> {
+    let mut n_asleep = 0;
+    while !is_over.load(Ordering::Acquire) {
+        n_asleep = if stepkill::is_asleep(pid) { n_asleep + 1 } else { 0 };
+        if n_asleep == 2 && relief == Relief::Wake {
+            S::relieve(shared)?;
+            return Ok(true);
+        }
+        if n_asleep == 2
+            && let Some(pid) = Pid::from_raw(pid.cast_signed())
+        {
+            // Nobody but this process collects it, and not before it is killed: the number is its own.
+            rustix::process::kill_process(pid, Signal::KILL)?;
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    Ok(false)
+}
+
+/// The calling thread and a victim on one processor, until dropped.
+struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    fn with(pid: u32) -> Result<Self, Fault> {
+        let before = rustix::thread::sched_getaffinity(None)?;
+        let first = (0..CpuSet::MAX_CPU).find(|&processor| before.is_set(processor)).unwrap_or(0);
+        let mut one = CpuSet::new();
+        one.set(first);
+        rustix::thread::sched_setaffinity(None, &one)?;
+        rustix::thread::sched_setaffinity(Pid::from_raw(pid.cast_signed()), &one)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // These are processors that the thread had, so it may have them again.
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
+    }
+}
+
+/// Where the program's file lies in the memory of a process.
+fn base_address(pid: u32) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let is_program = |line: &&str| line.ends_with(&*program.to_string_lossy());
+    let first = maps.lines().find(is_program).and_then(|line| line.split('-').next());
+    first.and_then(|address| u64::from_str_radix(address, 16).ok()).unwrap_or(0)
+}
+
+fn be_victim<S: Scenario>((shared, round): (S::Shared, u64)) {
+    let ready = match S::arrive(&shared, round) {
+        Ok(ready) => ready,
+        Err(fault) => panic!("before the window: {fault}"),
+    };
+    stepkill::mark_begin();
+    let outcome = S::act(&shared, ready);
+    stepkill::mark_end();
+    // Nobody comes here: a victim that reaches the end of the window is killed there.
+    panic!("outlived its window: {outcome:?}");
+}
+
+fn survive<S: Scenario>((shared, commands, answers): (S::Shared, Commands, Answers)) {
+    for death in commands.iter() {
+        let answer = S::check(&shared, &death).map_err(|fault| format!("{fault} (in the other survivor)"));
+        if answers.put(answer).is_err() {
+            return;
+        }
+    }
+}

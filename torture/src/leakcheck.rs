@@ -1,0 +1,279 @@
+//! What a process has of the system before and after: processes, descriptors, mappings, threads, names. A test that takes a
+//! [`Guard`] fails if anything is left behind. What is inside of shared objects is not looked at, only how much memory they take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long what was let go of may take to be gone.
+const GRACE: Duration = Duration::from_secs(1);
+/// Shared memory that tables may have grown by.
+const GROWTH_BYTES: u64 = 256 << 10;
+
+/// What a process gets once, at the first need, and keeps. Each may appear once, if it was not there before.
+const KEPT: [&str; 8] = [
+    "thread brigade",
+    "descriptor /memfd:brigade (deleted)",
+    "descriptor /memfd:brigade-alive (deleted)",
+    "descriptor anon_inode:[eventfd]",
+    "descriptor anon_inode:[eventpoll]",
+    "mapping /memfd:brigade (deleted)",
+    "descriptor /dev/urandom",
+    "descriptor anon_inode:[pidfd]",
+];
+
+/// Takes the inventory when made, and again when dropped; panics with the difference if something was left behind.
+///
+/// The inventory is that of the whole process, so tests with a guard run one after another; others beside them in the same
+/// program must leave it as it is.
+#[must_use]
+pub struct Guard {
+    before: Inventory,
+    _turn: MutexGuard<'static, ()>,
+}
+
+static TURN: Mutex<()> = Mutex::new(());
+
+impl Guard {
+    /// Takes the inventory.
+    #[expect(clippy::new_without_default, reason = "a guard is made for what it does")]
+    pub fn new() -> Self {
+        // A test that failed under its guard has told so itself.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { before: Inventory::take(), _turn: turn }
+    }
+
+    /// What is left behind now, once it has had a second to go.
+    ///
+    /// # Errors
+    /// [`Leaks`] tells what.
+    pub fn check(&self) -> Result<(), Leaks> {
+        self.check_within(GRACE)
+    }
+
+    fn check_within(&self, grace: Duration) -> Result<(), Leaks> {
+        let start = Instant::now();
+        loop {
+            let leaks = Inventory::take().since(&self.before);
+            if leaks.0.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() >= grace {
+                return Err(leaks);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if let Err(leaks) = self.check() {
+            panic!("{leaks}");
+        }
+    }
+}
+
+/// What was left behind, one line each.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Leaks(Vec<String>);
+
+impl fmt::Display for Leaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "left behind:")?;
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+impl std::error::Error for Leaks {}
+
+/// What there is: each thing by what it is, and the names of those that are it.
+#[derive(Debug)]
+struct Inventory {
+    things: BTreeMap<String, BTreeSet<String>>,
+    shared_bytes: u64,
+}
+
+impl Inventory {
+    fn take() -> Self {
+        let mut inventory = Self { things: BTreeMap::new(), shared_bytes: 0 };
+        inventory.processes();
+        inventory.descriptors();
+        inventory.mappings();
+        inventory.threads();
+        inventory.names();
+        inventory
+    }
+
+    fn add(&mut self, thing: impl Into<String>, name: impl Into<String>) {
+        self.things.entry(thing.into()).or_default().insert(name.into());
+    }
+
+    /// Descendants, and orphans: processes of this program and this process group that have lost their parent.
+    fn processes(&mut self) {
+        for process in crate::processes::family() {
+            self.add(format!("process {} ({})", process.name, process.state), process.pid.to_string());
+        }
+    }
+
+    fn descriptors(&mut self) {
+        for number in entries("/proc/self/fd") {
+            let path = Path::new("/proc/self/fd").join(&number);
+            // The one through which the folder is being listed is gone by now.
+            let Ok(target) = std::fs::read_link(&path) else { continue };
+            let target = target.to_string_lossy().into_owned();
+            if target.starts_with("/memfd:brigade ") {
+                self.shared_bytes += std::fs::metadata(&path).map_or(0, |metadata| metadata.blocks() * 512);
+            }
+            // Sockets and pipes carry a number of their own.
+            let kind = target.split(":[").next().filter(|kind| !kind.starts_with("anon_inode")).unwrap_or(&target);
+            self.add(format!("descriptor {kind}"), number);
+        }
+    }
+
+    fn mappings(&mut self) {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        for line in maps.lines() {
+            if let Some((range, name)) = line.split_once(' ').filter(|(_, rest)| rest.contains("/memfd:")) {
+                let name = &name[name.find("/memfd:").unwrap_or(0)..];
+                self.add(format!("mapping {name}"), range);
+            }
+        }
+    }
+
+    fn threads(&mut self) {
+        for number in entries("/proc/self/task") {
+            if let Ok(name) = std::fs::read_to_string(format!("/proc/self/task/{number}/comm")) {
+                self.add(format!("thread {}", name.trim_end()), number);
+            }
+        }
+    }
+
+    /// Names in places that all programs share: there only those count that say whose they are, for other programs run too.
+    fn names(&mut self) {
+        let temporary = std::env::temp_dir();
+        for folder in [Path::new("/dev/shm"), temporary.as_path()] {
+            for name in entries(folder).into_iter().filter(|name| name.contains("brigade")) {
+                self.add(format!("entry in {}", folder.display()), name);
+            }
+        }
+        let own = std::process::id().to_string();
+        for table in ["shm", "sem", "msg"] {
+            let rows = std::fs::read_to_string(format!("/proc/sysvipc/{table}")).unwrap_or_default();
+            for row in rows.lines().filter(|row| row.split_whitespace().any(|word| word == own)) {
+                self.add(format!("System V {table}"), row);
+            }
+        }
+    }
+
+    fn since(&self, before: &Self) -> Leaks {
+        let none = BTreeSet::new();
+        let mut lines = Vec::new();
+        for (thing, names) in &self.things {
+            let earlier = before.things.get(thing).unwrap_or(&none);
+            let is_kept = KEPT.contains(&thing.as_str()) && earlier.is_empty();
+            // Numbers are used again and ranges move, so what counts is how many there are.
+            let n_allowed = earlier.len() + usize::from(is_kept);
+            if names.len() > n_allowed {
+                let new: Vec<&str> = names.difference(earlier).map(String::as_str).collect();
+                lines.push(format!(
+                    "{thing}: {} where there were {} (new: {})",
+                    names.len(),
+                    earlier.len(),
+                    new.join(", ")
+                ));
+            }
+        }
+        if self.shared_bytes > before.shared_bytes + GROWTH_BYTES {
+            lines.push(format!("shared memory: {} bytes where there were {}", self.shared_bytes, before.shared_bytes));
+        }
+        Leaks(lines)
+    }
+}
+
+fn entries(folder: impl AsRef<Path>) -> Vec<String> {
+    let listed = std::fs::read_dir(folder).into_iter().flatten();
+    listed.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What a guard says of the thing that `make` leaves.
+    fn told_of<T>(make: impl FnOnce() -> T) -> String {
+        let guard = Guard::new();
+        let left = make();
+        let told = guard.check_within(Duration::from_millis(20)).expect_err("something is left").to_string();
+        drop(left);
+        guard.check().unwrap();
+        told
+    }
+
+    #[test]
+    fn nothing_left_is_no_leak() {
+        Guard::new().check().unwrap();
+    }
+
+    #[test]
+    fn descriptors_threads_and_names_are_told() {
+        let told = told_of(|| std::fs::File::open("/dev/null").unwrap());
+        assert!(told.contains("descriptor /dev/null: "), "{told}");
+        let told = told_of(|| rustix::fs::memfd_create("brigade-x", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        assert!(told.contains("descriptor /memfd:brigade-x"), "{told}");
+        let told = told_of(|| tempfile::Builder::new().prefix("brigade-left").tempfile().unwrap());
+        assert!(told.contains("brigade-left"), "{told}");
+        let told = told_of(|| {
+            let (say, hear) = std::sync::mpsc::channel::<()>();
+            let named = std::thread::Builder::new().name("left over".to_owned());
+            let thread = named.spawn(move || hear.recv().is_err()).unwrap();
+            Ending(Some(say), Some(thread))
+        });
+        assert!(told.contains("thread left over: 1 where there were 0"), "{told}");
+    }
+
+    struct Ending(Option<std::sync::mpsc::Sender<()>>, Option<std::thread::JoinHandle<bool>>);
+
+    impl Drop for Ending {
+        fn drop(&mut self) {
+            drop(self.0.take());
+            assert!(self.1.take().unwrap().join().unwrap());
+        }
+    }
+
+    #[test]
+    fn processes_and_zombies_are_told() {
+        struct Child(std::process::Child);
+        impl Drop for Child {
+            fn drop(&mut self) {
+                self.0.kill().unwrap();
+                self.0.wait().unwrap();
+            }
+        }
+        let told = told_of(|| Child(Command::new("sleep").arg("60").spawn().unwrap()));
+        assert!(told.contains("process sleep (S)"), "{told}");
+        let told = told_of(|| Child(Command::new("true").stdin(Stdio::null()).spawn().unwrap()));
+        assert!(told.contains("process true (Z)"), "{told}");
+    }
+
+    #[test]
+    fn mapped_memory_and_growth_are_told() {
+        let of = |things: &[(&str, &str)], shared_bytes| {
+            let things = things.iter().map(|&(thing, name)| (thing.to_owned(), BTreeSet::from([name.to_owned()])));
+            Inventory { things: things.collect(), shared_bytes }
+        };
+        let (none, mapping) = (of(&[], 0), of(&[("mapping /memfd:x", "1-2")], 0));
+        assert_eq!(mapping.since(&none).0.len(), 1);
+        assert!(mapping.since(&mapping).0.is_empty() && none.since(&mapping).0.is_empty());
+        assert!(of(&[("thread brigade", "1")], 1000).since(&none).0.is_empty());
+        assert_eq!(of(&[], 1 << 20).since(&none).0.len(), 1);
+    }
+}

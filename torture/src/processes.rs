@@ -1,0 +1,72 @@
+//! The processes around this one, as /proc tells. Nothing is done to them here.
+
+use std::collections::HashSet;
+
+/// What /proc tells of one process.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProcessInfo {
+    /// Its number.
+    pub pid: u32,
+    /// The number of its parent.
+    pub parent_pid: u32,
+    /// The number of its process group.
+    pub group: u32,
+    /// Its name.
+    pub name: String,
+    /// Its state as a letter: R, S, D, Z, T, t.
+    pub state: char,
+}
+
+impl ProcessInfo {
+    /// What /proc tells; `None` if there is no such process any more.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may hold anything, so it is taken from its parentheses.
+        let (begin, rest) = stat.rsplit_once(") ")?;
+        let (_, name) = begin.split_once(" (")?;
+        let mut words = rest.split(' ');
+        Some(Self {
+            pid,
+            name: name.to_owned(),
+            state: words.next()?.chars().next()?,
+            parent_pid: words.next()?.parse().ok()?,
+            group: words.next()?.parse().ok()?,
+        })
+    }
+}
+
+/// All descendants of this process, and what must once have been one: processes of the same program and the same process group
+/// whose parent is not this process's ancestor either.
+#[must_use]
+pub fn family() -> Vec<ProcessInfo> {
+    let all = all();
+    let me = std::process::id();
+    let mut descendants = HashSet::from([me]);
+    loop {
+        let n_before = descendants.len();
+        let children = all.iter().filter(|process| descendants.contains(&process.parent_pid));
+        let children: Vec<u32> = children.map(|process| process.pid).collect();
+        descendants.extend(children);
+        if descendants.len() == n_before {
+            break;
+        }
+    }
+    let program = program_of(me);
+    let group = all.iter().find(|process| process.pid == me).map(|process| process.group);
+    let is_orphan = |process: &ProcessInfo| {
+        process.parent_pid <= 1 && Some(process.group) == group && program_of(process.pid) == program
+    };
+    let is_ours = |process: &ProcessInfo| descendants.contains(&process.pid) || is_orphan(process);
+    all.into_iter().filter(|process| process.pid != me && is_ours(process)).collect()
+}
+
+fn all() -> Vec<ProcessInfo> {
+    let listed = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(ProcessInfo::of).collect()
+}
+
+fn program_of(pid: u32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
