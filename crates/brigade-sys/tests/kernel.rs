@@ -5,15 +5,15 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use brigade_sys::kernel::ending::{self, Ending};
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS};
 use brigade_sys::kernel::signals::SignalMask;
-use brigade_sys::kernel::spawn::{self, Program};
+use brigade_sys::kernel::spawn::{self, Program, Step};
 use brigade_sys::kernel::{liveness, memory::LOWEST_OWN_DESCRIPTOR};
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::{SharedBytes, Wait};
 use brigade_sys::shared::lock::{Acquired, OwnedLock, Owner};
-use rustix::process::{Pid, WaitOptions};
 
 #[test]
 fn made_memory_can_neither_shrink_nor_grow_and_lies_above_given_descriptors() {
@@ -85,30 +85,26 @@ fn packets_stay_whole_and_bring_their_descriptors() {
 fn a_spawned_program_has_the_descriptors_it_was_given_in_order() {
     let (reader, writer) = std::io::pipe().unwrap();
     let script = c"printf '%s' \"$WORD\" >&4; exit 7".to_owned();
-    let pid = spawn::spawn(&Program {
+    let started = spawn::spawn(&Program {
         path: c"/bin/sh",
         arguments: &[c"sh".to_owned(), c"-c".to_owned(), script],
         environment: &[c"WORD=hello".to_owned()],
         descriptors: &[std::io::stdin().as_fd(), writer.as_fd()],
-        blocked: SignalMask::default(),
+        ..Program::default()
     })
     .unwrap();
     drop(writer);
     assert_eq!(std::io::read_to_string(reader).unwrap(), "hello");
-    let (_, status) = rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
-    assert_eq!(status.exit_status(), Some(7));
+    assert_eq!(ending::collect(&started.pidfd), Some(Ending::Exited(7)));
+    assert_eq!(ending::collect(&started.pidfd), None);
 }
 
 #[test]
 fn a_program_that_is_not_there_is_an_error() {
-    let spawned = spawn::spawn(&Program {
-        path: c"/nonexistent",
-        arguments: &[],
-        environment: &[],
-        descriptors: &[],
-        blocked: SignalMask::default(),
-    });
-    assert_eq!(spawned.unwrap_err().raw_os_error(), Some(2));
+    let error = spawn::spawn(&Program { path: c"/nonexistent", ..Program::default() }).unwrap_err();
+    assert_eq!((error.step, error.cause.raw_os_error()), (Step::Execute, Some(2)));
+    let nowhere = Program { path: c"/bin/sh", folder: Some(c"/nonexistent"), ..Program::default() };
+    assert_eq!(spawn::spawn(&nowhere).unwrap_err().step, Step::Folder);
 }
 
 /// Set for the process that plays the holder in the test below.
@@ -122,12 +118,12 @@ fn a_token_is_gone_as_soon_as_its_holder_is_killed() {
     let tokens = memory::create_sparse(c"tokens", 64).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let words = ["kernel", "--exact", "a_token_is_gone_as_soon_as_its_holder_is_killed"];
-    let pid: Pid = spawn::spawn(&Program {
+    let started = spawn::spawn(&Program {
         path: c"/proc/self/exe",
         arguments: &words.map(|word| CString::new(word).unwrap()),
         environment: &[CString::new(format!("{HOLDER}=1")).unwrap()],
         descriptors: &[tokens.as_fd(), writer.as_fd()],
-        blocked: SignalMask::default(),
+        ..Program::default()
     })
     .unwrap();
     drop(writer);
@@ -136,8 +132,8 @@ fn a_token_is_gone_as_soon_as_its_holder_is_killed() {
     assert!(liveness::is_held(tokens.as_fd(), 5).unwrap());
     assert!(!liveness::is_held(tokens.as_fd(), 6).unwrap());
     assert!(liveness::hold(tokens.as_fd(), 5).is_err());
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    rustix::process::kill_process(started.pid, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(ending::collect(&started.pidfd), Some(Ending::Signaled { signal: 9, core_dumped: false }));
     assert!(!liveness::is_held(tokens.as_fd(), 5).unwrap());
 }
 
@@ -193,8 +189,9 @@ fn a_contended_lock_excludes_and_loses_no_waiter() {
 #[test]
 fn a_signal_mask_survives_being_plain_data() {
     let before = SignalMask::current();
-    SignalMask::TERMINAL_STOPS.apply();
-    assert_eq!(SignalMask::current(), SignalMask::TERMINAL_STOPS);
+    let some = SignalMask(1 << 9 | 1 << 63);
+    some.apply();
+    assert_eq!(SignalMask::current(), some);
     before.apply();
     assert_eq!(SignalMask::current(), before);
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use brigade_sys::kernel::child as this_process;
 use brigade_sys::kernel::passing::Blocking;
@@ -14,10 +15,11 @@ use rustix::net::{SocketType, sockopt};
 use serde::{Deserialize, Serialize};
 
 use crate::current::{self, Identity};
-use crate::entry::{self, EntryPoint};
+use crate::entry::{self, CallError, EntryPoint};
 use crate::parcel::{self, Parcel, Received, Receiver};
 use crate::session::{self, Participant};
 use crate::status::PanicReport;
+use crate::wire::EncodeError;
 
 /// The variable that tells a child that it is one: how many descriptors it was given.
 pub(crate) const MARKER: &str = "__BRIGADE_CHILD";
@@ -36,10 +38,29 @@ pub(crate) struct Instructions {
     pub(crate) parent_name: String,
     pub(crate) participant: Option<Participant>,
     pub(crate) blocked_signals: u64,
-    /// Processors that the spawning thread may use, if they are not those of the supervisor.
-    pub(crate) processors: Option<Vec<usize>>,
-    pub(crate) nice: i32,
-    pub(crate) dies_with_parent: bool,
+    pub(crate) is_detached: bool,
+}
+
+/// What the variable [`MARKER`] says.
+pub(crate) struct Marker {
+    pub(crate) n_given: usize,
+    /// The parent of a process that goes on without it, and may come to see the light after its parent's end.
+    pub(crate) detached_from: Option<u32>,
+}
+
+impl std::fmt::Display for Marker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.n_given)?;
+        self.detached_from.map_or(Ok(()), |pid| write!(f, " {pid}"))
+    }
+}
+
+impl Marker {
+    fn parse(text: &str) -> Option<Self> {
+        let (n_given, detached_from) = text.split_once(' ').map_or((text, None), |(first, rest)| (first, Some(rest)));
+        let n_given = n_given.parse().ok().filter(|n_given| (1..=3).contains(n_given))?;
+        Some(Self { n_given, detached_from: detached_from.map(str::parse).transpose().ok()? })
+    }
 }
 
 /// What a child says, told apart by the tag of the parcel.
@@ -54,6 +75,8 @@ pub(crate) mod say {
     pub(crate) const PANIC: u64 = 4;
     /// A text follows: why the process could not begin.
     pub(crate) const START_FAILED: u64 = 5;
+    /// The code follows with which the process ends by `exit`.
+    pub(crate) const LEAVING: u64 = 6;
 }
 
 /// Runs this process as a child if it is one, and never returns then.
@@ -63,18 +86,16 @@ pub(crate) fn take_over_if_child() {
     };
     // Whatever it says, nobody below us may inherit it.
     entry::remove_marker(MARKER);
-    let n_given = marker.to_str().and_then(|text| text.parse().ok()).filter(|n_given| (1..=3).contains(n_given));
-    let Some(n_given) = n_given else { return };
-    if this_process::is_privileged() {
-        return;
-    }
-    match peer() {
+    let Some(marker) = marker.to_str().and_then(Marker::parse) else { return };
+    match peer(marker.detached_from) {
+        // It must not trust what it is told, and to run `main` would be to do again what its parent did.
+        Peer::Parent if this_process::is_privileged() => std::process::exit(START_FAILED_CODE),
         Peer::Parent => {}
         // Our parent died while the kernel started us. To go on would be to run `main`, as an orphan that nobody asked for.
-        Peer::Other => std::process::exit(START_FAILED_CODE),
-        Peer::NoSocket => return,
+        Peer::Other if !this_process::is_privileged() => std::process::exit(START_FAILED_CODE),
+        Peer::Other | Peer::NoSocket => return,
     }
-    match entry::take_given_descriptors(n_given) {
+    match entry::take_given_descriptors(marker.n_given) {
         Ok(given) => run(given),
         Err(_) => std::process::exit(START_FAILED_CODE),
     }
@@ -88,28 +109,34 @@ enum Peer {
     NoSocket,
 }
 
-fn peer() -> Peer {
+fn peer(detached_from: Option<u32>) -> Peer {
     let number = brigade_sys::kernel::spawn::FIRST_GIVEN_DESCRIPTOR;
     this_process::with_descriptor(number, |socket| {
         if sockopt::socket_type(socket) != Ok(SocketType::SEQPACKET) {
             return Peer::NoSocket;
         }
-        let peer = sockopt::socket_peercred(socket).map(|credentials| credentials.pid);
-        if peer.ok() == rustix::process::getppid() { Peer::Parent } else { Peer::Other }
+        let Ok(credentials) = sockopt::socket_peercred(socket) else { return Peer::Other };
+        let is_parent = Some(credentials.pid) == rustix::process::getppid();
+        let is_former_parent = Some(credentials.pid.as_raw_nonzero().get() as u32) == detached_from;
+        if is_parent || is_former_parent { Peer::Parent } else { Peer::Other }
     })
     .unwrap_or(Peer::NoSocket)
 }
 
-static CONTROL: OnceLock<OwnedFd> = OnceLock::new();
+/// The line to the parent, and the process whose line it is: one that is forked from it has a copy.
+static CONTROL: OnceLock<(OwnedFd, u32)> = OnceLock::new();
+/// Whether the parent knows already how this process is going to end.
+static HAS_SAID_END: AtomicBool = AtomicBool::new(false);
 
 fn control() -> BorrowedFd<'static> {
-    CONTROL.get().expect("set when the child was taken over").as_fd()
+    CONTROL.get().expect("set when the child was taken over").0.as_fd()
 }
 
 fn run(mut given: Vec<OwnedFd>) -> ! {
     let session_descriptors = (given.len() == 3).then(|| (given.remove(1), given.remove(1)));
     let socket = given.pop().expect("at least the socket was given");
-    assert!(CONTROL.set(socket).is_ok(), "a process is taken over once");
+    assert!(CONTROL.set((socket, std::process::id())).is_ok(), "a process is taken over once");
+    this_process::call_at_exit_with_code(say_code);
     let code = match begin(session_descriptors) {
         Ok((instructions, arguments)) => work(&instructions, arguments),
         Err(error) => {
@@ -122,8 +149,18 @@ fn run(mut given: Vec<OwnedFd>) -> ! {
     std::process::exit(code)
 }
 
-/// Sends a value to the parent. That the parent is gone is no concern of ours: we die with it.
+/// Says with which code this process ends: a host that collects every status itself would keep it from us.
+extern "C" fn say_code(code: i32) {
+    if !HAS_SAID_END.load(Ordering::Relaxed) {
+        tell(say::LEAVING, &code);
+    }
+}
+
+/// Sends a value to the parent. That the parent is gone is no concern of ours: we die with it, or are detached.
 fn tell<T: Serialize + serde::de::DeserializeOwned>(tag: u64, value: &T) {
+    if CONTROL.get().is_none_or(|&(_, pid)| pid != std::process::id()) {
+        return;
+    }
     if let Ok(parcel) = Parcel::pack(value) {
         let _ = parcel::send(control(), tag, &parcel, Blocking::Wait);
     }
@@ -138,19 +175,15 @@ fn begin(session_descriptors: Option<(OwnedFd, OwnedFd)>) -> io::Result<(Instruc
         return Err(no_parent());
     };
     let instructions: Instructions = arrival.unpack().map_err(io::Error::other)?;
-    if instructions.dies_with_parent {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    }
-    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32);
-    if instructions.dies_with_parent && parent != Some(instructions.parent_pid) {
-        // It died before the kernel was told that we die with it.
-        std::process::exit(START_FAILED_CODE);
-    }
     if instructions.build != entry::build_fingerprint() {
         return Err(io::Error::other("the program is another build than its parent"));
     }
     if let (Some((arena, tokens)), Some(participant)) = (session_descriptors, instructions.participant) {
-        session::join(arena, tokens, participant).map_err(io::Error::other)?;
+        session::set_passed(arena, tokens, participant);
+        if instructions.is_detached {
+            // The place is ours only once we have taken it, and the one who reserved it may die.
+            session::session().map_err(io::Error::other)?;
+        }
     }
     let Received::Parcel { arrival, .. } = receiver.receive(control(), Blocking::Wait)? else {
         return Err(no_parent());
@@ -163,25 +196,16 @@ fn no_parent() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the parent is gone")
 }
 
-/// Makes the process what `main` would find, with the name and the limits that the spawning thread had.
+/// Makes the process what `main` would find, with the name that it was given.
 fn settle(instructions: &Instructions) -> io::Result<()> {
     this_process::ignore_broken_pipes();
     let short_name: Vec<u8> = instructions.name.bytes().filter(|&byte| byte != 0).take(15).collect();
     rustix::thread::set_name(&std::ffi::CString::new(short_name)?)?;
-    if let Some(processors) = &instructions.processors {
-        let mut set = rustix::thread::CpuSet::new();
-        processors.iter().for_each(|&processor| set.set(processor));
-        rustix::thread::sched_setaffinity(None, &set)?;
-    }
-    if rustix::process::getpriority_process(None)? != instructions.nice {
-        // Lowering it again takes a right that the caller may have lost since it had that value itself.
-        let _ = rustix::process::setpriority_process(None, instructions.nice);
-    }
     current::set_identity(Identity {
         name: instructions.name.clone(),
         parent_pid: instructions.parent_pid,
         parent_name: instructions.parent_name.clone(),
-        parent_pidfd: current::open_pidfd(instructions.parent_pid),
+        parent_pidfd: OnceLock::new(),
     });
     SignalMask(instructions.blocked_signals).apply();
     Ok(())
@@ -201,12 +225,16 @@ fn work(instructions: &Instructions, arguments: parcel::Arrival) -> i32 {
     match outcome {
         Ok(Ok(result)) => {
             // The clones of handles in the result live until the parent has counted its own: it says so by closing.
-            let _ = parcel::send(control(), say::RESULT, &result, Blocking::Wait);
-            wait_for_receipt(&result);
+            match parcel::send(control(), say::RESULT, &result, Blocking::Wait) {
+                Ok(()) => wait_for_receipt(&result),
+                Err(error) => tell(say::CALL_ERROR, &CallError::EncodeResult(EncodeError::unsent("the result", error))),
+            }
+            HAS_SAID_END.store(true, Ordering::Relaxed);
             0
         }
         Ok(Err(error)) => {
             tell(say::CALL_ERROR, &error);
+            HAS_SAID_END.store(true, Ordering::Relaxed);
             0
         }
         Err(_) => PANIC_CODE,

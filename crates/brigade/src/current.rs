@@ -14,7 +14,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) parent_pid: u32,
     pub(crate) parent_name: String,
-    pub(crate) parent_pidfd: Option<OwnedFd>,
+    /// Opened when somebody asks; `None` inside if the parent had ended by then.
+    pub(crate) parent_pidfd: OnceLock<Option<OwnedFd>>,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
@@ -104,7 +105,7 @@ impl Parent {
     }
 
     fn has_ended_within(self, timeout: Option<Duration>) -> bool {
-        let Some(pidfd) = &self.identity.parent_pidfd else {
+        let Some(pidfd) = self.identity.parent_pidfd.get_or_init(|| open_parent(self.pid())) else {
             return true;
         };
         let timeout = timeout.map(|timeout| Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: 0 });
@@ -113,10 +114,12 @@ impl Parent {
     }
 }
 
-/// A descriptor for a process that becomes readable when it ends.
-pub(crate) fn open_pidfd(pid: u32) -> Option<OwnedFd> {
+/// A descriptor that becomes readable when the parent ends; `None` if it has ended.
+fn open_parent(pid: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(pid.try_into().ok()?)?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // While it is our parent the number is its own; afterwards it may mean another process.
+    (rustix::process::getppid() == Some(pid)).then_some(pidfd)
 }
 
 /// How many processors this process may use: the affinity mask, and a quota of its control group, rounded up.

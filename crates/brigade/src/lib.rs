@@ -55,14 +55,17 @@ pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
     WorkerState,
 };
-pub use process::{ChildInfo, Process, ProcessError, ProcessState, Usage, active_children, spawn};
+pub use process::{
+    ChildInfo, Process, ProcessBuilder, ProcessError, ProcessGroup, ProcessState, Resource, Stdio, Usage,
+    active_children, spawn,
+};
 pub use queue::{
     Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError, Queue, TryGetError,
     TryPutError,
 };
 pub use slice::SharedSlice;
 pub use status::{ExitStatus, PanicReport};
-pub use supervisor::SpawnError;
+pub use supervisor::{OnParentExit, SpawnError};
 pub use sync::{
     Event, Lock, LockGuard, LockTimeoutError, OverRelease, OwnerDied, Permit, ReentrantLock, ReentrantLockGuard,
     Semaphore, TryLockError,

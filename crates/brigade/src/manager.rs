@@ -11,7 +11,7 @@ use crate::lifeline::Lifeline;
 use crate::process::{Process, spawn_named};
 use crate::queue::{Consumer, ManagedQueue, Producer, PutError, Queue};
 
-use crate::supervisor::{AtExit, SpawnError};
+use crate::supervisor::{OnParentExit, SpawnError};
 
 /// Objects that may be on their way to the manager at a time; who asks for more waits for it.
 const N_UNDER_WAY: usize = 64;
@@ -65,7 +65,7 @@ impl Manager {
     pub fn start() -> Result<Self, ManagerError> {
         let objects = Queue::bounded(N_UNDER_WAY)?;
         let receiving = objects.clone().into_consumer()?;
-        let process = spawn_named("manager".to_owned(), receiving, hold, AtExit::Kill)?;
+        let process = spawn_named("manager".to_owned(), receiving, hold, OnParentExit::Terminate)?;
         // A queue was made just now, so there is a session, and every process has a place in it.
         let participant = process.participant().ok_or(ManagerError::ManagerDied)?;
         Ok(Self { process, objects: objects.into_producer()?, lifeline: Lifeline::of(participant) })

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
+use brigade_sys::kernel::fork;
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
@@ -12,7 +13,7 @@ use brigade_sys::shared::event::Wake;
 pub(crate) use crate::channel::HandleNote;
 use crate::channel::{self, Channel, mark};
 use crate::error::MemoryError;
-use crate::session::{Ends, HandleCount, Participant, Session, WindowId, WindowKind, session};
+use crate::session::{Ends, HandleCount, Participant, Session, WindowId, WindowKind, refuse_forked, session};
 
 /// The first word of every window: how many bytes of it are mapped.
 const MAPPED_BYTES: usize = 0;
@@ -142,6 +143,10 @@ impl Handle {
     }
 
     fn count(object: Arc<Object>, ends: Ends) -> Result<Self, MemoryError> {
+        if fork::is_forked() {
+            // Every call on it is going to fail, and dropping it counts nothing.
+            return Ok(Self { object, ends });
+        }
         object.session.add_handle(object.window, ends)?;
         if object.kind == WindowKind::Queue {
             let putter = if ends.can_put() { mark::OTHER_PUTTER } else { 0 };
@@ -158,6 +163,7 @@ impl Handle {
 
     /// The same handle with fewer ends.
     pub(crate) fn narrow(self, ends: Ends) -> Result<Self, MemoryError> {
+        refuse_forked()?;
         // Counted anew before the old one goes, so that there is one at every moment.
         self.object.session.add_handle(self.object.window, ends)?;
         Ok(Self { object: Arc::clone(&self.object), ends })
@@ -204,6 +210,10 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if fork::is_forked() {
+            // What was counted was counted for the parent.
+            return;
+        }
         let Object { session, window, kind, .. } = *self.object;
         session.remove_handle(window, self.ends);
         if kind == WindowKind::Queue {
@@ -217,12 +227,22 @@ impl Drop for Handle {
     }
 }
 
-/// Forgets a child that is known to be dead, and frees what only it still held.
-pub(crate) fn reap(dead: Participant) {
-    if let Ok(session) = session() {
-        session.reap(dead);
-        session.free_windows(|| unreachable_windows(session));
-    }
+/// Forgets a process that is known to be dead, and frees what only it still held. Returns those that it had started and that
+/// still live.
+pub(crate) fn reap(dead: Participant) -> Vec<Participant> {
+    session().map_or_else(
+        |_| Vec::new(),
+        |session| {
+            let orphans = session.reap(dead);
+            session.free_windows(|| unreachable_windows(session));
+            orphans
+        },
+    )
+}
+
+/// Whether a process of the session is dead.
+pub(crate) fn is_dead(participant: Participant) -> bool {
+    session().map_or(true, |session| session.is_dead(participant.owner()))
 }
 
 /// Frees a window to which no process has a handle, unless a message carries one; with it what only its messages carried.

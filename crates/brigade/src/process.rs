@@ -1,5 +1,9 @@
-//! `spawn` and `Process`: a function in a process of its own. The starting is done by supervisor.rs.
+//! `spawn` and `Process`: a function in a process of its own. What it can be given besides its arguments is in
+//! process/builder.rs; the starting is done by supervisor.rs.
 
+mod builder;
+
+use std::io::{PipeReader, PipeWriter};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +13,13 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{CallError, EntryPoint};
-use crate::parcel::Parcel;
+pub use self::builder::{ProcessBuilder, ProcessGroup, Resource, Stdio};
+use crate::entry::CallError;
 pub use crate::procfs::Usage;
 use crate::procfs::{self, Ticks};
 use crate::session::Participant;
 use crate::status::{End, ExitStatus, PanicReport};
-use crate::supervisor::{self, AtExit, Child, Order, SpawnError};
+use crate::supervisor::{self, Child, OnParentExit, SpawnError};
 use crate::wire::{DecodeError, EncodeError};
 
 /// Runs `function` in a new process of this program, with `args`, and returns when the kernel has made the process.
@@ -50,57 +54,73 @@ use crate::wire::{DecodeError, EncodeError};
 /// # }
 /// ```
 ///
+/// A process with another folder, environment, standard output, limits or end is made by [`Process::builder`].
+///
 /// # Errors
 /// - `NotInMainProgram`: the function is in a library that the program loaded.
 /// - `Encode`: the arguments cannot be encoded.
-/// - `System`: the system refused; nothing is left of the attempt.
+/// - `CallerConfined`: the calling thread has other rights than the rest of the program.
+/// - `Privileged`, `Forked`: this process must not start others.
+/// - `System`: the system refused.
+///
+/// Nothing is left of the attempt.
 pub fn spawn<A, R, F>(args: A, function: F) -> Result<Process<R>, SpawnError>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Serialize + DeserializeOwned,
     R: Serialize + DeserializeOwned,
 {
-    spawn_named(default_name(), args, function, AtExit::Join)
+    Process::builder().spawn(args, function)
 }
 
 pub(crate) fn spawn_named<A, R, F>(
     name: String,
     args: A,
-    _function: F,
-    at_exit: AtExit,
+    function: F,
+    on_parent_exit: OnParentExit,
 ) -> Result<Process<R>, SpawnError>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Serialize + DeserializeOwned,
     R: Serialize + DeserializeOwned,
 {
-    let entry = EntryPoint::of::<F, A, R>().map_err(|_| SpawnError::NotInMainProgram)?;
-    let order = Order { entry, name, arguments: Parcel::pack(&args)?, at_exit, caller: None, on_exit: None };
-    // Only now may the caller's own handles go: those in the parcel are counted.
-    drop(args);
-    let child = supervisor::spawn(order)?;
-    Ok(Process { child, ticks: Mutex::default(), result: PhantomData })
+    Process::builder().name(name).on_parent_exit(on_parent_exit).spawn(args, function)
 }
 
 /// How a panic ends a program built with `panic=abort`.
 const SIGABRT: i32 = Signal::ABORT.as_raw();
 
-/// `Process-1`, `Process-2`, …
-fn default_name() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static N_NAMED: AtomicU32 = AtomicU32::new(0);
-    format!("Process-{}", N_NAMED.fetch_add(1, Ordering::Relaxed) + 1)
-}
-
 /// A process started by [`spawn`], whose function returns `R`.
 ///
 /// Dropping it lets the process run on. When `main` returns, processes that still run are waited for; if this process dies
-/// in any other way, they die at once.
+/// in any other way, they die at once. [`ProcessBuilder::on_parent_exit`] has other ways.
+///
+/// In a process made from this one by `fork()` it is of no use: signals are not sent, and every status is lost.
+///
+/// # Example
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # brigade::init();
+/// let process = brigade::spawn(20_u64, |number| (1..=number).product::<u64>())?;
+/// println!("process {} computes", process.pid());
+/// assert_eq!(process.join()?, 2_432_902_008_176_640_000);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Process<R> {
     child: Arc<Child>,
+    pipes: Pipes,
     /// Processor time at the last look, by which running is told from being ready to run.
     ticks: Mutex<Option<Ticks>>,
     result: PhantomData<fn() -> R>,
+}
+
+/// The other ends of what was to be piped.
+#[derive(Debug, Default)]
+struct Pipes {
+    stdin: Option<PipeWriter>,
+    stdout: Option<PipeReader>,
+    stderr: Option<PipeReader>,
 }
 
 /// Where a process is in its life, as the kernel sees it.
@@ -111,7 +131,7 @@ pub enum ProcessState {
     Created,
     /// It could run and waits for a processor.
     Ready,
-    /// It runs: it could run, and used processor time since the last look.
+    /// It runs: it could run, and used processor time since the last look. Where /proc is not mounted: it has not ended.
     Running,
     /// It waits for something and can be woken by a signal.
     Waiting,
@@ -166,6 +186,13 @@ pub enum ProcessError {
     StatusLost,
 }
 
+impl Process<()> {
+    /// A process with more than arguments: a name, a folder, an environment, standard streams, limits, another end.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::default()
+    }
+}
+
 impl<R> Process<R> {
     /// Its number.
     #[must_use]
@@ -201,14 +228,19 @@ impl<R> Process<R> {
         if self.child.status().is_some() {
             return ProcessState::Finished;
         }
-        let Some(look) = procfs::look(self.pid()) else {
-            return ProcessState::Finished;
-        };
-        let before = self.ticks.lock().unwrap_or_else(PoisonError::into_inner).replace(look.ticks);
         if !self.child.has_entered() {
             supervisor::catch_up();
         }
-        if !self.child.has_entered() && !matches!(look.letter, b'Z' | b'X') {
+        let is_entered = self.child.has_entered();
+        let Some(look) = procfs::look(self.pid()) else {
+            return match (self.child.has_ended(), is_entered) {
+                (true, _) => ProcessState::Finished,
+                (false, true) => ProcessState::Running,
+                (false, false) => ProcessState::Created,
+            };
+        };
+        let before = self.ticks.lock().unwrap_or_else(PoisonError::into_inner).replace(look.ticks);
+        if !is_entered && !matches!(look.letter, b'Z' | b'X') {
             return ProcessState::Created;
         }
         match look.letter {
@@ -237,6 +269,21 @@ impl<R> Process<R> {
         self.child.wait(Instant::now().checked_add(timeout))
     }
 
+    /// What it reads as standard input, if that was [`Stdio::Piped`]; given out once.
+    pub fn take_stdin(&mut self) -> Option<PipeWriter> {
+        self.pipes.stdin.take()
+    }
+
+    /// What it writes to standard output, if that was [`Stdio::Piped`]; given out once.
+    pub fn take_stdout(&mut self) -> Option<PipeReader> {
+        self.pipes.stdout.take()
+    }
+
+    /// What it writes to standard error, if that was [`Stdio::Piped`]; given out once.
+    pub fn take_stderr(&mut self) -> Option<PipeReader> {
+        self.pipes.stderr.take()
+    }
+
     /// Asks it to stop what it does, as Ctrl-C would (SIGINT).
     pub fn interrupt(&self) {
         self.child.signal(Signal::INT);
@@ -254,11 +301,12 @@ impl<R> Process<R> {
 }
 
 impl<R: DeserializeOwned> Process<R> {
-    /// Waits until it has ended and returns what its function returned.
+    /// Waits until it has ended and returns what its function returned. A piped standard input is closed first.
     ///
     /// # Errors
     /// [`ProcessError`] if its function did not return. An `Err` that the function returned is a value like any other.
-    pub fn join(self) -> Result<R, ProcessError> {
+    pub fn join(mut self) -> Result<R, ProcessError> {
+        drop(self.take_stdin());
         let _ = self.child.wait(None);
         let remains = self.child.remains();
         if let Some(result) = remains.result {
@@ -272,6 +320,9 @@ impl<R: DeserializeOwned> Process<R> {
             (Some(CallError::EncodeResult(error)), ..) => Err(ProcessError::EncodeResult(error)),
             (None, Some(report), End::Exited(101) | End::Signaled { signal: SIGABRT, .. }) => {
                 Err(ProcessError::Panicked(report))
+            }
+            (None, _, End::Exited(code)) if !remains.has_entered => {
+                Err(ProcessError::StartFailed { reason: format!("it ended with code {code} before it could begin") })
             }
             (None, _, End::Exited(code)) => Err(ProcessError::Exited { code }),
             (None, _, End::Signaled { signal, core_dumped }) => {

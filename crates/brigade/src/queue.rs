@@ -17,7 +17,7 @@ use crate::error::MemoryError;
 use crate::lifeline::Lifeline;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel};
-use crate::session::{Ends, WindowKind};
+use crate::session::{self, Ends, WindowKind};
 
 /// A bounded queue between processes, in the order in which values were put.
 ///
@@ -111,7 +111,7 @@ trait Endpoint {
 
     /// Why no call makes sense any more, if so.
     fn is_gone(&self) -> Option<Refused> {
-        None
+        session::refuse_forked().err().map(|error| Refused::Memory(io::Error::other(error)))
     }
 
     /// Why waiting for room would be in vain, if it would.
@@ -146,7 +146,7 @@ impl<T> Endpoint for ManagedQueue<T> {
     }
 
     fn is_gone(&self) -> Option<Refused> {
-        self.manager.has_ended().then_some(Refused::ManagerDied)
+        self.queue.is_gone().or_else(|| self.manager.has_ended().then_some(Refused::ManagerDied))
     }
 
     fn is_put_in_vain(&self) -> Option<Refused> {
@@ -212,7 +212,9 @@ macro_rules! common {
 
             /// Closes the queue for all: further puts fail; gets take what is left and then fail.
             pub fn close(&self) {
-                self.handle().object().channel().close();
+                if session::refuse_forked().is_ok() {
+                    self.handle().object().channel().close();
+                }
             }
         }
     )*};

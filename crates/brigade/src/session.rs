@@ -22,11 +22,11 @@
 mod ids;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use brigade_sys::kernel::liveness;
 use brigade_sys::kernel::memory::{self, Mapping};
+use brigade_sys::kernel::{fork, liveness};
 use brigade_sys::shared::bytes::SharedBytes;
 use brigade_sys::shared::lock::{OwnedLock, Owner};
 
@@ -86,19 +86,65 @@ pub(crate) struct Session {
     row_pages: [AtomicU64; ROW_BYTES / PAGE_BYTES / 64],
 }
 
-static SESSION: OnceLock<Result<Session, MemoryError>> = OnceLock::new();
+static SESSION: OnceLock<Session> = OnceLock::new();
+static ORIGIN: Mutex<Origin> = Mutex::new(Origin::Own);
 
-/// The session of this process; the first call in the first process makes it.
-pub(crate) fn session() -> Result<&'static Session, MemoryError> {
-    SESSION.get_or_init(Session::create).as_ref().map_err(Clone::clone)
+/// Where the session of this process comes from, before anybody has asked for it.
+#[derive(Debug)]
+enum Origin {
+    /// Nobody has one: this process makes it.
+    Own,
+    /// The parent has passed it. It is joined when something here needs it; many processes never do.
+    Parent { arena: OwnedFd, tokens: OwnedFd, me: Participant, pid: u32 },
+    /// It could not be joined, and another would not be the one that handles from the parent mean.
+    Lost(MemoryError),
 }
 
-/// Joins the session whose descriptors the parent passed. Called once, before anything else asks for it.
-pub(crate) fn join(arena: OwnedFd, tokens: OwnedFd, me: Participant) -> Result<(), MemoryError> {
-    let joined = Session::join(arena, tokens, me);
-    let outcome = joined.as_ref().map(|_| ()).map_err(Clone::clone);
-    SESSION.set(joined).expect("a child joins before any code that could ask for the session");
-    outcome
+/// The session of this process, made or joined at the first call.
+///
+/// In a process made by `fork()` there is none: what it has a copy of belongs to its parent.
+pub(crate) fn session() -> Result<&'static Session, MemoryError> {
+    refuse_forked()?;
+    SESSION.get().map_or_else(make, Ok)
+}
+
+/// Fails in a process made by `fork()` from one that uses brigade. Costs two loads.
+pub(crate) fn refuse_forked() -> Result<(), MemoryError> {
+    if fork::is_forked() { Err(forked()) } else { Ok(()) }
+}
+
+#[cold]
+fn forked() -> MemoryError {
+    let error = std::io::Error::other("this process was made by fork()");
+    MemoryError::new("use what belongs to another process", &error)
+}
+
+#[cold]
+fn make() -> Result<&'static Session, MemoryError> {
+    let mut origin = ORIGIN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(session) = SESSION.get() {
+        return Ok(session);
+    }
+    fork::remember_this_process().map_err(|error| MemoryError::new("remember this process", &error))?;
+    let session = match std::mem::replace(&mut *origin, Origin::Own) {
+        // A failure is not kept: what was missing may be there the next time.
+        Origin::Own => Session::create()?,
+        Origin::Parent { arena, tokens, me, pid } => {
+            let joined = if pid == std::process::id() { Session::join(arena, tokens, me) } else { Err(forked()) };
+            joined.inspect_err(|error| *origin = Origin::Lost(error.clone()))?
+        }
+        Origin::Lost(error) => {
+            *origin = Origin::Lost(error.clone());
+            return Err(error);
+        }
+    };
+    Ok(SESSION.get_or_init(|| session))
+}
+
+/// Notes the session that the parent has passed. Called once, before anything else asks for it.
+pub(crate) fn set_passed(arena: OwnedFd, tokens: OwnedFd, me: Participant) {
+    let passed = Origin::Parent { arena, tokens, me, pid: std::process::id() };
+    *ORIGIN.lock().unwrap_or_else(PoisonError::into_inner) = passed;
 }
 
 impl Session {
@@ -124,7 +170,13 @@ impl Session {
         }
         let word = session.participant(me.slot);
         let reserved = word.load(Ordering::Acquire);
-        word.store(reserved & !state::MASK | state::ALIVE, Ordering::Release);
+        let is_ours =
+            reserved & state::MASK == state::RESERVED && (reserved >> 8) & GENERATION_MASK == u64::from(me.generation);
+        let alive = reserved & !state::MASK | state::ALIVE;
+        if !is_ours || word.compare_exchange(reserved, alive, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            // Whoever reserved it has died, and the place was given to somebody else.
+            return Err(MemoryError::new("join the session", &std::io::Error::from(std::io::ErrorKind::NotFound)));
+        }
         Ok(session)
     }
 
@@ -209,11 +261,7 @@ impl Session {
     pub(crate) fn reserve(&self) -> Result<Participant, MemoryError> {
         self.exclusively(|| {
             let n_used = self.word(N_PARTICIPANTS).load(Ordering::Relaxed).min(MAX_PARTICIPANTS as u64) as u16;
-            let candidate = (1..n_used).find(|&slot| self.make_free(slot)).or_else(|| {
-                let next = n_used;
-                (usize::from(next) < MAX_PARTICIPANTS).then_some(next)
-            });
-            let Some(slot) = candidate else {
+            let Some(slot) = self.find_place(n_used) else {
                 let error = std::io::Error::other("4096 processes of one session are alive");
                 return Err(MemoryError::new("find a place for another process", &error));
             };
@@ -223,6 +271,18 @@ impl Session {
             self.word(N_PARTICIPANTS).fetch_max(u64::from(slot) + 1, Ordering::Release);
             Ok(Participant { slot, generation: generation as u32 })
         })
+    }
+
+    /// A place for another process. To ask for the life of each process takes a system call, so free places come first; one
+    /// whose generations are used up comes last, so that no lock word can name two processes.
+    fn find_place(&self, n_used: u16) -> Option<u16> {
+        let word = |slot: u16| self.participant(slot).load(Ordering::Relaxed);
+        let is_free = |slot: &u16| word(*slot) & state::MASK == state::FREE;
+        let is_fresh = |slot: &u16| (word(*slot) >> 8) & GENERATION_MASK != GENERATION_MASK;
+        (1..n_used)
+            .find(|slot| is_free(slot) && is_fresh(slot))
+            .or_else(|| (usize::from(n_used) < MAX_PARTICIPANTS).then_some(n_used))
+            .or_else(|| (1..n_used).find(|&slot| self.make_free(slot)))
     }
 
     /// Whether a slot is free, after clearing it if its process is dead.
@@ -248,15 +308,26 @@ impl Session {
         }
     }
 
-    /// Forgets a child that is known to be dead, and frees what only it still held.
-    pub(crate) fn reap(&self, dead: Participant) {
+    /// Forgets a process that is known to be dead, and clears its place. Returns those that it had started and that still
+    /// live: they die with it, a moment later, unless they were detached.
+    pub(crate) fn reap(&self, dead: Participant) -> Vec<Participant> {
         self.exclusively(|| {
+            let n_used = self.word(N_PARTICIPANTS).load(Ordering::Relaxed).min(MAX_PARTICIPANTS as u64) as u16;
+            let mut orphans = Vec::new();
+            for slot in 1..n_used {
+                let word = self.participant(slot).load(Ordering::Acquire);
+                let is_child = word & state::MASK != state::FREE && (word >> 32) as u16 == dead.slot;
+                if is_child && !self.make_free(slot) {
+                    orphans.push(Participant { slot, generation: ((word >> 8) & GENERATION_MASK) as u32 });
+                }
+            }
             let word = self.participant(dead.slot).load(Ordering::Acquire);
             let generation = (word >> 8) & GENERATION_MASK;
             if generation == u64::from(dead.generation) && word & state::MASK != state::FREE {
                 self.clear(dead.slot, word);
             }
-        });
+            orphans
+        })
     }
 
     /// Makes a window for a new object and counts one handle to it.

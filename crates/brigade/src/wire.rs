@@ -85,6 +85,11 @@ impl EncodeError {
     fn of<T: ?Sized>(cause: impl Display) -> Self {
         Self { type_name: type_name::<T>().to_owned(), message: cause.to_string() }
     }
+
+    /// The value was encoded, but could not be sent.
+    pub(crate) fn unsent(what: &str, cause: impl Display) -> Self {
+        Self { type_name: what.to_owned(), message: cause.to_string() }
+    }
 }
 
 /// Why bytes are not a value of the wanted type.

@@ -85,3 +85,24 @@ pub fn call_at_exit(function: extern "C" fn()) {
     // SAFETY: the function is valid for as long as the program.
     unsafe { libc::atexit(function) };
 }
+
+/// Has a function called with the exit code when the program ends by `exit` or by returning from `main`, after all functions
+/// that are registered later. Where the C library cannot tell the code (musl), it is not called.
+pub fn call_at_exit_with_code(function: extern "C" fn(libc::c_int)) {
+    #[cfg(target_env = "gnu")]
+    {
+        use libc::{c_int, c_void};
+        unsafe extern "C" {
+            fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+        }
+        extern "C" fn call(code: c_int, function: *mut c_void) {
+            // SAFETY: it is the function that was registered below, which has this type.
+            let function: extern "C" fn(c_int) = unsafe { std::mem::transmute(function) };
+            function(code);
+        }
+        // SAFETY: both functions are valid for as long as the program.
+        unsafe { on_exit(call, function as *mut c_void) };
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = function;
+}

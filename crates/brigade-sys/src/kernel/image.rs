@@ -1,7 +1,10 @@
 //! Where code lies in the running program: the main executable's range, and its build identity.
 #![expect(unsafe_code, reason = "dl_iterate_phdr and reading the program's own notes")]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 /// The main executable as it is mapped into this process.
@@ -36,6 +39,61 @@ impl Image {
     pub fn build_id(&self) -> &[u8] {
         &self.build_id
     }
+}
+
+/// The name under which this program was executed, as the kernel was told; it may be relative to the folder of that time.
+#[must_use]
+pub fn executed_name() -> Option<&'static CStr> {
+    // SAFETY: getauxval has no preconditions.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    // SAFETY: the kernel has put a NUL-terminated string there, above the stack, where it stays for as long as the process.
+    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) })
+}
+
+/// The build-id in an executable file of this machine's kind, empty if the file has none.
+///
+/// # Errors
+/// What reading says; `InvalidData` if it is no such file.
+pub fn build_id_of(file: &File) -> io::Result<Vec<u8>> {
+    const CLASS: u8 = if cfg!(target_pointer_width = "64") { 2 } else { 1 };
+    const HEADERS_OFFSET: usize = if cfg!(target_pointer_width = "64") { 32 } else { 28 };
+    const HEADER_COUNTS: usize = if cfg!(target_pointer_width = "64") { 54 } else { 42 };
+    /// Notes are short; a file that says otherwise is none of ours.
+    const MOST_NOTES_BYTES: u64 = 64 << 10;
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it is not a program of this machine");
+    let mut head = [0; 64];
+    file.read_exact_at(&mut head, 0).map_err(|_| invalid())?;
+    if head[..4] != *b"\x7fELF" || head[4] != CLASS {
+        return Err(invalid());
+    }
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+    let number = |bytes: &[u8]| {
+        if cfg!(target_endian = "little") {
+            number(bytes)
+        } else {
+            number(bytes).swap_bytes() >> (64 - 8 * bytes.len())
+        }
+    };
+    let word = size_of::<usize>();
+    let table = number(&head[HEADERS_OFFSET..HEADERS_OFFSET + word]);
+    let header_bytes = number(&head[HEADER_COUNTS..HEADER_COUNTS + 2]);
+    let n_headers = number(&head[HEADER_COUNTS + 2..HEADER_COUNTS + 4]);
+    for header_idx in 0..n_headers {
+        let mut header = [0; 56];
+        let header = &mut header[..if word == 8 { 56 } else { 32 }];
+        file.read_exact_at(header, table + header_idx * header_bytes)?;
+        if number(&header[..4]) != u64::from(libc::PT_NOTE) {
+            continue;
+        }
+        let (offset, n_bytes) = if word == 8 { (8, 32) } else { (4, 16) };
+        let n_bytes = number(&header[n_bytes..n_bytes + word]);
+        let mut notes = vec![0; usize::try_from(n_bytes.min(MOST_NOTES_BYTES)).map_err(|_| invalid())?];
+        file.read_exact_at(&mut notes, number(&header[offset..offset + word]))?;
+        if let Some(id) = build_id_in(&notes) {
+            return Ok(id.to_vec());
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Takes the first object, which is the main executable, and ends the iteration.
@@ -90,6 +148,13 @@ mod tests {
     fn a_function_of_the_program_is_in_it_and_one_of_the_c_library_is_not() {
         assert!(Image::main().contains(build_id_in as *const () as usize));
         assert!(!Image::main().contains(libc::getpid as *const () as usize) || cfg!(target_feature = "crt-static"));
+    }
+
+    #[test]
+    fn the_build_id_in_the_file_is_that_of_the_running_program() {
+        let file = File::open("/proc/self/exe").unwrap();
+        assert_eq!(build_id_of(&file).unwrap(), Image::main().build_id());
+        assert!(build_id_of(&File::open("/etc/passwd").unwrap()).is_err());
     }
 
     #[test]

@@ -1,24 +1,34 @@
-//! Starts a program with exactly the descriptors it is to have. What the child then does is in child.rs and above.
-#![expect(unsafe_code, reason = "posix_spawn")]
+//! Starts a program with exactly the descriptors it is to have, together with the descriptor that tells of its end.
+//! What the child then does is in child.rs and above.
+//!
+//! This is `posix_spawn` made by hand: the new process borrows the memory of its maker, on a stack of its own, until it
+//! executes the program (CLONE_VM, CLONE_VFORK), so nothing is copied however large the maker is. Made by hand, it does what
+//! `posix_spawn` cannot: the kernel hands out the pidfd together with the process (CLONE_PIDFD), so there is no moment at which
+//! a host that reaps every child could make us watch another process of the same number; and the process asks to die with
+//! its parent before it is a program at all.
+#![expect(unsafe_code, reason = "clone, execve, and descriptors known by number")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use rustix::process::Pid;
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+use rustix::thread::CpuSet;
 
 use super::signals::SignalMask;
 
-/// The number that the first given descriptor has in the child; 0 to 2 are inherited as they are.
+/// The number that the first given descriptor has in the child.
 pub const FIRST_GIVEN_DESCRIPTOR: i32 = 3;
 /// How many descriptors a child can be given; ours are kept above these (see `memory::move_up`), so that putting one in
 /// its place never destroys another.
 pub const MAX_GIVEN_DESCRIPTORS: usize = 3;
 
-/// A program to start.
-#[derive(Debug)]
+/// A program to start. Signals are blocked in it when it starts, until it sets a mask itself: a process that was stopped
+/// between its making and its program would keep its maker waiting in the kernel.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Program<'a> {
     /// The file to execute.
     pub path: &'a CStr,
@@ -28,93 +38,222 @@ pub struct Program<'a> {
     pub environment: &'a [CString],
     /// What it finds open from [`FIRST_GIVEN_DESCRIPTOR`] on, in this order.
     pub descriptors: &'a [BorrowedFd<'a>],
-    /// The signals that are blocked in it when it starts.
-    pub blocked: SignalMask,
+    /// What it finds open as 0 to 2; `None` is what this process has there.
+    pub standard: [Option<BorrowedFd<'a>>; 3],
+    /// The folder that it starts in, if that is not the present one.
+    pub folder: Option<&'a CStr>,
+    /// The process group that it is in.
+    pub group: Group,
+    /// Its nice value, if that is not the calling thread's.
+    pub nice: Option<i32>,
+    /// The processors that it may use, if they are not the calling thread's.
+    pub processors: Option<CpuSet>,
+    /// Limits on what it may use.
+    pub limits: &'a [(Resource, Rlimit)],
+    /// Whether it goes on when its parent ends.
+    pub without_parent: WithoutParent,
 }
 
-struct FileActions(libc::posix_spawn_file_actions_t);
-
-impl Drop for FileActions {
-    fn drop(&mut self) {
-        // SAFETY: `self.0` was initialized when this value was made, and is destroyed once.
-        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.0) };
-    }
+/// The process group that a program starts in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Group {
+    /// That of its parent.
+    #[default]
+    Inherit,
+    /// A new one, which it leads.
+    Own,
 }
 
-struct Attributes(libc::posix_spawnattr_t);
-
-impl Drop for Attributes {
-    fn drop(&mut self) {
-        // SAFETY: `self.0` was initialized when this value was made, and is destroyed once.
-        unsafe { libc::posix_spawnattr_destroy(&raw mut self.0) };
-    }
+/// What becomes of a program when the *thread* that has started it ends.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WithoutParent {
+    /// It goes on.
+    #[default]
+    Lives,
+    /// The kernel kills it.
+    Dies,
 }
 
-fn check(error_number: libc::c_int) -> io::Result<()> {
-    if error_number == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error_number)) }
+/// A process that was made.
+#[derive(Debug)]
+pub struct Started {
+    /// Its number.
+    pub pid: Pid,
+    /// Becomes readable when it ends; close-on-exec. It means this process and no other, whoever collects its status.
+    pub pidfd: OwnedFd,
 }
+
+/// A step on the way to a new program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Making the process.
+    Make,
+    /// Entering a process group of its own.
+    Group,
+    /// Going to its folder.
+    Folder,
+    /// Taking its nice value.
+    Nice,
+    /// Taking its processors.
+    Processors,
+    /// Taking a limit.
+    Limit,
+    /// Putting the descriptors in their places.
+    Descriptors,
+    /// Executing the file.
+    Execute,
+}
+
+/// Why a program was not started. Nothing is left of the attempt.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start a program: {step:?}")]
+pub struct StartError {
+    /// What failed.
+    pub step: Step,
+    /// Why.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// What the new process needs, prepared by its maker: it must not allocate.
+struct Birth<'a> {
+    program: &'a Program<'a>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    maker: Pid,
+    failure: Option<(Step, Errno)>,
+}
+
+/// The stack of the new process until it executes the program: a few calls deep, without recursion.
+type Stack = [MaybeUninit<u128>; 2048];
+
+/// The exit code of a process that could not execute its program; whoever made it sees `Birth::failure` instead.
+const NOT_EXECUTED: c_int = 127;
 
 /// Starts a program. Returns when the kernel has made the process and it executes the file.
 ///
 /// Descriptors that are not close-on-exec in this process reach the child as well; it closes what it was not given
-/// (`child::close_all_but`).
+/// (`child::take_given_descriptors`).
 ///
 /// # Errors
-/// What posix_spawn(3) says, among it `EAGAIN` when no more processes are allowed.
-pub fn spawn(program: &Program<'_>) -> io::Result<Pid> {
+/// [`StartError`], among its causes `EAGAIN` when no more processes are allowed.
+pub fn spawn(program: &Program<'_>) -> Result<Started, StartError> {
     assert!(program.descriptors.len() <= MAX_GIVEN_DESCRIPTORS, "at most three descriptors are given");
-    let actions = file_actions(program.descriptors)?;
-    let attributes = attributes(program.blocked)?;
-    let arguments = pointers(program.arguments);
-    let environment = pointers(program.environment);
-    let mut pid = 0;
-    // SAFETY:
-    // - `path` and the strings behind both arrays are NUL-terminated and outlive the call;
-    // - both arrays end with a null pointer (see `pointers`);
-    // - actions and attributes are initialized; `pid` is written on success only.
-    let result = unsafe {
-        libc::posix_spawn(
-            &raw mut pid,
-            program.path.as_ptr(),
-            &raw const actions.0,
-            &raw const attributes.0,
-            arguments.as_ptr(),
-            environment.as_ptr(),
-        )
+    let mut birth = Birth {
+        program,
+        arguments: pointers(program.arguments),
+        environment: pointers(program.environment),
+        maker: rustix::process::getpid(),
+        failure: None,
     };
-    check(result)?;
-    Ok(Pid::from_raw(pid).expect("posix_spawn gives a positive pid on success"))
-}
-
-fn file_actions(descriptors: &[BorrowedFd<'_>]) -> io::Result<FileActions> {
-    let mut actions = MaybeUninit::uninit();
-    // SAFETY: the pointer is valid for writing the structure.
-    check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
-    // SAFETY: init succeeded.
-    let mut actions = FileActions(unsafe { actions.assume_init() });
-    for (target, descriptor) in (FIRST_GIVEN_DESCRIPTOR..).zip(descriptors) {
-        // SAFETY: the actions are initialized; dup2 clears close-on-exec in the child.
-        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut actions.0, descriptor.as_raw_fd(), target) })?;
+    // In the new process no handler of ours may run: it would run in our memory.
+    let mask = SignalMask::current();
+    SignalMask::ALL.apply();
+    let cloned = clone(&mut birth);
+    mask.apply();
+    let started = cloned.map_err(|cause| StartError { step: Step::Make, cause })?;
+    match birth.failure {
+        None => Ok(started),
+        Some((step, errno)) => {
+            use std::os::fd::AsFd;
+            // Somebody else may have collected it; then there is nothing to do.
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(started.pidfd.as_fd()), WaitIdOptions::EXITED)
+            });
+            Err(StartError { step, cause: errno.into() })
+        }
     }
-    Ok(actions)
 }
 
-fn attributes(blocked: SignalMask) -> io::Result<Attributes> {
-    let mut attributes = MaybeUninit::uninit();
-    // SAFETY: the pointer is valid for writing the structure.
-    check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
-    // SAFETY: init succeeded.
-    let mut attributes = Attributes(unsafe { attributes.assume_init() });
-    let set = blocked.to_set();
-    // SAFETY: both structures are initialized.
-    check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, &raw const set) })?;
-    // SAFETY: the structure is initialized.
-    check(unsafe {
-        libc::posix_spawnattr_setflags(&raw mut attributes.0, libc::POSIX_SPAWN_SETSIGMASK as libc::c_short)
-    })?;
-    Ok(attributes)
+fn clone(birth: &mut Birth<'_>) -> io::Result<Started> {
+    let mut stack: Box<Stack> = Box::new([MaybeUninit::uninit(); 2048]);
+    let mut pidfd: c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let top: *mut c_void = stack.as_mut_ptr_range().end.cast();
+    // SAFETY:
+    // - the stack is ours alone, grows downwards from its aligned end, and outlives its use: with CLONE_VFORK this thread
+    //   goes on only when the new process has executed a program or ended;
+    // - `birth` lives as long, and nobody touches it meanwhile;
+    // - `run` neither allocates, locks, panics nor returns, and no signal handler runs in it, since all are blocked;
+    // - for CLONE_PIDFD the kernel writes the descriptor through the fifth argument.
+    let pid = unsafe { libc::clone(run, top, flags, ptr::from_mut(birth).cast(), &raw mut pidfd) };
+    if pid == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has opened it for us just now, close-on-exec, and nobody else owns it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Started { pid: Pid::from_raw(pid).expect("clone gives a positive number on success"), pidfd })
 }
 
-fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
-    strings.iter().map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+/// The new process, in borrowed memory, up to its program.
+extern "C" fn run(birth: *mut c_void) -> c_int {
+    // SAFETY: `clone` passes a `Birth` that its maker leaves alone until this process has executed a program or ended.
+    let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
+    birth.failure = settle(birth).err();
+    if birth.failure.is_none() {
+        // SAFETY: the path and the strings behind both arrays are NUL-terminated, the arrays end with a null pointer, and all
+        // outlive the call.
+        unsafe { libc::execve(birth.program.path.as_ptr(), birth.arguments.as_ptr(), birth.environment.as_ptr()) };
+        let errno = io::Error::last_os_error();
+        let errno = errno.raw_os_error().map_or(Errno::NOEXEC, Errno::from_raw_os_error);
+        birth.failure = Some((Step::Execute, errno));
+    }
+    // SAFETY: _exit runs nothing of this program.
+    unsafe { libc::_exit(NOT_EXECUTED) }
+}
+
+/// Makes the new process what its program is to find. Descriptors come last, since a limit may concern them.
+fn settle(birth: &Birth<'_>) -> Result<(), (Step, Errno)> {
+    let program = birth.program;
+    let at = |step| move |errno| (step, errno);
+    if program.without_parent == WithoutParent::Dies {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Make))?;
+        if rustix::process::getppid() != Some(birth.maker) {
+            // It died before the kernel was told that we die with it.
+            return Err((Step::Make, Errno::SRCH));
+        }
+    }
+    if program.group == Group::Own {
+        rustix::process::setpgid(None, None).map_err(at(Step::Group))?;
+    }
+    if let Some(folder) = program.folder {
+        rustix::process::chdir(folder).map_err(at(Step::Folder))?;
+    }
+    if let Some(nice) = program.nice {
+        rustix::process::setpriority_process(None, nice).map_err(at(Step::Nice))?;
+    }
+    if let Some(processors) = &program.processors {
+        rustix::thread::sched_setaffinity(None, processors).map_err(at(Step::Processors))?;
+    }
+    for (target, descriptor) in (FIRST_GIVEN_DESCRIPTOR..).zip(program.descriptors) {
+        put_in_place(*descriptor, target).map_err(at(Step::Descriptors))?;
+    }
+    for (target, descriptor) in (0..).zip(program.standard) {
+        if let Some(descriptor) = descriptor {
+            put_in_place(descriptor, target).map_err(at(Step::Descriptors))?;
+        }
+    }
+    for (resource, limit) in program.limits {
+        rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limit))?;
+    }
+    Ok(())
+}
+
+/// Makes a descriptor of the new process under a number, and keeps it when the program is executed.
+fn put_in_place(descriptor: BorrowedFd<'_>, target: c_int) -> Result<(), Errno> {
+    let result = if descriptor.as_raw_fd() == target {
+        // SAFETY: fcntl with F_SETFD takes no pointer.
+        unsafe { libc::fcntl(target, libc::F_SETFD, 0) }
+    } else {
+        // SAFETY: the table of descriptors is that of the new process alone, and what stood there is not wanted.
+        unsafe { libc::dup2(descriptor.as_raw_fd(), target) }
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error().raw_os_error().map_or(Errno::BADF, Errno::from_raw_os_error));
+    }
+    Ok(())
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }

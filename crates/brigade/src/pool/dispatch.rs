@@ -22,7 +22,7 @@ use crate::entry::{EntryPoint, NotInMainProgram};
 use crate::parcel::Parcel;
 use crate::spin;
 use crate::status::End;
-use crate::supervisor::{self, AtExit, Caller, Child, Order, SpawnError};
+use crate::supervisor::{self, Caller, Child, OnParentExit, Order, SpawnError, Surroundings};
 
 /// Turns of looking for a result before sleeping; see `spin`. A turn takes a lock that nobody else wants: some 30 ns.
 const N_SPINS: u32 = 2000;
@@ -116,7 +116,8 @@ impl Inner {
             entry: entry_of(worker::run).map_err(|_| SpawnError::NotInMainProgram)?,
             name: format!("worker-{}", place_idx + 1),
             arguments: Parcel::pack(&setup)?,
-            at_exit: AtExit::Kill,
+            on_parent_exit: OnParentExit::Terminate,
+            surroundings: Surroundings::default(),
             caller: Some(self.caller.clone()),
             on_exit: Some(Box::new(move |child| Self::bury(&pool, place_idx, child))),
         };

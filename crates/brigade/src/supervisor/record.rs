@@ -4,20 +4,22 @@ use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use brigade_sys::kernel::fork;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
-use super::AtExit;
+use super::OnParentExit;
 use crate::entry::CallError;
 use crate::parcel::{Arrival, Parcel};
 use crate::session::Participant;
-use crate::status::{ExitStatus, PanicReport};
+use crate::status::{End, ExitStatus, PanicReport};
 
 /// A process that this one has started.
 pub(crate) struct Child {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) name: String,
-    pub(super) at_exit: AtExit,
+    pub(super) on_parent_exit: OnParentExit,
     pub(super) participant: Option<Participant>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
@@ -30,6 +32,8 @@ pub(super) struct State {
     pub(super) call_error: Option<CallError>,
     pub(super) panic: Option<PanicReport>,
     pub(super) start_failure: Option<String>,
+    /// The exit code that it has said it is going to end with.
+    pub(super) last_code: Option<i32>,
     pub(super) status: Option<ExitStatus>,
     pub(super) out_of_memory: bool,
     /// Keeps the handles in the arguments counted until the child has counted its own.
@@ -38,6 +42,7 @@ pub(super) struct State {
 
 /// What a child left when it ended.
 pub(crate) struct Remains {
+    pub(crate) has_entered: bool,
     pub(crate) status: ExitStatus,
     pub(crate) result: Option<Arrival>,
     pub(crate) call_error: Option<CallError>,
@@ -77,12 +82,29 @@ impl Child {
         self.state().status
     }
 
+    /// Whether the process has ended, as the kernel says now; its status may not be known yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut pidfd = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        rustix::event::poll(&mut pidfd, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)
+    }
+
     pub(crate) fn was_out_of_memory(&self) -> bool {
         self.state().out_of_memory
     }
 
-    /// Waits for the end, until the deadline.
+    /// Waits until the function of the child is entered, or will not be.
+    pub(super) fn wait_until_entered(&self) {
+        let state = self.state();
+        let entered = self.changed.wait_while(state, |state| !state.has_entered && state.status.is_none());
+        drop(entered);
+    }
+
+    /// Waits for the end, until the deadline. In a process forked from the parent nobody hears of ends: there every status is
+    /// lost.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
+        if fork::is_forked() {
+            return Some(self.state().status.unwrap_or(ExitStatus(End::Lost)));
+        }
         let mut state = self.state();
         while state.status.is_none() {
             state = match deadline {
@@ -99,11 +121,12 @@ impl Child {
         state.status
     }
 
-    /// Takes what the child left. It must have ended.
+    /// Takes what the child left, once the caller has waited for its end.
     pub(crate) fn remains(&self) -> Remains {
         let mut state = self.state();
         Remains {
-            status: state.status.expect("the caller has waited for the end"),
+            has_entered: state.has_entered,
+            status: state.status.unwrap_or(ExitStatus(End::Lost)),
             result: state.result.take(),
             call_error: state.call_error.take(),
             panic: state.panic.take(),
@@ -112,8 +135,11 @@ impl Child {
         }
     }
 
-    /// Sends a signal. A process that has ended is no error.
+    /// Sends a signal. A process that has ended is no error; a process forked from the parent has no say in it.
     pub(crate) fn signal(&self, signal: Signal) {
+        if fork::is_forked() {
+            return;
+        }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
     }
 }
