@@ -272,10 +272,11 @@ fn report_panics() {
 
 /// Runs `work`; a panic in it is not printed but returned.
 pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
-    IS_QUIET.set(true);
+    // A catching call can be made from inside another one.
+    let was_quiet = IS_QUIET.replace(true);
     LAST_PANIC.take();
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
-    IS_QUIET.set(false);
+    IS_QUIET.set(was_quiet);
     // The hook stores each panic before it unwinds, but `resume_unwind` passes it by, and the user may have replaced it.
     outcome.map_err(|payload| LAST_PANIC.take().unwrap_or_else(|| PanicReport::of_payload(&*payload)))
 }

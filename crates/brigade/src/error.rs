@@ -38,10 +38,6 @@ impl MemoryError {
         Self { attempt: attempt.to_owned(), cause: cause.into() }
     }
 
-    pub(crate) fn caused_by(attempt: &str, cause: SystemError) -> Self {
-        Self { attempt: attempt.to_owned(), cause }
-    }
-
     /// The error number, where the system gave one.
     #[must_use]
     pub const fn errno(&self) -> Option<i32> {

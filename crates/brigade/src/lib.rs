@@ -50,7 +50,7 @@ pub use at_exit::at_exit;
 pub use current::{Current, Parent, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
-pub use manager::{Manager, ManagerError};
+pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue, Manager, ManagerError, Service};
 pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
     WorkerState,

@@ -27,6 +27,11 @@ impl Lifeline {
         Self { of: participant, asked_at_ms: AtomicU64::new(0), has_ended: AtomicBool::new(false) }
     }
 
+    /// Whether it is the process that asks.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        session().is_ok_and(|session| session.owner() == self.of.owner())
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         if self.has_ended.load(Ordering::Relaxed) {

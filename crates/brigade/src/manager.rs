@@ -1,42 +1,45 @@
-//! `Manager`: a process that holds shared objects, so that they live as long as it does. The objects' calls are where the
-//! objects are (queue.rs); they ask the kernel, not the manager, whether it still lives.
+//! `Manager`: a process that holds objects for others, so that they live as long as it does.
+//! Objects in shared memory are used where they are, and the manager only holds them; the others are called in its process:
+//! see manager/client.rs for the way there and manager/server.rs for what is done.
+
+mod client;
+mod containers;
+mod errors;
+mod line;
+mod objects;
+mod request;
+mod server;
+mod service;
 
 use std::time::Duration;
 
-use brigade_sys::kernel::child::ignore_interrupts;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::error::MemoryError;
+use self::client::Link;
+pub use self::containers::{ManagedDict, ManagedList, ManagedSet, ManagedValue};
+pub use self::errors::{CallError, ManagerError};
+use self::line::Line;
+use self::request::{Deadline, Kind, Order};
+pub use self::service::Service;
 use crate::lifeline::Lifeline;
+use crate::object::Handle;
+use crate::parcel::Parcel;
 use crate::process::{Process, spawn_named};
-use crate::queue::{Consumer, ManagedQueue, Producer, PutError, Queue};
+use crate::queue::{ManagedQueue, Queue};
+use crate::session::refuse_forked;
+use crate::supervisor::OnParentExit;
 
-use crate::supervisor::{OnParentExit, SpawnError};
-
-/// Objects that may be on their way to the manager at a time; who asks for more waits for it.
-const N_UNDER_WAY: usize = 64;
+/// Requests that may be on their way to the manager at a time; who asks for more waits for room.
+const N_UNDER_WAY: u64 = 1024;
 /// How long a manager has to end by itself when it is dropped; it has nothing to do but let go.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why a manager could not be started or did not take an object.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[non_exhaustive]
-pub enum ManagerError {
-    /// Its process could not be started.
-    #[error("cannot start the manager")]
-    Spawn(#[from] SpawnError),
-    /// There is no memory for the object.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// Its process has ended.
-    #[error("the manager has ended")]
-    ManagerDied,
-}
-
-/// A process that holds shared objects.
+/// A process that holds objects for others.
 ///
-/// What it holds lives as long as it does, even while no other process has a handle. Handles may be sent anywhere, as those
-/// of a [`Queue`] are. Dropping the `Manager` ends it; calls on its objects then give `ManagerDied`.
+/// What it holds lives as long as it does, or until no handle is left by which it could be reached. Handles may be sent
+/// anywhere, as those of a [`Queue`] are. Dropping the `Manager` ends the process at once; calls of its objects, also those
+/// that wait, then give `ManagerDied`, as they do within one second if it is killed.
 ///
 /// # Example
 /// ```
@@ -44,17 +47,21 @@ pub enum ManagerError {
 /// # brigade::init();
 /// let manager = brigade::Manager::start()?;
 /// let names = manager.queue::<String>(10)?;
-/// let process = brigade::spawn(names.clone(), |names| names.put("a.txt".to_owned()).is_ok())?;
-/// assert_eq!(names.get()?, "a.txt");
-/// assert!(process.join()?);
+/// let lengths = manager.dict::<String, usize>()?;
+/// let process = brigade::spawn((names.clone(), lengths.clone()), |(names, lengths)| {
+///     let name = names.get().ok()?;
+///     lengths.insert(name.clone(), name.len()).ok()
+/// })?;
+/// names.put("a.txt".to_owned())?;
+/// assert!(process.join()?.is_some());
+/// assert_eq!(lengths.get("a.txt")?, Some(5));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Manager {
     process: Process<()>,
-    objects: Producer<Queue<()>>,
-    lifeline: Lifeline,
+    link: Link,
 }
 
 impl Manager {
@@ -63,12 +70,11 @@ impl Manager {
     /// # Errors
     /// [`ManagerError`]; no process is left then.
     pub fn start() -> Result<Self, ManagerError> {
-        let objects = Queue::bounded(N_UNDER_WAY)?;
-        let receiving = objects.clone().into_consumer()?;
-        let process = spawn_named("manager".to_owned(), receiving, hold, OnParentExit::Terminate)?;
-        // A queue was made just now, so there is a session, and every process has a place in it.
+        let requests = Line::new(N_UNDER_WAY)?;
+        let process = spawn_named("manager".to_owned(), requests.clone(), server::run, OnParentExit::Terminate)?;
+        // A line was made just now, so there is a session, and every process has a place in it.
         let participant = process.participant().ok_or(ManagerError::ManagerDied)?;
-        Ok(Self { process, objects: objects.into_producer()?, lifeline: Lifeline::of(participant) })
+        Ok(Self { process, link: Link { requests, manager: Lifeline::of(participant) } })
     }
 
     /// Its process.
@@ -77,45 +83,88 @@ impl Manager {
         self.process.pid()
     }
 
-    /// Makes a queue of up to `capacity` values and gives it to the manager to hold.
+    /// Makes an object of your own in the manager's process: whatever `function` returns there for `args`.
+    ///
+    /// The function is a `fn` item or a closure that captures nothing, as for [`spawn`](crate::spawn). The object itself
+    /// never crosses to another process; [`Service::call`] brings functions to it.
+    ///
+    /// # Errors
+    /// - `ManagerDied`: the manager has ended.
+    /// - `Construction`: the function panicked, or its arguments could not be sent.
+    /// - `Memory`: there is no memory for it.
+    pub fn service<A, S, F>(&self, args: A, function: F) -> Result<Service<S>, ManagerError>
+    where
+        F: Fn(A) -> S + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        S: Send + 'static,
+    {
+        Ok(Service::make(self.link.clone(), args, function)?)
+    }
+
+    /// Makes an empty dictionary.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service).
+    pub fn dict<K: Ord + Send + 'static, V: Send + 'static>(&self) -> Result<ManagedDict<K, V>, ManagerError> {
+        self.service((), |()| std::collections::BTreeMap::new()).map(ManagedDict::over)
+    }
+
+    /// Makes an empty list.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service).
+    pub fn list<T: Send + 'static>(&self) -> Result<ManagedList<T>, ManagerError> {
+        self.service((), |()| Vec::new()).map(ManagedList::over)
+    }
+
+    /// Makes an empty set.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service).
+    pub fn set<T: Ord + Send + 'static>(&self) -> Result<ManagedSet<T>, ManagerError> {
+        self.service((), |()| std::collections::BTreeSet::new()).map(ManagedSet::over)
+    }
+
+    /// Makes a single value.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service).
+    pub fn value<T>(&self, initial: T) -> Result<ManagedValue<T>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.service(initial, |initial| initial).map(ManagedValue::over)
+    }
+
+    /// Makes a queue of up to `capacity` values, which the manager holds. Its values do not pass through the manager.
     ///
     /// # Errors
     /// - `Memory`: there is no memory for it, or `capacity` is 0.
     /// - `ManagerDied`: the manager has ended.
     pub fn queue<T>(&self, capacity: usize) -> Result<ManagedQueue<T>, ManagerError> {
-        let queue = Queue::<T>::bounded(capacity)?;
-        if self.lifeline.has_ended() {
-            return Err(ManagerError::ManagerDied);
-        }
-        // The manager only holds the handle, whatever the values are.
-        match self.objects.put(queue.untyped()?) {
-            Ok(()) => Ok(ManagedQueue::new(queue, self.lifeline.clone())),
-            Err(PutError::System(_, cause)) => {
-                Err(ManagerError::Memory(MemoryError::caused_by("hand an object over", cause)))
-            }
-            Err(_) => Err(ManagerError::ManagerDied),
-        }
+        let queue = Queue::bounded(capacity)?;
+        self.keep(queue.handle())?;
+        Ok(ManagedQueue::new(queue, self.link.manager.clone()))
+    }
+
+    /// Gives an object in shared memory to the manager to hold.
+    fn keep(&self, object: &Handle) -> Result<(), ManagerError> {
+        let arguments = Parcel::default();
+        let order = Order { kind: Kind::Keep, object, entry: None, arguments, deadline: Deadline::NONE };
+        Ok(self.link.tell(&order)?)
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.objects.close();
+        if refuse_forked().is_err() {
+            // It is the manager of the process that was forked.
+            return;
+        }
+        self.link.requests.close();
         if self.process.wait_timeout(GRACE).is_none() {
             self.process.kill();
             self.process.wait();
         }
-    }
-}
-
-/// What the manager's process does: hold every object until it is told to end.
-fn hold(objects: Consumer<Queue<()>>) {
-    // A terminal sends SIGINT to the whole group; the manager ends with its owner.
-    ignore_interrupts();
-    let mut held: Vec<Queue<()>> = Vec::new();
-    for object in objects.iter() {
-        // What only we hold can be reached by nobody any more.
-        held.retain(|object| !object.is_sole_handle());
-        held.push(object);
     }
 }

@@ -191,6 +191,12 @@ impl Handle {
             && self.is_alone(|count| count.n_getters <= own, |note| note.ends.can_get())
     }
 
+    /// Whether this is the only handle, whatever it can do, of all that living processes and waiting messages have.
+    pub(crate) fn is_only_one(&self) -> bool {
+        let own = u64::from(self.ends.can_put()) + u64::from(self.ends.can_get());
+        self.is_alone(|count| count.n_putters + count.n_getters <= own, |_| true)
+    }
+
     /// Whether neither a living process nor a message that waits in a queue has another handle of the asked kind.
     fn is_alone(&self, is_none: impl Fn(HandleCount) -> bool, would_count: impl Fn(&HandleNote) -> bool) -> bool {
         let Object { session, window, .. } = *self.object;

@@ -78,14 +78,8 @@ impl<T> Queue<T> {
         Ok(Self { handle, values: PhantomData })
     }
 
-    /// Another handle to the same queue that says nothing of its values.
-    pub(crate) fn untyped(&self) -> Result<Queue<()>, MemoryError> {
-        Ok(Queue { handle: self.handle.try_clone()?, values: PhantomData })
-    }
-
-    /// Whether no other handle to the queue is left.
-    pub(crate) fn is_sole_handle(&self) -> bool {
-        self.handle.is_without_getters()
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// Gives up the getting end of this handle.

@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use brigade::{
-    Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedQueue, Manager, ManagerError,
-    MemoryError, PanicReport, Pool, PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError,
-    Queue, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError,
+    CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedDict, ManagedList,
+    ManagedQueue, ManagedSet, ManagedValue, Manager, ManagerError, MemoryError, PanicReport, Pool, PoolBroken,
+    PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue, Service, SharedSlice, SpawnError,
+    SubmitError, Task, TaskError, TryGetError, TryPutError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,11 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_send_and_sync::<Producer<Anything>>();
     is_send_and_sync::<Consumer<Anything>>();
     is_send_and_sync::<ManagedQueue<Anything>>();
+    is_send_and_sync::<Service<Anything>>();
+    is_send_and_sync::<ManagedDict<Anything, Anything>>();
+    is_send_and_sync::<ManagedList<Anything>>();
+    is_send_and_sync::<ManagedSet<Anything>>();
+    is_send_and_sync::<ManagedValue<Anything>>();
     is_send_and_sync::<SharedSlice<u64>>();
     is_send_and_sync::<Process<Anything>>();
     is_send_and_sync::<Task<Anything>>();
@@ -32,6 +38,11 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_value::<Producer<Anything>>();
     is_value::<Consumer<Anything>>();
     is_value::<ManagedQueue<Anything>>();
+    is_value::<Service<Anything>>();
+    is_value::<ManagedDict<Anything, Anything>>();
+    is_value::<ManagedList<Anything>>();
+    is_value::<ManagedSet<Anything>>();
+    is_value::<ManagedValue<Anything>>();
     is_value::<SharedSlice<u64>>();
     is_value::<Descriptor>();
 }
@@ -51,6 +62,7 @@ fn errors_are_values_too() {
     is_error::<SubmitError>();
     is_error::<TaskError>();
     is_error::<ManagerError>();
+    is_error::<CallError>();
     is_error::<MemoryError>();
     is_error::<EncodeError>();
     is_error::<DecodeError>();

@@ -56,6 +56,8 @@ impl WindowId {
 pub(crate) enum WindowKind {
     Queue = 1,
     Slice = 2,
+    /// Nothing but a name, whose handles are counted: what it names lives in a manager's process.
+    Anchor = 3,
     Lock = 16,
     ReentrantLock = 17,
     RwLock = 18,
@@ -66,9 +68,10 @@ pub(crate) enum WindowKind {
 }
 
 impl WindowKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Queue,
         Self::Slice,
+        Self::Anchor,
         Self::Lock,
         Self::ReentrantLock,
         Self::RwLock,

@@ -1,0 +1,94 @@
+//! Records with handles between a manager and its clients: one line for all requests, one for each answer that is awaited.
+//! The bytes move in channel.rs; what they mean is in request.rs.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::channel::{self, HandleNote, Patience, Refused};
+use crate::error::MemoryError;
+use crate::object::Handle;
+use crate::parcel::{self, Arrival};
+use crate::session::WindowKind;
+
+/// Bytes of an anchor: what a mapping takes.
+const ANCHOR_BYTES: usize = 4096;
+
+/// A counted handle to the channel that the records go through, or to whatever else a manager's object lies in.
+#[derive(Debug)]
+pub(super) struct Line(pub(super) Handle);
+
+impl Line {
+    /// Makes a channel for up to `capacity` records.
+    pub(super) fn new(capacity: u64) -> Result<Self, MemoryError> {
+        let initialize = |object: &crate::object::Object| object.channel().initialize(capacity);
+        Handle::create(WindowKind::Queue, channel::mapped_bytes(capacity), initialize).map(Self)
+    }
+
+    pub(super) fn send(
+        &self,
+        payload: &[u8],
+        notes: &[HandleNote],
+        patience: Patience,
+        hopeless: impl Fn() -> Option<Refused>,
+    ) -> Result<(), Refused> {
+        self.0.object().channel().put(payload, notes, patience, hopeless)
+    }
+
+    pub(super) fn receive(
+        &self,
+        patience: Patience,
+        hopeless: impl Fn() -> Option<Refused>,
+    ) -> Result<Arrival, Refused> {
+        let taken = self.0.object().channel().get(patience, |note| Handle::arrive(note).ok(), hopeless)?;
+        Ok(Arrival { bytes: taken.payload, descriptors: Vec::new(), handles: taken.handles })
+    }
+
+    /// After this, nothing more can be sent.
+    pub(super) fn close(&self) {
+        self.0.object().channel().close();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.object().channel().is_closed()
+    }
+
+    /// Makes something that has no bytes of its own: an object's name, which is counted like any other handle.
+    pub(super) fn anchor() -> Result<Self, MemoryError> {
+        Handle::create(WindowKind::Anchor, ANCHOR_BYTES, |_| {}).map(Self)
+    }
+
+    /// The handle as it is sent inside a value of the type with this name.
+    pub(super) const fn sent_in<'a>(&'a self, type_name: &'a str) -> SentIn<'a> {
+        SentIn { line: self, type_name }
+    }
+}
+
+/// A [`Line`] inside a value whose type's name belongs into errors.
+#[derive(Debug)]
+pub(super) struct SentIn<'a> {
+    line: &'a Line,
+    type_name: &'a str,
+}
+
+impl Serialize for SentIn<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        parcel::serialize_handle(&self.line.0, self.type_name, serializer)
+    }
+}
+
+impl Clone for Line {
+    fn clone(&self) -> Self {
+        Self(self.0.try_clone().expect("the page in which this handle is counted is there already"))
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sent_in("a manager's line").serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize_handle("a manager's object", deserializer).map(Self)
+    }
+}
