@@ -31,6 +31,7 @@ mod entry;
 mod error;
 mod lifeline;
 mod manager;
+mod memory;
 mod object;
 mod oom;
 mod parcel;
@@ -39,7 +40,6 @@ mod process;
 mod procfs;
 mod queue;
 mod session;
-mod slice;
 mod spin;
 mod status;
 mod supervisor;
@@ -51,6 +51,7 @@ pub use current::{Current, Parent, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
 pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue, Manager, ManagerError, Service};
+pub use memory::{Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
 pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
     WorkerState,
@@ -63,7 +64,6 @@ pub use queue::{
     Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError, Queue, TryGetError,
     TryPutError,
 };
-pub use slice::SharedSlice;
 pub use status::{ExitStatus, PanicReport};
 pub use supervisor::{OnParentExit, SpawnError};
 pub use sync::{

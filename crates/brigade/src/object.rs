@@ -1,5 +1,5 @@
 //! Handles to shared objects: counted, cloned, sent, and the last one frees the object.
-//! What the object does is in queue.rs and slice.rs; how counts survive deaths is in session.rs.
+//! What the object does is in queue.rs and memory/; how counts survive deaths is in session.rs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -50,6 +50,10 @@ impl Object {
         let mapping = Mapping::new(session.arena(), window.offset(), n_bytes)
             .map_err(|error| MemoryError::new("map a shared object", &error))?;
         Ok(Self { session, window, kind, mapping })
+    }
+
+    pub(crate) const fn session(&self) -> &'static Session {
+        self.session
     }
 
     /// Maps an object that some process of the session has made.

@@ -1,5 +1,5 @@
 //! The memory that a tree of processes shares: one sparse, sealed memfd, and the table of who is alive.
-//! What lies in a window is known elsewhere (object.rs, queue/, slice.rs); nothing here knows of values.
+//! What lies in a window is known elsewhere (object.rs, channel.rs, memory/); nothing here knows of values.
 //!
 //! The memfd is far larger than any machine's memory, and almost all of it is a hole. It is cut into windows of 1 TiB of
 //! *file offsets*; each shared object has one, so that it can grow without ever moving, a handle to it is a number, and a

@@ -5,8 +5,8 @@ use std::error::Error;
 use brigade::{
     CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedDict, ManagedList,
     ManagedQueue, ManagedSet, ManagedValue, Manager, ManagerError, MemoryError, PanicReport, Pool, PoolBroken,
-    PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue, Service, SharedSlice, SpawnError,
-    SubmitError, Task, TaskError, TryGetError, TryPutError,
+    PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue, Service, Shared, SharedMutex,
+    SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +30,8 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_send_and_sync::<ManagedSet<Anything>>();
     is_send_and_sync::<ManagedValue<Anything>>();
     is_send_and_sync::<SharedSlice<u64>>();
+    is_send_and_sync::<Shared<u64>>();
+    is_send_and_sync::<SharedMutex<u64>>();
     is_send_and_sync::<Process<Anything>>();
     is_send_and_sync::<Task<Anything>>();
     is_send_and_sync::<Pool>();
@@ -44,6 +46,8 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_value::<ManagedSet<Anything>>();
     is_value::<ManagedValue<Anything>>();
     is_value::<SharedSlice<u64>>();
+    is_value::<Shared<u64>>();
+    is_value::<SharedMutex<u64>>();
     is_value::<Descriptor>();
 }
 
@@ -64,6 +68,7 @@ fn errors_are_values_too() {
     is_error::<ManagerError>();
     is_error::<CallError>();
     is_error::<MemoryError>();
+    is_error::<SharedMutexError>();
     is_error::<EncodeError>();
     is_error::<DecodeError>();
     is_error::<PanicReport>();

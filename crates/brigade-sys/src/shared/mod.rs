@@ -12,8 +12,13 @@ pub mod lock;
 pub mod permits;
 pub mod reentrant;
 pub mod ring;
+pub mod value;
+#[cfg(all(loom, test))]
+mod value_loom_tests;
 
 #[cfg(all(loom, test))]
 mod loom_tests;
 #[cfg(loom)]
 pub mod model;
+#[cfg(all(loom, test))]
+mod mortal;

@@ -58,6 +58,8 @@ pub(crate) enum WindowKind {
     Slice = 2,
     /// Nothing but a name, whose handles are counted: what it names lives in a manager's process.
     Anchor = 3,
+    Shared = 4,
+    Mutex = 5,
     Lock = 16,
     ReentrantLock = 17,
     RwLock = 18,
@@ -68,10 +70,12 @@ pub(crate) enum WindowKind {
 }
 
 impl WindowKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Queue,
         Self::Slice,
         Self::Anchor,
+        Self::Shared,
+        Self::Mutex,
         Self::Lock,
         Self::ReentrantLock,
         Self::RwLock,

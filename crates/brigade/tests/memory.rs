@@ -1,0 +1,280 @@
+//! What shared memory promises: values are whole whatever their size, and no death and no panic leaves half a change.
+
+use std::time::{Duration, Instant};
+
+use brigade::{Process, Shared, SharedMutex, SharedMutexError, SharedSlice};
+use bytemuck::{Pod, Zeroable};
+
+/// Far longer than anything below takes, far shorter than for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls until `is_so`, and fails the test if it does not come to be.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn sleep_for_ever() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Reading {
+    number: u32,
+    sensor: [u8; 4],
+    value: f64,
+}
+
+/// Bytes of more than one page that are all the same.
+type Large = [u64; 700];
+
+fn large(number: u64) -> Large {
+    [number; 700]
+}
+
+fn number_of(large: &Large) -> u64 {
+    assert!(large.iter().all(|&word| word == large[0]), "torn: {} and others", large[0]);
+    large[0]
+}
+
+#[test]
+fn values_of_every_size_set_by_a_child_are_seen_by_the_parent() {
+    let byte = Shared::new(1_u8).unwrap();
+    let float = Shared::new(0.5_f64).unwrap();
+    let three = Shared::new([1_u8, 2, 3]).unwrap();
+    let reading = Shared::new(Reading { number: 1, sensor: *b"left", value: 1.5 }).unwrap();
+    let many = Shared::new(large(1)).unwrap();
+    let nothing = Shared::new([0_u8; 0]).unwrap();
+    let handles = (byte.clone(), float.clone(), three.clone(), reading.clone(), many.clone(), nothing);
+    let child: Process<()> = brigade::spawn(handles, |(byte, float, three, reading, many, nothing)| {
+        assert_eq!((byte.load(), float.load(), three.load(), nothing.load()), (1, 0.5, [1, 2, 3], []));
+        assert_eq!(reading.load(), Reading { number: 1, sensor: *b"left", value: 1.5 });
+        byte.store(255);
+        float.store(-2.25);
+        three.store([4, 5, 6]);
+        reading.update(|old| Reading { number: old.number + 1, ..old });
+        many.store(large(2));
+    })
+    .unwrap();
+    child.join().unwrap();
+    assert_eq!((byte.load(), float.load(), three.load()), (255, -2.25, [4, 5, 6]));
+    assert_eq!(reading.load(), Reading { number: 2, sensor: *b"left", value: 1.5 });
+    assert_eq!(number_of(&many.load()), 2);
+}
+
+#[test]
+fn no_update_of_four_processes_is_lost() {
+    const N_UPDATES: u64 = 5_000;
+    let word = Shared::new(0_u64).unwrap();
+    let wide = Shared::new([0_u64; 4]).unwrap();
+    let locked = SharedMutex::new([0_u64; 4]).unwrap();
+    let children: Vec<Process<()>> = (0..4)
+        .map(|_| {
+            brigade::spawn((word.clone(), wide.clone(), locked.clone()), |(word, wide, locked)| {
+                for _ in 0..N_UPDATES {
+                    word.fetch_add(1);
+                    wide.update(|words| words.map(|word| word + 1));
+                    locked.lock().unwrap().iter_mut().for_each(|word| *word += 1);
+                }
+            })
+            .unwrap()
+        })
+        .collect();
+    children.into_iter().for_each(|child| child.join().unwrap());
+    assert_eq!(word.load(), 4 * N_UPDATES);
+    assert_eq!(wide.load(), [4 * N_UPDATES; 4]);
+    assert_eq!(*locked.lock().unwrap(), [4 * N_UPDATES; 4]);
+}
+
+#[test]
+fn exchanges_succeed_only_from_the_value_that_is_there() {
+    let word = Shared::new(5_i32).unwrap();
+    assert_eq!(word.compare_exchange(5, -6), Ok(5));
+    assert_eq!(word.compare_exchange(5, 7), Err(-6));
+    assert_eq!((word.fetch_add(10), word.fetch_sub(1), word.load()), (-6, 4, 3));
+    let wide = Shared::new([1_u128, 2]).unwrap();
+    assert_eq!(wide.compare_exchange([1, 2], [3, 4]), Ok([1, 2]));
+    assert_eq!(wide.compare_exchange([1, 2], [5, 6]), Err([3, 4]));
+    assert_eq!(wide.load(), [3, 4]);
+}
+
+#[test]
+fn a_large_value_is_never_torn_while_writers_are_killed() {
+    let value = Shared::new(large(0)).unwrap();
+    for _ in 0..20 {
+        let n_stored = Shared::new(0_u64).unwrap();
+        let writers: Vec<Process<()>> = (0..2)
+            .map(|_| {
+                brigade::spawn((value.clone(), n_stored.clone()), |(value, n_stored)| {
+                    loop {
+                        value.update(|old| large(number_of(&old) + 1));
+                        n_stored.fetch_add(1);
+                    }
+                })
+                .unwrap()
+            })
+            .collect();
+        let mut last = 0;
+        while n_stored.load() < 100 {
+            let now = number_of(&value.load());
+            assert!(now >= last, "{now} after {last}");
+            last = now;
+        }
+        for writer in &writers {
+            writer.kill();
+            number_of(&value.load());
+        }
+        writers.iter().for_each(|writer| assert_eq!(writer.wait().signal(), Some(9)));
+        let before = number_of(&value.load());
+        // The next writer goes on, whoever died with the lock.
+        assert_eq!(number_of(&value.update(|old| large(number_of(&old) + 1))), before);
+        assert_eq!(number_of(&value.load()), before + 1);
+    }
+}
+
+#[test]
+fn an_updater_killed_inside_leaves_the_value_and_holds_nobody_up() {
+    let (small, wide) = (Shared::new(7_u64).unwrap(), Shared::new(large(7)).unwrap());
+    for round in 0..5 {
+        let is_inside = Shared::new([0_u8; 2]).unwrap();
+        let updater: Process<()> =
+            brigade::spawn((wide.clone(), is_inside.clone(), round), |(wide, is_inside, _round)| {
+                wide.update(|_| {
+                    is_inside.store([1, 1]);
+                    sleep_for_ever()
+                });
+            })
+            .unwrap();
+        wait_until("the updater is inside", || is_inside.load() == [1, 1]);
+        // A reader does not wait for it.
+        assert_eq!(number_of(&wide.load()), 7 + round);
+        updater.kill();
+        let before = Instant::now();
+        assert_eq!(number_of(&wide.update(|old| large(number_of(&old) + 1))), 7 + round);
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    }
+    assert_eq!(small.load(), 7);
+}
+
+#[test]
+fn a_panic_inside_an_update_leaves_the_value_and_the_lock_free() {
+    let value = Shared::new(large(3)).unwrap();
+    let panicked = std::panic::catch_unwind(|| value.update(|_| panic!("as the test wants")));
+    assert!(panicked.is_err());
+    assert_eq!(number_of(&value.update(|_| large(4))), 3);
+}
+
+#[test]
+fn a_killed_mutex_holder_leaves_the_old_value_and_the_next_one_gets_the_lock() {
+    let value = SharedMutex::new(large(1)).unwrap();
+    for round in 1..=20 {
+        let is_inside = Shared::new(0_u8).unwrap();
+        let holder: Process<()> = brigade::spawn((value.clone(), is_inside.clone()), |(value, is_inside)| {
+            let mut locked = value.lock().unwrap();
+            *locked = large(99);
+            is_inside.store(1);
+            sleep_for_ever()
+        })
+        .unwrap();
+        wait_until("the holder is inside", || is_inside.load() == 1);
+        assert_eq!(value.try_lock().unwrap_err(), SharedMutexError::Locked);
+        assert_eq!(number_of(&value.load()), round);
+        holder.kill();
+        let before = Instant::now();
+        *value.lock().unwrap() = large(round + 1);
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    }
+    assert_eq!(number_of(&value.lock().unwrap()), 21);
+}
+
+#[test]
+fn a_panic_or_a_discard_leaves_a_locked_value_as_it_was() {
+    let value = SharedMutex::new([1_u32, 1]).unwrap();
+    let panicked = std::panic::catch_unwind(|| {
+        let mut locked = value.lock().unwrap();
+        locked[0] = 2;
+        panic!("as the test wants");
+    });
+    assert!(panicked.is_err());
+    assert_eq!(*value.lock().unwrap(), [1, 1]);
+    let mut locked = value.lock().unwrap();
+    locked[0] = 3;
+    locked.discard();
+    assert_eq!(value.load(), [1, 1]);
+    *value.lock().unwrap() = [4, 4];
+    assert_eq!(value.load(), [4, 4]);
+}
+
+#[test]
+fn waiting_for_a_locked_value_ends_at_the_deadline() {
+    let value = SharedMutex::new(0_u64).unwrap();
+    let locked = value.lock().unwrap();
+    let other = value.clone();
+    let before = Instant::now();
+    assert_eq!(other.lock_timeout(Duration::from_millis(50)).unwrap_err(), SharedMutexError::Timeout);
+    assert!(before.elapsed() >= Duration::from_millis(50));
+    drop(locked);
+    drop(other.lock_timeout(Duration::from_millis(50)).unwrap());
+    drop(other.lock_timeout(Duration::MAX).unwrap());
+}
+
+#[test]
+fn a_fresh_slice_is_zeroed_also_when_its_memory_was_used_before() {
+    for n_elements in [1, 10, 512, 513, 100_000] {
+        for _ in 0..3 {
+            let slice = SharedSlice::<u32>::new(n_elements).unwrap();
+            assert!(slice.read(0..n_elements).iter().all(|&element| element == 0));
+            slice.write(0, &vec![u32::MAX; n_elements]);
+        }
+        let value = Shared::new([0_u8; 64]).unwrap();
+        assert_eq!(value.load(), [0; 64]);
+    }
+}
+
+#[test]
+fn a_child_changes_a_slice_in_place_and_the_parent_sees_it() {
+    let numbers = SharedSlice::<i64>::new(10).unwrap();
+    numbers.write(0, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    let child: Process<()> = brigade::spawn(numbers.clone(), |numbers| {
+        for idx in 1..numbers.len() {
+            numbers.store(idx, numbers.load(idx - 1) + numbers.load(idx));
+        }
+    })
+    .unwrap();
+    child.join().unwrap();
+    assert_eq!(numbers.read(0..10), [1, 3, 6, 10, 15, 21, 28, 36, 45, 55]);
+    assert_eq!(numbers.read(3..5), [10, 15]);
+    assert_eq!(numbers.read(4..4), [0_i64; 0]);
+}
+
+#[test]
+fn a_slice_refuses_what_lies_outside() {
+    let slice = SharedSlice::<u16>::new(3).unwrap();
+    let is_refused = |call: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err();
+    assert!(is_refused(&|| assert_eq!(slice.load(3), 0)));
+    assert!(is_refused(&|| slice.store(usize::MAX, 1)));
+    assert!(is_refused(&|| drop(slice.read(2..4))));
+    #[expect(clippy::reversed_empty_ranges, reason = "it is what must be refused")]
+    let reversed = 2..1;
+    assert!(is_refused(&|| drop(slice.read(reversed.clone()))));
+    assert!(is_refused(&|| slice.write(2, &[1, 2])));
+    assert!(is_refused(&|| slice.write(usize::MAX, &[1])));
+    slice.write(1, &[1, 2]);
+    assert_eq!(slice.read(0..3), [0, 1, 2]);
+    assert!(SharedSlice::<u64>::new(usize::MAX).is_err());
+    assert!(SharedSlice::<u64>::new(0).unwrap().is_empty());
+}
+
+#[test]
+fn handles_refuse_to_be_written_by_another_format() {
+    let error = serde_json::to_string(&Shared::new(1_u8).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("Shared<u8>"), "{error}");
+    let error = serde_json::to_string(&SharedMutex::new(1_u8).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("SharedMutex<u8>"), "{error}");
+}
