@@ -52,10 +52,6 @@ impl Object {
         Ok(Self { session, window, kind, mapping })
     }
 
-    pub(crate) const fn session(&self) -> &'static Session {
-        self.session
-    }
-
     /// Maps an object that some process of the session has made.
     fn open(session: &'static Session, window: WindowId, kind: WindowKind) -> Result<Self, MemoryError> {
         if !session.holds(window, kind) {

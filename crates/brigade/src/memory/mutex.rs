@@ -6,6 +6,7 @@ use std::thread::panicking;
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::whole::Whole;
@@ -50,10 +51,10 @@ pub struct SharedMutex<T> {
 #[non_exhaustive]
 pub enum SharedMutexError {
     /// Somebody else holds the lock now; only [`SharedMutex::try_lock`] gives this.
-    #[error("the value is locked by somebody else")]
-    Locked,
+    #[error("the value is locked")]
+    WouldBlock,
     /// Somebody else kept the lock for too long; only [`SharedMutex::lock_timeout`] gives this.
-    #[error("the value stayed locked by somebody else")]
+    #[error("the value stayed locked")]
     Timeout,
 }
 
@@ -78,9 +79,9 @@ impl<T: Pod> SharedMutex<T> {
     /// Locks the value if nobody else has it locked. Never waits.
     ///
     /// # Errors
-    /// `Locked` if somebody has.
+    /// `WouldBlock` if somebody has.
     pub fn try_lock(&self) -> Result<SharedMutexGuard<'_, T>, SharedMutexError> {
-        if self.whole.try_lock() { Ok(self.guard()) } else { Err(SharedMutexError::Locked) }
+        if self.whole.try_lock() { Ok(self.guard()) } else { Err(SharedMutexError::WouldBlock) }
     }
 
     /// Locks the value, waiting at most for `timeout`.
@@ -88,9 +89,9 @@ impl<T: Pod> SharedMutex<T> {
     /// # Errors
     /// `Timeout` if somebody else had it locked all the time.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<SharedMutexGuard<'_, T>, SharedMutexError> {
-        // A deadline beyond what the clock can say is no deadline.
-        self.whole.lock(Instant::now().checked_add(timeout)).map_err(|_| SharedMutexError::Timeout)?;
-        Ok(self.guard())
+        // A deadline beyond what the clock can say is no deadline. A wait may be too short for asking whether the holder lives.
+        let is_taken = self.whole.lock(Instant::now().checked_add(timeout)).is_ok() || self.whole.try_lock();
+        if is_taken { Ok(self.guard()) } else { Err(SharedMutexError::Timeout) }
     }
 
     /// The value as it was committed last, without locking and without waiting for whoever has it locked.
@@ -188,6 +189,6 @@ impl<T> Serialize for SharedMutex<T> {
 impl<'de, T> Deserialize<'de> for SharedMutex<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
-        Ok(Self { whole: Whole::of(handle) })
+        Whole::arrived(handle, WindowKind::Mutex).map(|whole| Self { whole }).map_err(D::Error::custom)
     }
 }

@@ -4,6 +4,7 @@
 use brigade_sys::shared::atomics::{AtomicU64, Ordering};
 use brigade_sys::shared::bytes::SharedBytes;
 use bytemuck::{Pod, Zeroable};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::whole::Whole;
@@ -216,6 +217,6 @@ impl<T> Serialize for Shared<T> {
 impl<'de, T> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
-        Ok(Self { whole: Whole::of(handle) })
+        Whole::arrived(handle, WindowKind::Shared).map(|whole| Self { whole }).map_err(D::Error::custom)
     }
 }

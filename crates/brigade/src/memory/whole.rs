@@ -34,13 +34,17 @@ pub(super) struct Whole<T> {
     value: PhantomData<fn(T) -> T>,
 }
 
+/// What a value of this type needs to have mapped; `None` if that is beyond any memory.
+fn mapped_bytes<T>() -> Option<usize> {
+    VALUE.checked_add(Value::total_bytes(size_of::<T>())?)
+}
+
 impl<T: Pod> Whole<T> {
     const VALUE: Value = Value::at(VALUE, size_of::<T>());
 
     pub(super) fn create(kind: WindowKind, value: &T) -> Result<Self, MemoryError> {
-        let n_bytes = Value::total_bytes(size_of::<T>()).and_then(|n_bytes| n_bytes.checked_add(VALUE));
         let too_large = || MemoryError::new("share a value", &std::io::ErrorKind::OutOfMemory.into());
-        let handle = Handle::create(kind, n_bytes.ok_or_else(too_large)?, |object| {
+        let handle = Handle::create(kind, mapped_bytes::<T>().ok_or_else(too_large)?, |object| {
             Self::VALUE.store(object.mapping(), bytemuck::bytes_of(value));
         })?;
         Ok(Self { handle, value: PhantomData })
@@ -77,8 +81,11 @@ impl<T: Pod> Whole<T> {
 }
 
 impl<T> Whole<T> {
-    pub(super) const fn of(handle: Handle) -> Self {
-        Self { handle, value: PhantomData }
+    /// The value behind a handle that has come from elsewhere.
+    pub(super) fn arrived(handle: Handle, kind: WindowKind) -> Result<Self, &'static str> {
+        let object = handle.object();
+        let is_ours = object.kind() == kind && mapped_bytes::<T>() == Some(object.mapping().n_bytes());
+        if is_ours { Ok(Self { handle, value: PhantomData }) } else { Err("what came is a handle to something else") }
     }
 
     pub(super) const fn handle(&self) -> &Handle {
@@ -108,6 +115,7 @@ impl<T> Whole<T> {
 
 impl<T> Clone for Whole<T> {
     fn clone(&self) -> Self {
-        Self::of(self.handle.try_clone().expect("the page in which this handle is counted is there already"))
+        let handle = self.handle.try_clone().expect("the page in which this handle is counted is there already");
+        Self { handle, value: PhantomData }
     }
 }
