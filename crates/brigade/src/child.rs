@@ -1,7 +1,6 @@
 //! A child from its first instruction to its last: taken over from the loader, told who it is, made ready, run, ended.
 //! The other side of the conversation is in supervisor.rs.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
@@ -16,15 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::current::{self, Identity};
 use crate::entry::{self, CallError, EntryPoint};
+use crate::last_words::panics;
 use crate::parcel::{self, Parcel, Received, Receiver};
 use crate::session::{self, Participant};
-use crate::status::PanicReport;
 use crate::wire::EncodeError;
 
 /// The variable that tells a child that it is one: how many descriptors it was given.
 pub(crate) const MARKER: &str = "__BRIGADE_CHILD";
 /// The exit code of a process whose function panicked, as in Rust programs.
-const PANIC_CODE: i32 = 101;
+pub(crate) const PANIC_CODE: i32 = 101;
 /// The exit code of a process that could not begin.
 const START_FAILED_CODE: i32 = 70;
 
@@ -71,12 +70,14 @@ pub(crate) mod say {
     pub(crate) const RESULT: u64 = 2;
     /// A [`CallError`](crate::entry::CallError) follows.
     pub(crate) const CALL_ERROR: u64 = 3;
-    /// A [`PanicReport`](super::PanicReport) follows. It counts if the process then ends as one that panicked.
+    /// A [`PanicReport`](crate::PanicReport) follows. It counts if the process then ends as one that panicked.
     pub(crate) const PANIC: u64 = 4;
     /// A text follows: why the process could not begin.
     pub(crate) const START_FAILED: u64 = 5;
     /// The code follows with which the process ends by `exit`.
     pub(crate) const LEAVING: u64 = 6;
+    /// What brigade-sys writes about a fatal signal follows. It counts if the process then ends by that signal.
+    pub(crate) const CRASH: u64 = 7;
 }
 
 /// Runs this process as a child if it is one, and never returns then.
@@ -137,6 +138,8 @@ fn run(mut given: Vec<OwnedFd>) -> ! {
     let socket = given.pop().expect("at least the socket was given");
     assert!(CONTROL.set((socket, std::process::id())).is_ok(), "a process is taken over once");
     this_process::call_at_exit_with_code(say_code);
+    // Without memory for it, a crash is told by its signal alone.
+    let _ = brigade_sys::kernel::last_words::install(control(), parcel::head_of_plain(say::CRASH));
     let code = match begin(session_descriptors) {
         Ok((instructions, arguments)) => work(&instructions, arguments),
         Err(error) => {
@@ -216,7 +219,7 @@ fn work(instructions: &Instructions, arguments: parcel::Arrival) -> i32 {
         tell(say::START_FAILED, &"the function is not in this program".to_owned());
         return START_FAILED_CODE;
     };
-    report_panics();
+    panics::report(|report| tell(say::PANIC, report));
     let mut entered = || {
         // The parent may now give up its clones of the handles in our arguments.
         let _ = parcel::send(control(), say::ENTERED, &Parcel::default(), Blocking::Wait);
@@ -237,7 +240,10 @@ fn work(instructions: &Instructions, arguments: parcel::Arrival) -> i32 {
             HAS_SAID_END.store(true, Ordering::Relaxed);
             0
         }
-        Err(_) => PANIC_CODE,
+        Err(payload) => {
+            tell(say::PANIC, &panics::report_of(&*payload));
+            PANIC_CODE
+        }
     }
 }
 
@@ -247,36 +253,4 @@ fn wait_for_receipt(result: &Parcel) {
         let mut receiver = Receiver::default();
         let _ = receiver.receive(control(), Blocking::Wait);
     }
-}
-
-thread_local! {
-    /// What the last panic of this thread said, for who catches it.
-    static LAST_PANIC: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
-    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Installs the hook that reports panics to the parent before they unwind, or abort.
-fn report_panics() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let report = PanicReport::capture(info);
-        if IS_QUIET.get() {
-            LAST_PANIC.replace(Some(report.clone()));
-        }
-        tell(say::PANIC, &report);
-        if !IS_QUIET.get() {
-            print(info);
-        }
-    }));
-}
-
-/// Runs `work`; a panic in it is not printed but returned.
-pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, PanicReport> {
-    // A catching call can be made from inside another one.
-    let was_quiet = IS_QUIET.replace(true);
-    LAST_PANIC.take();
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
-    IS_QUIET.set(was_quiet);
-    // The hook stores each panic before it unwinds, but `resume_unwind` passes it by, and the user may have replaced it.
-    outcome.map_err(|payload| LAST_PANIC.take().unwrap_or_else(|| PanicReport::of_payload(&*payload)))
 }

@@ -29,6 +29,7 @@ mod current;
 mod descriptor;
 mod entry;
 mod error;
+mod last_words;
 mod lifeline;
 mod manager;
 mod memory;
@@ -50,6 +51,7 @@ pub use at_exit::at_exit;
 pub use current::{Current, Parent, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
+pub use last_words::{CrashKind, CrashReport, PanicReport};
 pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue, Manager, ManagerError, Service};
 pub use memory::{Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
 pub use pool::{
@@ -64,7 +66,7 @@ pub use queue::{
     Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError, Queue, TryGetError,
     TryPutError,
 };
-pub use status::{ExitStatus, PanicReport};
+pub use status::ExitStatus;
 pub use supervisor::{OnParentExit, SpawnError};
 pub use sync::{
     Event, Lock, LockGuard, LockTimeoutError, OverRelease, OwnerDied, Permit, ReentrantLock, ReentrantLockGuard,

@@ -205,6 +205,13 @@ pub(crate) fn send(socket: impl AsFd, tag: u64, parcel: &Parcel, blocking: Block
     Ok(())
 }
 
+/// What goes ahead of a parcel of plain bytes: for who can make a packet when no parcel can be made any more.
+pub(crate) fn head_of_plain(tag: u64) -> Vec<u8> {
+    let label = Label { tag, n_descriptors: 0, in_memory: false, handles: Vec::new() };
+    let label = wire::encode(&label).expect("a label is plain data");
+    [(label.len() as u32).to_le_bytes().as_slice(), &label].concat()
+}
+
 /// Puts parcels together again from packets.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {

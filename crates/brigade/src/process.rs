@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::builder::{ProcessBuilder, ProcessGroup, Resource, Stdio};
+use crate::child::PANIC_CODE;
 use crate::entry::CallError;
+use crate::last_words::{self, CrashReport, PanicReport};
 pub use crate::procfs::Usage;
 use crate::procfs::{self, Ticks};
 use crate::session::Participant;
-use crate::status::{End, ExitStatus, PanicReport};
+use crate::status::{End, ExitStatus};
 use crate::supervisor::{self, Child, OnParentExit, SpawnError};
 use crate::wire::{DecodeError, EncodeError};
 
@@ -87,9 +89,6 @@ where
     Process::builder().name(name).on_parent_exit(on_parent_exit).spawn(args, function)
 }
 
-/// How a panic ends a program built with `panic=abort`.
-const SIGABRT: i32 = Signal::ABORT.as_raw();
-
 /// A process started by [`spawn`], whose function returns `R`.
 ///
 /// Dropping it lets the process run on. When `main` returns, processes that still run are waited for; if this process dies
@@ -151,7 +150,7 @@ pub enum ProcessError {
     #[error("the process panicked: {0}")]
     Panicked(PanicReport),
     /// A signal ended it.
-    #[error("the process was killed by signal {signal}{}", if *.out_of_memory { " for lack of memory" } else { "" })]
+    #[error("the process was killed by signal {signal}{}{}", if *.out_of_memory { " for lack of memory" } else { "" }, last_words::behind(.report))]
     Killed {
         /// The signal.
         signal: i32,
@@ -159,6 +158,8 @@ pub enum ProcessError {
         core_dumped: bool,
         /// Whether the kernel killed for lack of memory at that time.
         out_of_memory: bool,
+        /// What the process said of it, if it could: of a fault of its own, not of a SIGKILL.
+        report: Option<CrashReport>,
     },
     /// It called `exit` before its function returned.
     #[error("the process ended with code {code} before its function returned")]
@@ -315,21 +316,27 @@ impl<R: DeserializeOwned> Process<R> {
         if let Some(reason) = remains.start_failure {
             return Err(ProcessError::StartFailed { reason });
         }
-        match (remains.call_error, remains.panic, remains.status.0) {
-            (Some(CallError::DecodeArgs(error)), ..) => Err(ProcessError::DecodeArgs(error)),
-            (Some(CallError::EncodeResult(error)), ..) => Err(ProcessError::EncodeResult(error)),
-            (None, Some(report), End::Exited(101) | End::Signaled { signal: SIGABRT, .. }) => {
-                Err(ProcessError::Panicked(report))
-            }
-            (None, _, End::Exited(code)) if !remains.has_entered => {
-                Err(ProcessError::StartFailed { reason: format!("it ended with code {code} before it could begin") })
-            }
-            (None, _, End::Exited(code)) => Err(ProcessError::Exited { code }),
-            (None, _, End::Signaled { signal, core_dumped }) => {
-                Err(ProcessError::Killed { signal, core_dumped, out_of_memory: remains.out_of_memory })
-            }
-            (None, _, End::Lost) => Err(ProcessError::StatusLost),
+        match remains.call_error {
+            Some(CallError::DecodeArgs(error)) => return Err(ProcessError::DecodeArgs(error)),
+            Some(CallError::EncodeResult(error)) => return Err(ProcessError::EncodeResult(error)),
+            None => {}
         }
+        Err(match (remains.status.0, remains.panic) {
+            (End::Exited(PANIC_CODE), Some(report)) => ProcessError::Panicked(report),
+            (End::Exited(code), _) if !remains.has_entered => {
+                ProcessError::StartFailed { reason: format!("it ended with code {code} before it could begin") }
+            }
+            (End::Exited(code), _) => ProcessError::Exited { code },
+            (End::Signaled { signal, core_dumped }, panic) => {
+                match last_words::of_signal(signal, panic, remains.crash) {
+                    Ok(report) => ProcessError::Panicked(report),
+                    Err(report) => {
+                        ProcessError::Killed { signal, core_dumped, out_of_memory: remains.out_of_memory, report }
+                    }
+                }
+            }
+            (End::Lost, _) => ProcessError::StatusLost,
+        })
     }
 }
 

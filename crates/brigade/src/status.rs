@@ -1,4 +1,4 @@
-//! How a process ended, and what it said last: plain data that can be sent on.
+//! How a process ended: plain data that can be sent on. What it said last is in last_words.rs.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,64 +53,5 @@ impl std::fmt::Display for ExitStatus {
             End::Signaled { signal, core_dumped: true } => write!(f, "signal {signal}, core dumped"),
             End::Lost => f.write_str("unknown exit status"),
         }
-    }
-}
-
-/// A panic in another process.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}{}", self.place())]
-pub struct PanicReport {
-    message: String,
-    location: Option<String>,
-    thread: Option<String>,
-    backtrace: Option<String>,
-}
-
-impl PanicReport {
-    pub(crate) fn capture(info: &std::panic::PanicHookInfo<'_>) -> Self {
-        let backtrace = std::backtrace::Backtrace::capture();
-        let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
-        Self {
-            message: info.payload_as_str().unwrap_or("a panic with a value that is no text").to_owned(),
-            location: info.location().map(ToString::to_string),
-            thread: std::thread::current().name().map(str::to_owned),
-            backtrace: captured.then(|| backtrace.to_string()),
-        }
-    }
-
-    /// The report of a panic that passed no hook: what its payload says.
-    pub(crate) fn of_payload(payload: &(dyn std::any::Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied();
-        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let message = message.unwrap_or("a panic with a value that is no text").to_owned();
-        Self { message, location: None, thread: None, backtrace: None }
-    }
-
-    /// What the panic said.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Where it happened: `file:line:column`.
-    #[must_use]
-    pub fn location(&self) -> Option<&str> {
-        self.location.as_deref()
-    }
-
-    /// The name of the thread that panicked, if it has one.
-    #[must_use]
-    pub fn thread(&self) -> Option<&str> {
-        self.thread.as_deref()
-    }
-
-    /// How it came there, if RUST_BACKTRACE asks for it.
-    #[must_use]
-    pub fn backtrace(&self) -> Option<&str> {
-        self.backtrace.as_deref()
-    }
-
-    fn place(&self) -> String {
-        self.location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default()
     }
 }

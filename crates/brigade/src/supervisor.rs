@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::birth::Surroundings;
 pub(crate) use self::caller::Caller;
 use self::desk::Desk;
-pub(crate) use self::record::Child;
+pub(crate) use self::record::{Child, Remains};
 use crate::entry::{self, EntryPoint};
 use crate::error::SystemError;
 use crate::parcel::Parcel;

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
@@ -32,6 +33,14 @@ impl Image {
     #[must_use]
     pub fn contains(&self, address: usize) -> bool {
         self.ranges.iter().any(|&(start, end)| (start..end).contains(&address))
+    }
+
+    /// From its lowest address to its highest.
+    #[must_use]
+    pub fn bounds(&self) -> Range<usize> {
+        let start = self.ranges.iter().map(|&(start, _)| start).min().unwrap_or(0);
+        let end = self.ranges.iter().map(|&(_, end)| end).max().unwrap_or(0);
+        start..end
     }
 
     /// The linker's build-id, empty if it made none.

@@ -2,8 +2,11 @@
 
 pub mod child;
 pub mod ending;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod fork;
 pub mod image;
+pub mod last_words;
 pub mod liveness;
 pub mod memory;
 pub mod passing;

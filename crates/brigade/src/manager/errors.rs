@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::MemoryError;
-use crate::status::PanicReport;
+use crate::last_words::PanicReport;
 use crate::supervisor::SpawnError;
 use crate::wire::{DecodeError, EncodeError};
 

@@ -210,7 +210,7 @@ impl Objects {
         drop(table);
         // The states run code of the user when they are dropped: not under the lock, and a panic ends nothing.
         for slot in gone {
-            let _ = crate::child::catch_panic(|| drop(slot));
+            let _ = crate::last_words::panics::catch(|| drop(slot));
         }
     }
 

@@ -199,7 +199,7 @@ thread_local! {
 fn call(state: Option<State>, entry: EntryPoint, arguments: Arrival) -> (Option<State>, Result<Parcel, CallError>) {
     let Some(caller) = entry.caller() else { return (state, Err(CallError::NotInMainProgram)) };
     let outer = STATE.replace(state);
-    let outcome = crate::child::catch_panic(|| caller(arguments, &mut || {}));
+    let outcome = crate::last_words::panics::catch(|| caller(arguments, &mut || {}));
     let state = STATE.replace(outer);
     let outcome = match outcome {
         Ok(Ok(value)) => Ok(value),

@@ -19,10 +19,11 @@ use super::task::{Callback, Cell, Outcome, Record};
 use super::worker::{self, Setup};
 use super::{WorkerInfo, WorkerState};
 use crate::entry::{EntryPoint, NotInMainProgram};
+use crate::last_words;
 use crate::parcel::Parcel;
 use crate::spin;
 use crate::status::End;
-use crate::supervisor::{self, Caller, Child, OnParentExit, Order, SpawnError, Surroundings};
+use crate::supervisor::{self, Caller, Child, OnParentExit, Order, Remains, SpawnError, Surroundings};
 
 /// Turns of looking for a result before sleeping; see `spin`. A turn takes a lock that nobody else wants: some 30 ns.
 const N_SPINS: u32 = 2000;
@@ -472,17 +473,15 @@ fn run_callback(callback: Callback, outcome: Outcome) {
 /// How the end of a worker is told to the task that it was running.
 fn outcome_of(child: &Child) -> Outcome {
     let pid = child.pid();
-    match child.status().map(|status| status.0) {
+    let Remains { status, panic, crash, out_of_memory, .. } = child.remains();
+    match status.0 {
         // A program built with `panic=abort` ends its worker by a panic; the hook has told of it first.
-        Some(End::Signaled { signal, .. })
-            if signal == Signal::ABORT.as_raw()
-                && let Some(report) = child.remains().panic =>
-        {
-            Outcome::Panicked(report)
-        }
-        Some(End::Signaled { signal, .. }) => Outcome::Killed { signal, pid, out_of_memory: child.was_out_of_memory() },
-        Some(End::Exited(code)) => Outcome::Exited { code, pid },
-        Some(End::Lost) | None => Outcome::Exited { code: -1, pid },
+        End::Signaled { signal, .. } => match last_words::of_signal(signal, panic, crash) {
+            Ok(report) => Outcome::Panicked(report),
+            Err(report) => Outcome::Killed { signal, pid, out_of_memory, report },
+        },
+        End::Exited(code) => Outcome::Exited { code, pid },
+        End::Lost => Outcome::Exited { code: -1, pid },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::PanicReport;
+use crate::last_words::{self, CrashReport, PanicReport};
 use crate::wire::{DecodeError, EncodeError};
 
 /// Why a pool does no more work.
@@ -75,7 +75,7 @@ pub enum TaskError {
     #[error("the task panicked: {0}")]
     Panicked(PanicReport),
     /// Its worker was killed while the task ran.
-    #[error("worker {pid} was killed by signal {signal} while it ran the task{}", if *.out_of_memory { ", for lack of memory" } else { "" })]
+    #[error("worker {pid} was killed by signal {signal} while it ran the task{}{}", if *.out_of_memory { ", for lack of memory" } else { "" }, last_words::behind(.report))]
     Killed {
         /// The signal.
         signal: i32,
@@ -83,6 +83,8 @@ pub enum TaskError {
         pid: u32,
         /// Whether the kernel killed for lack of memory at that time.
         out_of_memory: bool,
+        /// What the worker said of it, if it could: of a fault of its own, not of a SIGKILL.
+        report: Option<CrashReport>,
     },
     /// Its worker ended while the task ran.
     #[error("worker {pid} ended with code {code} while it ran the task")]

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::errors::{PoolBroken, TaskError};
 use crate::entry::{CallError, EntryPoint};
+use crate::last_words::{CrashReport, PanicReport};
 use crate::parcel::{Arrival, Parcel};
-use crate::status::PanicReport;
 
 /// How a task ended, before its value is decoded.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) enum Outcome {
     Value(Arrival),
     Panicked(PanicReport),
     CallError(CallError),
-    Killed { signal: i32, pid: u32, out_of_memory: bool },
+    Killed { signal: i32, pid: u32, out_of_memory: bool, report: Option<CrashReport> },
     Exited { code: i32, pid: u32 },
     Broken(PoolBroken),
 }
@@ -29,7 +29,9 @@ impl Outcome {
             Self::Panicked(report) => Err(TaskError::Panicked(report)),
             Self::CallError(CallError::DecodeArgs(error)) => Err(TaskError::DecodeArgs(error)),
             Self::CallError(CallError::EncodeResult(error)) => Err(TaskError::EncodeResult(error)),
-            Self::Killed { signal, pid, out_of_memory } => Err(TaskError::Killed { signal, pid, out_of_memory }),
+            Self::Killed { signal, pid, out_of_memory, report } => {
+                Err(TaskError::Killed { signal, pid, out_of_memory, report })
+            }
             Self::Exited { code, pid } => Err(TaskError::Exited { code, pid }),
             Self::Broken(broken) => Err(TaskError::Broken(broken)),
         }

@@ -15,9 +15,9 @@ use brigade_sys::shared::ring::{Consumer, Producer, PushError, Record};
 use serde::{Deserialize, Serialize};
 
 use super::lane::{self, kind};
-use crate::child::catch_panic;
 use crate::descriptor::Descriptor;
 use crate::entry::EntryPoint;
+use crate::last_words::panics;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
 use crate::spin;
@@ -182,7 +182,7 @@ impl Worker {
                 lane::BELL.notify(bell, Wake::All);
             }
         };
-        match catch_panic(|| caller(arguments, &mut entered)) {
+        match panics::catch(|| caller(arguments, &mut entered)) {
             Ok(Ok(value)) => (outcome::VALUE, value),
             Ok(Err(error)) => (outcome::CALL_ERROR, self.describe(&error)),
             Err(report) => (outcome::PANIC, self.describe(&report)),

@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use super::record::Child;
 use super::{Caller, OnExit, SUPERVISOR, Supervisor, lock};
 use crate::child::say;
+use crate::last_words::CrashReport;
 use crate::object;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
 use crate::session::Participant;
@@ -184,6 +185,7 @@ impl Talk {
                 state.last_code = Some(0);
             }
             say::PANIC => state.panic = arrival.unpack().ok(),
+            say::CRASH => state.crash = CrashReport::read(&arrival.bytes),
             say::START_FAILED => state.start_failure = arrival.unpack().ok(),
             say::LEAVING => state.last_code = arrival.unpack().ok(),
             // A child of the same build says nothing else.
@@ -202,7 +204,11 @@ impl Child {
             Some(Ending::Exited(code)) => End::Exited(code),
             Some(Ending::Signaled { signal, core_dumped }) => End::Signaled { signal, core_dumped },
             // The host took the status, and the kernel does not tell it twice. The child may have said it itself.
-            None => self.state().last_code.map_or(End::Lost, End::Exited),
+            None => {
+                let state = self.state();
+                let crash = state.crash.as_ref().map(CrashReport::end);
+                crash.or_else(|| state.last_code.map(End::Exited)).unwrap_or(End::Lost)
+            }
         })
     }
 }

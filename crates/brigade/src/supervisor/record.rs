@@ -10,9 +10,10 @@ use rustix::process::{Pid, Signal};
 
 use super::OnParentExit;
 use crate::entry::CallError;
+use crate::last_words::{CrashReport, PanicReport};
 use crate::parcel::{Arrival, Parcel};
 use crate::session::Participant;
-use crate::status::{End, ExitStatus, PanicReport};
+use crate::status::{End, ExitStatus};
 
 /// A process that this one has started.
 pub(crate) struct Child {
@@ -31,6 +32,7 @@ pub(super) struct State {
     pub(super) result: Option<Arrival>,
     pub(super) call_error: Option<CallError>,
     pub(super) panic: Option<PanicReport>,
+    pub(super) crash: Option<CrashReport>,
     pub(super) start_failure: Option<String>,
     /// The exit code that it has said it is going to end with.
     pub(super) last_code: Option<i32>,
@@ -47,6 +49,7 @@ pub(crate) struct Remains {
     pub(crate) result: Option<Arrival>,
     pub(crate) call_error: Option<CallError>,
     pub(crate) panic: Option<PanicReport>,
+    pub(crate) crash: Option<CrashReport>,
     pub(crate) start_failure: Option<String>,
     pub(crate) out_of_memory: bool,
 }
@@ -88,10 +91,6 @@ impl Child {
         rustix::event::poll(&mut pidfd, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)
     }
 
-    pub(crate) fn was_out_of_memory(&self) -> bool {
-        self.state().out_of_memory
-    }
-
     /// Waits until the function of the child is entered, or will not be.
     pub(super) fn wait_until_entered(&self) {
         let state = self.state();
@@ -130,6 +129,7 @@ impl Child {
             result: state.result.take(),
             call_error: state.call_error.take(),
             panic: state.panic.take(),
+            crash: state.crash.take(),
             start_failure: state.start_failure.take(),
             out_of_memory: state.out_of_memory,
         }
