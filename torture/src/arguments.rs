@@ -36,6 +36,13 @@ impl Arguments {
         Some(text.parse().unwrap_or_else(|_| self.refuse(&format!("{name} needs a number, not {text}"))))
     }
 
+    /// Takes `name` and the word after it out, which is one of `words`; which one, the first if it is not there.
+    pub fn one_of(&mut self, name: &str, words: &[&str]) -> usize {
+        let Some(text) = self.text(name) else { return 0 };
+        let place = words.iter().position(|word| *word == text);
+        place.unwrap_or_else(|| self.refuse(&format!("{name} is one of {}", words.join(", "))))
+    }
+
     /// Nothing else may be left.
     pub fn finish(self) {
         if let Some(word) = self.words.first() {

@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod leakcheck;
 pub mod processes;
 pub mod random;
+pub mod red;
 pub mod stepkill;
 pub mod tree;
 pub mod watchdog;
