@@ -195,3 +195,17 @@ fn a_signal_mask_survives_being_plain_data() {
     before.apply();
     assert_eq!(SignalMask::current(), before);
 }
+
+/// A pool lost the committed results of a killed worker, and ran their tasks twice: the worker had left a task's arguments
+/// unread, so the kernel said ECONNRESET before it handed out what the worker had sent, and that was taken for the end.
+#[test]
+fn what_was_sent_arrives_though_the_sender_went_and_left_something_unread() {
+    let (here, there) = passing::pair().unwrap();
+    passing::send(&here, &[b"unread"], &[], Blocking::Never).unwrap();
+    passing::send(&there, &[b"last words"], &[], Blocking::Never).unwrap();
+    drop(there);
+    let mut buffer = [0; 64];
+    let packet = passing::receive(&here, &mut buffer, Blocking::Never).unwrap().expect("it was sent");
+    assert_eq!(&buffer[..packet.n_bytes], b"last words");
+    assert!(passing::receive(&here, &mut buffer, Blocking::Never).unwrap().is_none());
+}

@@ -74,12 +74,16 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], blocking: Blocking) -> io::
     if blocking == Blocking::Never {
         flags |= RecvFlags::DONTWAIT;
     }
-    let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)
-    });
-    let received = match received {
-        Err(Errno::CONNRESET) => return Ok(None),
-        other => other?,
+    let received = loop {
+        let received = rustix::io::retry_on_intr(|| {
+            rustix::net::recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)
+        });
+        match received {
+            // The other side went away and had something of ours unread. The kernel tells that once, and before it
+            // hands out what the other side had sent: that follows.
+            Err(Errno::CONNRESET) => {}
+            other => break other?,
+        }
     };
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
