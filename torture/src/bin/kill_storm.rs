@@ -134,7 +134,7 @@ fn run(job: Job) -> Answer {
     slate.last.store(*worker as usize, job.number + 1);
     job.slate.as_ref().unwrap_or(&slate.marks).fetch_add(job.number as usize, ONE_RUN + worker);
     let start = Instant::now();
-    if job.busy > Duration::from_micros(200) {
+    if job.busy > Duration::from_micros(100) {
         std::thread::sleep(job.busy);
     }
     while start.elapsed() < job.busy {
@@ -189,7 +189,7 @@ fn job(number: u64, slate: &Slate, random: &mut Random) -> Job {
         1..64 => random.any_magnitude(LARGEST_BYTES),
         _ => random.any_magnitude(4096),
     };
-    let most_us = if random.below(100) == 0 { 5_000 } else { 200 };
+    let most_us = if random.below(100) == 0 { 5_000 } else { 500 };
     Job {
         number,
         busy: Duration::from_micros(random.any_magnitude(most_us)),
