@@ -53,7 +53,7 @@ pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
 pub use last_words::{CrashKind, CrashReport, PanicReport};
 pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue, Manager, ManagerError, Service};
-pub use memory::{Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
+pub use memory::{Blob, BlobBuilder, Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
 pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
     WorkerState,

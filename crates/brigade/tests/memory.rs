@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use brigade::{Process, Shared, SharedMutex, SharedMutexError, SharedSlice};
+use brigade::{Blob, Descriptor, Pool, Process, Shared, SharedMutex, SharedMutexError, SharedSlice, TaskError};
 use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Far longer than anything below takes, far shorter than for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -277,4 +278,90 @@ fn handles_refuse_to_be_written_by_another_format() {
     assert!(error.contains("Shared<u8>"), "{error}");
     let error = serde_json::to_string(&SharedMutex::new(1_u8).unwrap()).unwrap_err().to_string();
     assert!(error.contains("SharedMutex<u8>"), "{error}");
+}
+
+#[test]
+fn a_blob_is_the_same_bytes_in_every_process_and_can_be_sent_on() {
+    let numbers: Vec<u64> = (0..100_000).collect();
+    let mut builder = Blob::builder(800_000).unwrap();
+    assert!(builder.iter().all(|&byte| byte == 0));
+    builder.as_mut_slice::<u64>().unwrap().copy_from_slice(&numbers);
+    let blob = builder.seal().unwrap();
+    let copied = Blob::from_slice(&numbers).unwrap();
+    assert_eq!(&*blob, &*copied);
+    let child: Process<Blob> = brigade::spawn(vec![blob.clone(), copied], |blobs: Vec<Blob>| {
+        let sum = |blob: &Blob| blob.as_slice::<u64>().unwrap().iter().sum::<u64>();
+        let grandchild = brigade::spawn(blobs[1].clone(), |blob| blob.len());
+        assert_eq!(grandchild.unwrap().join().unwrap(), 800_000);
+        Blob::from_slice(&blobs.iter().map(sum).collect::<Vec<_>>()).unwrap()
+    })
+    .unwrap();
+    let sums = child.join().unwrap();
+    assert_eq!(sums.as_slice::<u64>(), Some(&[4_999_950_000; 2][..]));
+    assert!(Blob::from_slice(&[0_u8; 7]).unwrap().as_slice::<u32>().is_none());
+    assert!(Blob::builder(0).unwrap().seal().unwrap().is_empty());
+    assert!(Blob::builder(usize::MAX).is_err());
+}
+
+#[test]
+fn nobody_can_change_a_blob() {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    let blob = Blob::from_slice(b"for good").unwrap();
+    let mut file = std::fs::File::from(blob.as_fd().try_clone_to_owned().unwrap());
+    assert_eq!(file.write_all(b"changed!").unwrap_err().raw_os_error(), Some(1));
+    assert_eq!(file.set_len(0).unwrap_err().raw_os_error(), Some(1));
+    assert_eq!(file.set_len(1 << 20).unwrap_err().raw_os_error(), Some(1));
+    assert_eq!(&*blob, b"for good");
+}
+
+/// A descriptor on its way out, a blob on its way in: what a broken sender could do.
+#[derive(Debug)]
+struct Smuggled(Option<Descriptor>);
+
+impl Serialize for Smuggled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Smuggled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<Blob>::deserialize(deserializer).map(|_| Self(None))
+    }
+}
+
+#[test]
+fn memory_that_could_still_change_is_no_blob() {
+    let pool = Pool::new(1).unwrap();
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+    let open = rustix::fs::memfd_create(c"open", flags).unwrap();
+    let shrinkable = rustix::fs::memfd_create(c"shrinkable", flags).unwrap();
+    rustix::fs::fcntl_add_seals(&shrinkable, rustix::fs::SealFlags::WRITE | rustix::fs::SealFlags::GROW).unwrap();
+    let file = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+    for memory in [open, shrinkable, file] {
+        let refused = pool.apply(Smuggled(Some(memory.into())), |_| ()).unwrap_err();
+        assert!(matches!(refused, TaskError::DecodeArgs(_)), "{refused:?}");
+    }
+    let blob = std::os::fd::AsFd::as_fd(&Blob::from_slice(&[1_u8]).unwrap()).try_clone_to_owned().unwrap();
+    pool.apply(Smuggled(Some(blob.into())), |_| ()).unwrap();
+}
+
+#[test]
+fn a_gibibyte_is_handed_over_within_10_ms() {
+    const N_BYTES: usize = 1 << 30;
+    let mut builder = Blob::builder(N_BYTES).unwrap();
+    (builder[0], builder[N_BYTES - 1]) = (7, 9);
+    let blob = builder.seal().unwrap();
+    let pool = Pool::new(1).unwrap();
+    let ends = |blob: Blob| (blob[0], blob[blob.len() - 1]);
+    // The fastest of several: on a busy machine any single one may be held up.
+    let fastest = (0..20).map(|_| {
+        let before = Instant::now();
+        assert_eq!(pool.apply(blob.clone(), ends).unwrap(), (7, 9));
+        before.elapsed()
+    });
+    let fastest = fastest.min().unwrap();
+    assert!(fastest < Duration::from_millis(10), "{fastest:?}");
 }

@@ -39,6 +39,13 @@ pub fn move_up(descriptor: OwnedFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// What memfd_create(2), ftruncate(2) and fcntl(2) say; `EFBIG` for a limit on file sizes.
 pub fn create_sparse(name: &CStr, n_bytes: u64) -> io::Result<OwnedFd> {
+    let memory = create_unsealed(name, n_bytes)?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(memory)
+}
+
+/// As [`create_sparse`], without the seals.
+pub(super) fn create_unsealed(name: &CStr, n_bytes: u64) -> io::Result<OwnedFd> {
     if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| limit < n_bytes) {
         return Err(Errno::FBIG.into());
     }
@@ -49,7 +56,6 @@ pub fn create_sparse(name: &CStr, n_bytes: u64) -> io::Result<OwnedFd> {
         other => other?,
     };
     rustix::fs::ftruncate(&memory, n_bytes)?;
-    rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     move_up(memory)
 }
 

@@ -11,5 +11,6 @@ pub mod liveness;
 pub mod memory;
 pub mod passing;
 pub mod rights;
+pub mod sealed;
 pub mod signals;
 pub mod spawn;
