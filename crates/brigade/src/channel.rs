@@ -1,15 +1,15 @@
-//! A bounded first-in first-out of byte records in one window: what a queue is before it has types.
-//! Who holds handles, and what they mean for `Disconnected`, is known in object.rs and queue.rs.
+//! A bounded first-in first-out of byte records in one window: what a queue or a pipe is before it has types.
+//! How records lie is in channel/records.rs. Who holds handles, and what they mean for `Disconnected`, is known in object.rs.
 //!
 //! ```text
-//!    0  mapped_bytes u64 · 8 capacity u64 (items) · 16 closed u32 · 20 marks u32
-//!   64  put lock u32      128  put state: items, ring bytes, log bytes ever written (flip.rs)
-//!  192  get lock u32      256  get state: items, ring bytes, log bytes ever taken
-//!  320  items event u32   384  space event u32
+//!    0  mapped_bytes u64 · 8 capacity u64 (items) · 16 most bytes that wait u64 · 24 facts u32
+//!  128  put lock u32      256  put state: items, ring bytes, log bytes ever written (flip.rs)
+//!  384  get lock u32      512  get state: items, ring bytes, log bytes ever taken
+//!  640  items event u32 · 644 somebody watches u32
+//!  768  space event u32
+//!  896  watchers: 4 096 bits (watch.rs)
 //!   4Ki the ring, a power of two
 //!   1Gi (never mapped) the log
-//!
-//! record:  n_bytes u64 · n_notes u32 · 0 u32 · notes · payload, padded to 16
 //! ```
 //!
 //! Small records go through the ring. What does not fit, be it one large record or more records than the ring holds, goes
@@ -19,52 +19,60 @@
 //!
 //! Each side has a lock that names its owner, and commits by one store. A process killed at any instruction leaves the old
 //! state or the new one, and the next locker has nothing to repair. Bytes beyond the committed state mean nothing.
+//!
+//! What makes it fast is who touches which cache line. Each side has its lock, its state and the event that it looks at on lines
+//! of their own, two apart, since processors fetch lines in pairs. The state of the other side is read only when the one seen
+//! last says that there is nothing to do ([`Sight`]); so while several records wait, neither side disturbs the other.
 
 mod log;
 mod note;
+mod records;
 
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use brigade_sys::kernel::memory::Mapping;
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
-use brigade_sys::shared::circle::Circle;
 use brigade_sys::shared::event::{Event, Wake};
 use brigade_sys::shared::flip::Flip;
 use brigade_sys::shared::lock::OwnedLock;
+use brigade_sys::shared::watch::Watchers;
 
-use self::log::Log;
 pub(crate) use self::note::HandleNote;
-use self::note::NOTE_BYTES;
-use crate::session::{Session, WindowId};
+use self::records::{Outgoing, Totals};
+use crate::session::{MAX_PARTICIPANTS, Session, WindowId};
+use crate::spin;
 
 const CAPACITY: usize = 8;
-const CLOSED: usize = 16;
-const MARKS: usize = 20;
-const PUT_LOCK: OwnedLock = OwnedLock::at(64);
-const PUT_STATE: Flip = Flip::at(128);
-const GET_LOCK: OwnedLock = OwnedLock::at(192);
-const GET_STATE: Flip = Flip::at(256);
+const MOST_WAITING: usize = 16;
+const FACTS: usize = 24;
+const PUT_LOCK: OwnedLock = OwnedLock::at(128);
+const PUT_STATE: Flip = Flip::at(256);
+const GET_LOCK: OwnedLock = OwnedLock::at(384);
+const GET_STATE: Flip = Flip::at(512);
 /// Getters sleep here.
-pub(crate) const ITEMS: Event = Event::at(320);
+const ITEMS: Event = Event::at(640);
 /// Putters sleep here.
-pub(crate) const SPACE: Event = Event::at(384);
+const SPACE: Event = Event::at(768);
+/// Those who wait for several things at once, one of which is an item of this channel.
+const WATCHERS: Watchers = Watchers::at(644, 896, MAX_PARTICIPANTS);
 const RING: usize = 4096;
-const HEADER_BYTES: usize = 16;
-/// Turns of looking before a waiter sleeps. A wake through the kernel takes tens of microseconds, looking takes well under
-/// one microsecond.
-const N_SPINS: u32 = 2000;
-/// How long a call that does not wait tolerates a lock: its owner copies a record meanwhile, unless it was stopped.
+/// How long a call that does not wait looks at a lock before it asks why it is held: its owner only copies a record meanwhile.
 const LONGEST_LOCK: Duration = Duration::from_millis(10);
 /// How often a sleeper looks whether those it waits for are still alive.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Facts about a channel's history, in one word that only gains bits.
-pub(crate) mod mark {
+/// What is true of a channel for good, in one word that only gains bits.
+pub(crate) mod fact {
+    /// It was closed.
+    pub(crate) const CLOSED: u32 = 1;
     /// There was once another handle that could put.
-    pub(crate) const OTHER_PUTTER: u32 = 1;
+    pub(crate) const OTHER_PUTTER: u32 = 2;
     /// There was once another handle that could get.
-    pub(crate) const OTHER_GETTER: u32 = 2;
+    pub(crate) const OTHER_GETTER: u32 = 4;
+    /// No handle is left that could get, in no process and in no message.
+    pub(crate) const NO_GETTER: u32 = 8;
 }
 
 /// How long a call may wait.
@@ -112,12 +120,53 @@ pub(crate) enum Refused {
     Corrupt,
 }
 
-/// A record as it was taken out.
+/// A record as it was taken out. Its payload is at the front of the caller's buffer.
 #[derive(Debug)]
 pub(crate) struct Taken<H> {
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload_bytes: usize,
     /// In the order of the notes; `None` where the handle could not be counted.
     pub(crate) handles: Vec<Option<H>>,
+}
+
+/// How much may wait in a channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) n_items: u64,
+    /// A record that waits alone may be larger.
+    pub(crate) n_bytes: u64,
+}
+
+impl Bounds {
+    /// Items may be as large as they like.
+    pub(crate) const fn of_items(n_items: u64) -> Self {
+        Self { n_items, n_bytes: u64::MAX }
+    }
+}
+
+/// Where the two sides were when this process looked last: each is behind the truth or equal to it. Written by who holds the
+/// lock of the side that looks.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    of_getters: Remembered,
+    of_putters: Remembered,
+}
+
+/// On a line of its own: threads of one process may put and get at the same time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Remembered([AtomicU64; 3]);
+
+impl Remembered {
+    fn load(&self) -> Totals {
+        Totals::from(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))
+    }
+
+    fn store(&self, words: [u64; 3]) -> Totals {
+        for (place, word) in self.0.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
+        Totals::from(words)
+    }
 }
 
 /// A channel in mapped memory; borrowed for one call.
@@ -126,30 +175,28 @@ pub(crate) struct Channel<'a> {
     session: &'a Session,
     mapping: &'a Mapping,
     window: WindowId,
+    sight: &'a Sight,
 }
 
 /// Bytes of the ring for a channel of this capacity: enough for items of a hundred bytes, within bounds.
-fn ring_bytes(capacity: u64) -> usize {
-    capacity.saturating_mul(128).clamp(16 << 10, 256 << 10).next_power_of_two() as usize
+fn ring_bytes(n_items: u64) -> usize {
+    n_items.saturating_mul(128).clamp(16 << 10, 256 << 10).next_power_of_two() as usize
 }
 
-/// What a channel of this capacity needs to have mapped.
-pub(crate) fn mapped_bytes(capacity: u64) -> usize {
-    RING + ring_bytes(capacity)
-}
-
-fn padded(payload_bytes: usize, n_notes: usize) -> u64 {
-    (HEADER_BYTES + n_notes * NOTE_BYTES + payload_bytes.next_multiple_of(HEADER_BYTES)) as u64
+/// What a channel for so many items needs to have mapped.
+pub(crate) fn mapped_bytes(n_items: u64) -> usize {
+    RING + ring_bytes(n_items)
 }
 
 impl<'a> Channel<'a> {
-    pub(crate) const fn new(session: &'a Session, mapping: &'a Mapping, window: WindowId) -> Self {
-        Self { session, mapping, window }
+    pub(crate) const fn new(session: &'a Session, mapping: &'a Mapping, window: WindowId, sight: &'a Sight) -> Self {
+        Self { session, mapping, window, sight }
     }
 
     /// Writes the constants of a new channel into zeroed memory.
-    pub(crate) fn initialize(self, capacity: u64) {
-        self.mapping.word64(CAPACITY).store(capacity, Ordering::Release);
+    pub(crate) fn initialize(self, bounds: Bounds) {
+        self.mapping.word64(CAPACITY).store(bounds.n_items, Ordering::Release);
+        self.mapping.word64(MOST_WAITING).store(bounds.n_bytes, Ordering::Release);
     }
 
     pub(crate) fn capacity(self) -> u64 {
@@ -163,8 +210,30 @@ impl<'a> Channel<'a> {
         n_put.saturating_sub(n_got)
     }
 
-    pub(crate) fn is_closed(self) -> bool {
-        self.mapping.word32(CLOSED).load(Ordering::Acquire) != 0
+    /// Whether an item is there. The other side's line is looked at only if the last look does not tell already.
+    fn has_items(self) -> bool {
+        let [n_got, ..] = GET_STATE.load(self.mapping);
+        self.sight.of_putters.load().n_items > n_got || PUT_STATE.load(self.mapping)[0] > n_got
+    }
+
+    /// Whether a get would not wait for another process to put.
+    pub(crate) fn is_readable(self) -> bool {
+        self.has_items() || self.is_closed()
+    }
+
+    /// The same, waiting for it.
+    pub(crate) fn is_readable_within(self, patience: Patience, hopeless: impl Fn() -> Option<Refused>) -> bool {
+        match self.wait(ITEMS, patience, || self.is_readable(), &hopeless) {
+            Ok(slept) => {
+                if slept {
+                    // We take nothing: the wake that reached us belongs to somebody who does.
+                    ITEMS.notify(self.mapping, Wake::One);
+                }
+                true
+            }
+            Err(Refused::NotNow) => false,
+            Err(_) => true,
+        }
     }
 
     /// After this, puts are refused, and gets once the channel is empty.
@@ -172,21 +241,44 @@ impl<'a> Channel<'a> {
         // Under the put lock: no put that has looked at the flag before is still going on afterwards.
         let locked = self.lock(PUT_LOCK, Patience::Forever);
         debug_assert!(locked.is_ok(), "without a deadline a lock is always taken");
-        self.mapping.word32(CLOSED).store(1, Ordering::Release);
+        self.establish(fact::CLOSED);
         PUT_LOCK.unlock(self.mapping);
-        ITEMS.notify(self.mapping, Wake::All);
-        SPACE.notify(self.mapping, Wake::All);
+        self.wake_all();
     }
 
-    pub(crate) fn set_mark(self, mark: u32) {
-        let marks = self.mapping.word32(MARKS);
-        if marks.load(Ordering::Relaxed) & mark != mark {
-            marks.fetch_or(mark, Ordering::SeqCst);
+    pub(crate) fn is_closed(self) -> bool {
+        self.is_fact(fact::CLOSED)
+    }
+
+    /// Makes facts known.
+    pub(crate) fn establish(self, facts: u32) {
+        let known = self.mapping.word32(FACTS);
+        if known.load(Ordering::Relaxed) & facts != facts {
+            known.fetch_or(facts, Ordering::SeqCst);
         }
     }
 
-    pub(crate) fn has_mark(self, mark: u32) -> bool {
-        self.mapping.word32(MARKS).load(Ordering::SeqCst) & mark != 0
+    pub(crate) fn is_fact(self, fact: u32) -> bool {
+        self.mapping.word32(FACTS).load(Ordering::Acquire) & fact != 0
+    }
+
+    /// Asks that the doorbell of this process is rung once when something comes, or ends.
+    pub(crate) fn watch(self) {
+        WATCHERS.register(self.mapping, self.session.own_slot());
+    }
+
+    /// Lets everybody who waits for this channel look again.
+    pub(crate) fn wake_all(self) {
+        self.announce_items(Wake::All);
+        SPACE.notify(self.mapping, Wake::All);
+    }
+
+    fn announce_items(self, wake: Wake) {
+        // Its fence also stands between our change and the look at the watchers.
+        ITEMS.notify(self.mapping, wake);
+        if WATCHERS.is_watched(self.mapping) {
+            WATCHERS.take(self.mapping, |slot| self.session.ring(slot));
+        }
     }
 
     /// Puts one record. `hopeless` tells why waiting for room would be in vain, if it would.
@@ -200,10 +292,11 @@ impl<'a> Channel<'a> {
         if !notes.is_empty() {
             self.session.let_carry_handles(self.window);
         }
+        let record = Outgoing::new(payload, notes);
         let mut slept = false;
         loop {
             self.lock(PUT_LOCK, patience)?;
-            let outcome = self.put_locked(payload, notes);
+            let outcome = self.put_locked(record);
             PUT_LOCK.unlock(self.mapping);
             match outcome {
                 Err(Refused::NotNow) => {}
@@ -213,56 +306,20 @@ impl<'a> Channel<'a> {
                         SPACE.notify(self.mapping, Wake::One);
                     }
                     if other.is_ok() {
-                        ITEMS.notify(self.mapping, Wake::One);
+                        self.announce_items(Wake::One);
                     }
                     return other;
                 }
             }
-            slept |= self.wait(SPACE, patience, || self.is_closed() || self.len() < self.capacity(), &hopeless)?;
+            slept |= self.wait(SPACE, patience, || self.is_closed() || self.has_room(record.n_bytes()), &hopeless)?;
         }
     }
 
-    fn put_locked(self, payload: &[u8], notes: &[HandleNote]) -> Result<(), Refused> {
-        if self.is_closed() {
-            return Err(Refused::Closed);
-        }
-        let [n_put, ring_put, log_put] = PUT_STATE.load_exclusive(self.mapping);
-        let [n_got, ring_got, log_got] = GET_STATE.load(self.mapping);
-        let (n_items, in_ring, in_log) =
-            (n_put.wrapping_sub(n_got), ring_put.wrapping_sub(ring_got), log_put.wrapping_sub(log_got));
-        let ring_capacity = (self.mapping.n_bytes() - RING) as u64;
-        if in_ring > ring_capacity || in_log > log::N_BYTES {
-            return Err(Refused::Corrupt);
-        }
-        if n_items >= self.capacity() {
-            return Err(Refused::NotNow);
-        }
-        let mut head = Vec::with_capacity(HEADER_BYTES + notes.len() * NOTE_BYTES);
-        head.extend((payload.len() as u64).to_le_bytes());
-        head.extend((notes.len() as u64).to_le_bytes());
-        notes.iter().for_each(|note| head.extend(note.to_bytes()));
-        let needed = padded(payload.len(), notes.len());
-        let state = if in_log == 0 && needed <= ring_capacity - in_ring && needed <= ring_capacity / 2 {
-            let ring = self.ring();
-            ring.write(self.mapping, ring_put, &head);
-            ring.write(self.mapping, ring_put + head.len() as u64, payload);
-            [n_put + 1, ring_put + needed, log_put]
-        } else {
-            if needed > log::N_BYTES - in_log {
-                return Err(Refused::Memory(std::io::ErrorKind::StorageFull.into()));
-            }
-            self.log().write(log_put, &head).map_err(Refused::Memory)?;
-            self.log().write(log_put + head.len() as u64, payload).map_err(Refused::Memory)?;
-            [n_put + 1, ring_put, log_put + needed]
-        };
-        PUT_STATE.store(self.mapping, state);
-        Ok(())
-    }
-
-    /// Takes the oldest record. `attach` counts a handle in this process, before the record is gone; `hopeless` tells why waiting for
-    /// one would be in vain, if it would.
+    /// Takes the oldest record, with its payload at the front of `into`, which grows where it must. `attach` counts a handle
+    /// in this process, before the record is gone; `hopeless` tells why waiting for one would be in vain, if it would.
     pub(crate) fn get<H>(
         self,
+        into: &mut Vec<u8>,
         patience: Patience,
         attach: impl Fn(HandleNote) -> Option<H>,
         hopeless: impl Fn() -> Option<Refused>,
@@ -270,14 +327,14 @@ impl<'a> Channel<'a> {
         let mut slept = false;
         loop {
             // Looking before locking keeps the lock's line with those who find something.
-            if self.len() > 0 {
+            if self.has_items() {
                 self.lock(GET_LOCK, patience)?;
-                let outcome = self.get_locked(&attach);
+                let outcome = self.get_locked(into, &attach);
                 GET_LOCK.unlock(self.mapping);
                 match outcome {
                     Err(Refused::NotNow) => {}
                     other => {
-                        if slept && self.len() > 0 {
+                        if slept && self.has_items() {
                             ITEMS.notify(self.mapping, Wake::One);
                         }
                         if other.is_ok() {
@@ -286,107 +343,28 @@ impl<'a> Channel<'a> {
                         return other;
                     }
                 }
-            } else if self.is_closed() && self.len() == 0 {
+            } else if self.is_closed() && !self.has_items() {
                 return Err(Refused::Closed);
             }
-            slept |= self.wait(ITEMS, patience, || self.len() > 0 || self.is_closed(), &hopeless)?;
+            slept |= self.wait(ITEMS, patience, || self.is_readable(), &hopeless)?;
         }
     }
 
-    fn get_locked<H>(self, attach: &impl Fn(HandleNote) -> Option<H>) -> Result<Taken<H>, Refused> {
-        let cursor = self.oldest()?;
-        let Some(record) = self.record_at(cursor)? else {
-            return Err(Refused::NotNow);
-        };
-        let mut payload = vec![0; record.payload_bytes];
-        self.read(cursor, record.payload_at, &mut payload)?;
-        let handles = record.notes.into_iter().map(attach).collect();
-        let [n_got, ring_got, log_got] = GET_STATE.load_exclusive(self.mapping);
-        let state = match cursor.place {
-            Place::Ring => [n_got + 1, ring_got + record.n_bytes, log_got],
-            Place::Log => [n_got + 1, ring_got, log_got + record.n_bytes],
-        };
-        GET_STATE.store(self.mapping, state);
-        if cursor.place == Place::Log {
-            self.log().give_back(log_got, log_got + record.n_bytes, cursor.log_put);
-        }
-        Ok(Taken { payload, handles })
-    }
-
-    /// The handles in all records that nobody has taken yet.
-    pub(crate) fn notes_inside(self) -> Vec<HandleNote> {
-        let mut notes = Vec::new();
-        if self.lock(GET_LOCK, Patience::Forever).is_ok() {
-            let mut cursor = self.oldest();
-            while let Ok(at) = cursor {
-                let Ok(Some(record)) = self.record_at(at) else {
-                    break;
-                };
-                notes.extend(record.notes);
-                cursor = Ok(at.after(record.n_bytes));
-            }
-            GET_LOCK.unlock(self.mapping);
-        }
-        notes
-    }
-
-    fn oldest(self) -> Result<Cursor, Refused> {
-        let [n_got, ring_got, log_got] = GET_STATE.load_exclusive(self.mapping);
-        let [n_put, ring_put, log_put] = PUT_STATE.load(self.mapping);
-        if n_put < n_got || ring_put < ring_got || log_put < log_got {
-            return Err(Refused::Corrupt);
-        }
-        let place = if ring_put > ring_got { Place::Ring } else { Place::Log };
-        Ok(Cursor { place, ring_at: ring_got, ring_put, log_at: log_got, log_put })
-    }
-
-    fn record_at(self, cursor: Cursor) -> Result<Option<RecordHead>, Refused> {
-        let available = cursor.available();
-        if available == 0 {
-            return Ok(None);
-        }
-        let mut header = [0; HEADER_BYTES];
-        self.read(cursor, 0, &mut header)?;
-        let (payload_bytes, n_notes) = header.split_at(8);
-        let as_number = |bytes: &[u8]| bytes.try_into().map_or(u64::MAX, u64::from_le_bytes);
-        let (payload_bytes, n_notes) = (as_number(payload_bytes), as_number(n_notes));
-        if payload_bytes > available || n_notes > available / NOTE_BYTES as u64 {
-            return Err(Refused::Corrupt);
-        }
-        let (payload_bytes, n_notes) = (payload_bytes as usize, n_notes as usize);
-        let n_bytes = padded(payload_bytes, n_notes);
-        if n_bytes > available {
-            return Err(Refused::Corrupt);
-        }
-        let mut note_bytes = vec![0; n_notes * NOTE_BYTES];
-        self.read(cursor, HEADER_BYTES as u64, &mut note_bytes)?;
-        let notes = note_bytes.chunks(NOTE_BYTES).filter_map(HandleNote::from_bytes).collect();
-        Ok(Some(RecordHead { n_bytes, payload_bytes, payload_at: (HEADER_BYTES + note_bytes.len()) as u64, notes }))
-    }
-
-    fn read(self, cursor: Cursor, offset: u64, into: &mut [u8]) -> Result<(), Refused> {
-        match cursor.place {
-            Place::Ring => {
-                self.ring().read(self.mapping, cursor.ring_at + offset, into);
-                Ok(())
-            }
-            Place::Log => self.log().read(cursor.log_at + offset, into).map_err(Refused::Memory),
-        }
-    }
-
-    fn ring(self) -> Circle {
-        Circle::new(RING, self.mapping.n_bytes() - RING)
-    }
-
-    fn log(self) -> Log<'a> {
-        Log::new(self.session.arena(), self.window)
-    }
-
+    /// Takes a lock. A call that does not wait gives up only if the owner was stopped: mere contention passes, and then there
+    /// is an answer that is true.
     fn lock(self, lock: OwnedLock, patience: Patience) -> Result<(), Refused> {
         let session = self.session;
-        lock.lock(self.mapping, session.owner(), |owner| session.is_dead(owner), patience.lock_deadline())
-            .map(|_| ())
-            .map_err(|_| Refused::NotNow)
+        loop {
+            let deadline = patience.lock_deadline();
+            let taken = lock.lock(self.mapping, session.owner(), |owner| session.is_dead(owner), deadline);
+            if taken.is_ok() {
+                return Ok(());
+            }
+            let is_stopped = || lock.owner(self.mapping).is_some_and(|owner| session.is_stopped(owner));
+            if !matches!(patience, Patience::Never) || is_stopped() {
+                return Err(Refused::NotNow);
+            }
+        }
     }
 
     /// Waits until `is_ready`, looking first and then sleeping. Says whether it slept.
@@ -402,11 +380,8 @@ impl<'a> Channel<'a> {
             // Looked at last: what was put before the last putter went is there now.
             return if is_ready() { Ok(false) } else { Err(reason) };
         }
-        for _ in 0..crate::spin::budget(N_SPINS) {
-            if is_ready() {
-                return Ok(false);
-            }
-            std::hint::spin_loop();
+        if spin::until(&is_ready) {
+            return Ok(false);
         }
         loop {
             let ticket = event.announce(self.mapping);
@@ -431,48 +406,4 @@ impl<'a> Channel<'a> {
             event.pass_on(self.mapping);
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
-    Ring,
-    Log,
-}
-
-/// Where the next record is, and where each of the two stores ends.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    place: Place,
-    ring_at: u64,
-    ring_put: u64,
-    log_at: u64,
-    log_put: u64,
-}
-
-impl Cursor {
-    const fn available(self) -> u64 {
-        match self.place {
-            Place::Ring => self.ring_put - self.ring_at,
-            Place::Log => self.log_put - self.log_at,
-        }
-    }
-
-    const fn after(mut self, n_bytes: u64) -> Self {
-        match self.place {
-            Place::Ring => self.ring_at += n_bytes,
-            Place::Log => self.log_at += n_bytes,
-        }
-        if self.ring_at == self.ring_put {
-            self.place = Place::Log;
-        }
-        self
-    }
-}
-
-#[derive(Debug)]
-struct RecordHead {
-    n_bytes: u64,
-    payload_bytes: usize,
-    payload_at: u64,
-    notes: Vec<HandleNote>,
 }

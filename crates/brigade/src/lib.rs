@@ -27,6 +27,7 @@ mod channel;
 mod child;
 mod current;
 mod descriptor;
+mod endpoint;
 mod entry;
 mod error;
 mod last_words;
@@ -36,10 +37,13 @@ mod memory;
 mod object;
 mod oom;
 mod parcel;
+mod pipe;
 mod pool;
 mod process;
 mod procfs;
 mod queue;
+mod scratch;
+mod select;
 mod session;
 mod spin;
 mod status;
@@ -54,6 +58,10 @@ pub use error::{MemoryError, SystemError};
 pub use last_words::{CrashKind, CrashReport, PanicReport};
 pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue, Manager, ManagerError, Service};
 pub use memory::{Blob, BlobBuilder, Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
+pub use pipe::{
+    Duplex, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    duplex, pipe,
+};
 pub use pool::{
     Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
     WorkerState,
@@ -66,6 +74,7 @@ pub use queue::{
     Consumer, GetError, GetTimeoutError, Iter, ManagedQueue, Producer, PutError, PutTimeoutError, Queue, TryGetError,
     TryPutError,
 };
+pub use select::{Waitable, wait};
 pub use status::ExitStatus;
 pub use supervisor::{OnParentExit, SpawnError};
 pub use sync::{

@@ -8,23 +8,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::{Participant, session};
 
+/// Says when to ask the kernel again: that takes a system call, so an answer is good for a tenth of a second.
+#[derive(Debug, Default)]
+pub(crate) struct Cadence {
+    /// In milliseconds since this process first asked for anything.
+    asked_at_ms: AtomicU64,
+}
+
+impl Cadence {
+    const GOOD_FOR_MS: u64 = 100;
+
+    /// Whether the last answer is too old. Whoever is told so asks; others go on with the old answer meanwhile.
+    pub(crate) fn is_due(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now_ms = START.elapsed().as_millis() as u64 + Self::GOOD_FOR_MS;
+        if now_ms - self.asked_at_ms.load(Ordering::Relaxed).min(now_ms) < Self::GOOD_FOR_MS {
+            return false;
+        }
+        self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+        true
+    }
+}
+
 /// Whether one certain process is still alive, to be asked often.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Lifeline {
     of: Participant,
-    /// When the kernel was asked last, in milliseconds since this process first asked.
     #[serde(skip)]
-    asked_at_ms: AtomicU64,
+    cadence: Cadence,
     #[serde(skip)]
     has_ended: AtomicBool,
 }
 
 impl Lifeline {
-    /// Asking the kernel takes a system call, so an answer is good for this long.
-    const GOOD_FOR_MS: u64 = 100;
-
     pub(crate) fn of(participant: Participant) -> Self {
-        Self { of: participant, asked_at_ms: AtomicU64::new(0), has_ended: AtomicBool::new(false) }
+        Self { of: participant, cadence: Cadence::default(), has_ended: AtomicBool::new(false) }
     }
 
     /// Whether it is the process that asks.
@@ -33,13 +51,7 @@ impl Lifeline {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        if self.has_ended.load(Ordering::Relaxed) {
-            return true;
-        }
-        let now_ms = START.elapsed().as_millis() as u64 + Self::GOOD_FOR_MS;
-        if now_ms - self.asked_at_ms.load(Ordering::Relaxed) >= Self::GOOD_FOR_MS {
-            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+        if !self.has_ended.load(Ordering::Relaxed) && self.cadence.is_due() {
             let is_dead = session().map_or(true, |session| session.is_dead(self.of.owner()));
             self.has_ended.store(is_dead, Ordering::Relaxed);
         }

@@ -8,12 +8,12 @@ use brigade_sys::kernel::fork;
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
-use brigade_sys::shared::event::Wake;
 
 pub(crate) use crate::channel::HandleNote;
-use crate::channel::{self, Channel, mark};
+use crate::channel::{Channel, Sight, fact};
 use crate::error::MemoryError;
-use crate::session::{Ends, HandleCount, Participant, Session, WindowId, WindowKind, refuse_forked, session};
+use crate::lifeline::Cadence;
+use crate::session::{Ends, Holders, LastSeen, Participant, Session, WindowId, WindowKind, refuse_forked, session};
 
 /// The first word of every window: how many bytes of it are mapped.
 const MAPPED_BYTES: usize = 0;
@@ -27,6 +27,10 @@ pub(crate) struct Object {
     window: WindowId,
     kind: WindowKind,
     mapping: Mapping,
+    sight: Sight,
+    last_putter: LastSeen,
+    last_getter: LastSeen,
+    looked_for_getters: Cadence,
 }
 
 impl Object {
@@ -43,13 +47,14 @@ impl Object {
     }
 
     pub(crate) const fn channel(&self) -> Channel<'_> {
-        Channel::new(self.session, &self.mapping, self.window)
+        Channel::new(self.session, &self.mapping, self.window, &self.sight)
     }
 
     fn map(session: &'static Session, window: WindowId, kind: WindowKind, n_bytes: usize) -> Result<Self, MemoryError> {
         let mapping = Mapping::new(session.arena(), window.offset(), n_bytes)
             .map_err(|error| MemoryError::new("map a shared object", &error))?;
-        Ok(Self { session, window, kind, mapping })
+        let (sight, last_putter, last_getter, looked_for_getters) = Default::default();
+        Ok(Self { session, window, kind, mapping, sight, last_putter, last_getter, looked_for_getters })
     }
 
     /// Maps an object that some process of the session has made.
@@ -117,7 +122,7 @@ impl Handle {
                 Ok(Self { object, ends: Ends::Both })
             }
             Err(error) => {
-                session.remove_handle(window, Ends::Both);
+                session.remove_handle(window, Ends::Both, || ());
                 free_garbage(session, window);
                 Err(error)
             }
@@ -149,9 +154,9 @@ impl Handle {
         }
         object.session.add_handle(object.window, ends)?;
         if object.kind == WindowKind::Queue {
-            let putter = if ends.can_put() { mark::OTHER_PUTTER } else { 0 };
-            let getter = if ends.can_get() { mark::OTHER_GETTER } else { 0 };
-            object.channel().set_mark(putter | getter);
+            let putter = if ends.can_put() { fact::OTHER_PUTTER } else { 0 };
+            let getter = if ends.can_get() { fact::OTHER_GETTER } else { 0 };
+            object.channel().establish(putter | getter);
         }
         Ok(Self { object, ends })
     }
@@ -179,36 +184,56 @@ impl Handle {
 
     /// Whether a get that finds nothing would wait for ever: no handle but this one could put, and once there was another.
     pub(crate) fn is_without_putters(&self) -> bool {
-        let own = u64::from(self.ends.can_put());
-        self.object.channel().has_mark(mark::OTHER_PUTTER)
-            && self.is_alone(|count| count.n_putters <= own, |note| note.ends.can_put())
+        self.object.channel().is_fact(fact::OTHER_PUTTER)
+            && self.is_alone(Holders::Putters, u64::from(self.ends.can_put()))
     }
 
     /// The same for a put that finds no room.
     pub(crate) fn is_without_getters(&self) -> bool {
-        let own = u64::from(self.ends.can_get());
-        self.object.channel().has_mark(mark::OTHER_GETTER)
-            && self.is_alone(|count| count.n_getters <= own, |note| note.ends.can_get())
+        self.object.channel().is_fact(fact::OTHER_GETTER)
+            && self.is_alone(Holders::Getters, u64::from(self.ends.can_get()))
     }
 
     /// Whether this is the only handle, whatever it can do, of all that living processes and waiting messages have.
     pub(crate) fn is_only_one(&self) -> bool {
-        let own = u64::from(self.ends.can_put()) + u64::from(self.ends.can_get());
-        self.is_alone(|count| count.n_putters + count.n_getters <= own, |_| true)
+        self.is_alone(Holders::Any, u64::from(self.ends.can_put()) + u64::from(self.ends.can_get()))
     }
 
-    /// Whether neither a living process nor a message that waits in a queue has another handle of the asked kind.
-    fn is_alone(&self, is_none: impl Fn(HandleCount) -> bool, would_count: impl Fn(&HandleNote) -> bool) -> bool {
+    /// Whether no handle is left that could get, and none can come: senders into a pipe ask it each time. Who drops the last one
+    /// says so; whether the last one died is looked at ten times a second.
+    pub(crate) fn has_lost_getters(&self) -> bool {
+        let channel = self.object.channel();
+        if self.object.looked_for_getters.is_due() && self.is_alone(Holders::Getters, 0) {
+            channel.establish(fact::NO_GETTER);
+        }
+        channel.is_fact(fact::NO_GETTER)
+    }
+
+    fn notice_lost_getters(&self) {
         let Object { session, window, .. } = *self.object;
+        let may_be_last = self.ends.can_get() && !session.has_own_handles(window, Holders::Getters);
+        if may_be_last && self.is_alone(Holders::Getters, 0) {
+            self.object.channel().establish(fact::NO_GETTER);
+        }
+    }
+
+    /// Whether neither a living process nor a message that waits in a queue has more than `n_own` handles of the kind.
+    fn is_alone(&self, holders: Holders, n_own: u64) -> bool {
+        let Object { session, window, .. } = *self.object;
+        let last_seen = match holders {
+            Holders::Getters => &self.object.last_getter,
+            Holders::Any | Holders::Putters => &self.object.last_putter,
+        };
         loop {
-            let epoch = session.epoch();
-            if !is_none(session.count(window)) {
+            let epoch = session.epoch(window);
+            if session.has_more_handles_than(n_own, window, holders, last_seen) {
                 return false;
             }
-            let carried = notes_in_queues(session).iter().any(|(_, note)| note.window == window && would_count(note));
+            let is_carried =
+                notes_in_queues(session).iter().any(|(_, note)| note.window == window && holders.include(note.ends));
             // A handle that moved from a message into a process meanwhile has made the epoch grow.
-            if session.epoch() == epoch {
-                return !carried;
+            if session.epoch(window) == epoch {
+                return !is_carried;
             }
         }
     }
@@ -221,14 +246,28 @@ impl Drop for Handle {
             return;
         }
         let Object { session, window, kind, .. } = *self.object;
-        session.remove_handle(window, self.ends);
-        if kind == WindowKind::Queue {
-            // Somebody may wait for what only this handle could have brought.
-            channel::ITEMS.notify(&self.object.mapping, Wake::All);
-            channel::SPACE.notify(&self.object.mapping, Wake::All);
-        }
-        if !session.has_own_handles(window) && session.count(window) == HandleCount::default() {
+        session.remove_handle(window, self.ends, || {
+            if kind == WindowKind::Queue {
+                self.notice_lost_getters();
+                // Somebody may wait for what only this handle could have brought.
+                self.object.channel().wake_all();
+            }
+        });
+        if !session.has_own_handles(window, Holders::Any) && !has_handles(session, window) {
             free_garbage(session, window);
+        }
+    }
+}
+
+/// Whether any living process has a handle to a window, as of one moment.
+fn has_handles(session: &Session, window: WindowId) -> bool {
+    loop {
+        let epoch = session.epoch(window);
+        if session.has_more_handles_than(0, window, Holders::Any, &LastSeen::default()) {
+            return true;
+        }
+        if session.epoch(window) == epoch {
+            return false;
         }
     }
 }
@@ -258,21 +297,21 @@ fn free_garbage(session: &'static Session, window: WindowId) {
             return unreachable_windows(session);
         }
         let is_in_use = session.windows().any(|used| used == window);
-        if is_in_use && session.count(window) == HandleCount::default() { vec![window] } else { Vec::new() }
+        if is_in_use && !has_handles(session, window) { vec![window] } else { Vec::new() }
     });
 }
 
 /// The windows that no process can reach: neither by a handle nor by a handle in a message it could receive.
 fn unreachable_windows(session: &'static Session) -> Vec<WindowId> {
     loop {
-        let epoch = session.epoch();
-        let all: Vec<WindowId> = session.windows().collect();
+        let all: Vec<(WindowId, u32)> = session.windows().map(|window| (window, session.epoch(window))).collect();
         let mut reached: HashSet<WindowId> =
-            all.iter().copied().filter(|&window| session.count(window) != HandleCount::default()).collect();
+            all.iter().map(|&(window, _)| window).filter(|&window| has_handles(session, window)).collect();
         let carried = notes_in_queues(session);
         while carried.iter().any(|(inside, note)| reached.contains(inside) && reached.insert(note.window)) {}
-        if session.epoch() == epoch {
-            return all.into_iter().filter(|window| !reached.contains(window)).collect();
+        // No handle moved meanwhile from where we looked later to where we had looked before.
+        if all.iter().all(|&(window, epoch)| session.epoch(window) == epoch) {
+            return all.into_iter().map(|(window, _)| window).filter(|window| !reached.contains(window)).collect();
         }
     }
 }

@@ -68,9 +68,17 @@ thread_local! {
 impl Parcel {
     /// Encodes a value. If that fails, whatever it had taken hold of is released.
     pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, EncodeError> {
+        Self::pack_into(value, Vec::new())
+    }
+
+    /// Encodes a value into a buffer that was used before; what is in it is written over.
+    pub(crate) fn pack_into<T>(value: &T, mut bytes: Vec<u8>) -> Result<Self, EncodeError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        bytes.clear();
         // Packing can nest: a value's own Serialize may send something.
         let outer = PACKING.replace(Some(ManuallyDrop::default()));
-        let mut bytes = Vec::new();
         let encoded = wire::encode_checked(value, &mut bytes);
         let packed = ManuallyDrop::into_inner(PACKING.replace(outer).expect("it was put there above"));
         encoded.map(|()| Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
@@ -84,13 +92,21 @@ impl Parcel {
 impl Arrival {
     /// Decodes the value. Descriptors and handles that it does not ask for are released.
     pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
-        let unpacking =
-            Unpacking { descriptors: self.descriptors.into_iter().map(Some).collect(), handles: self.handles };
-        let outer = UNPACKING.replace(Some(ManuallyDrop::new(unpacking)));
-        let decoded = wire::decode(&self.bytes);
-        drop(UNPACKING.replace(outer).map(ManuallyDrop::into_inner));
-        decoded
+        unpack_from(&self.bytes, self.descriptors, self.handles)
     }
+}
+
+/// Decodes a value from bytes and what came with them. Descriptors and handles that it does not ask for are released.
+pub(crate) fn unpack_from<T: DeserializeOwned>(
+    bytes: &[u8],
+    descriptors: Vec<OwnedFd>,
+    handles: Vec<Option<Handle>>,
+) -> Result<T, DecodeError> {
+    let unpacking = Unpacking { descriptors: descriptors.into_iter().map(Some).collect(), handles };
+    let outer = UNPACKING.replace(Some(ManuallyDrop::new(unpacking)));
+    let decoded = wire::decode(bytes);
+    drop(UNPACKING.replace(outer).map(ManuallyDrop::into_inner));
+    decoded
 }
 
 /// Serializes a handle: its number among those that travel with the value.

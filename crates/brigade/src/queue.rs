@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::errors::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
-use self::errors::{GetFault, PutFault};
-use crate::channel::{self, Patience, Refused};
+use crate::channel::{self, Bounds, Patience, Refused};
+use crate::endpoint::{Endpoint, get, put};
 use crate::error::MemoryError;
 use crate::lifeline::Lifeline;
 use crate::object::Handle;
-use crate::parcel::{self, Arrival, Parcel};
+use crate::parcel;
 use crate::session::{self, Ends, WindowKind};
 
 /// A bounded queue between processes, in the order in which values were put.
@@ -73,7 +73,7 @@ impl<T> Queue<T> {
         }
         let capacity = capacity as u64;
         let handle = Handle::create(WindowKind::Queue, channel::mapped_bytes(capacity), |object| {
-            object.channel().initialize(capacity);
+            object.channel().initialize(Bounds::of_items(capacity));
         })?;
         Ok(Self { handle, values: PhantomData })
     }
@@ -99,26 +99,6 @@ impl<T> Queue<T> {
     }
 }
 
-/// What the calls below need to know of the handle that they are made on.
-trait Endpoint {
-    fn handle(&self) -> &Handle;
-
-    /// Why no call makes sense any more, if so.
-    fn is_gone(&self) -> Option<Refused> {
-        session::refuse_forked().err().map(|error| Refused::Memory(io::Error::other(error)))
-    }
-
-    /// Why waiting for room would be in vain, if it would.
-    fn is_put_in_vain(&self) -> Option<Refused> {
-        self.handle().is_without_getters().then_some(Refused::Disconnected)
-    }
-
-    /// Why waiting for a value would be in vain, if it would.
-    fn is_get_in_vain(&self) -> Option<Refused> {
-        self.handle().is_without_putters().then_some(Refused::Disconnected)
-    }
-}
-
 /// A queue that a manager's process holds: it lives as long as the manager, whatever becomes of the handles.
 ///
 /// The calls are those of a [`Queue`]. They are never `Disconnected`, and give `ManagerDied` once the manager has ended.
@@ -140,7 +120,7 @@ impl<T> Endpoint for ManagedQueue<T> {
     }
 
     fn is_gone(&self) -> Option<Refused> {
-        self.queue.is_gone().or_else(|| self.manager.has_ended().then_some(Refused::ManagerDied))
+        self.manager.has_ended().then_some(Refused::ManagerDied)
     }
 
     fn is_put_in_vain(&self) -> Option<Refused> {
@@ -259,30 +239,6 @@ macro_rules! plain_handle {
 
 plain_handle!(Queue, Producer, Consumer);
 
-fn put<T: Serialize + DeserializeOwned>(end: &impl Endpoint, value: &T, patience: Patience) -> Result<(), PutFault> {
-    if let Some(reason) = end.is_gone() {
-        return Err(PutFault::Refused(reason));
-    }
-    let parcel = Parcel::pack(value).map_err(PutFault::Encode)?;
-    if !parcel.descriptors.is_empty() {
-        let error = io::Error::other("descriptors travel to processes and pool tasks, not through queues");
-        return Err(PutFault::Refused(Refused::Memory(error)));
-    }
-    let channel = end.handle().object().channel();
-    channel.put(&parcel.bytes, &parcel.notes(), patience, || end.is_put_in_vain()).map_err(PutFault::Refused)
-}
-
-fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) -> Result<T, GetFault> {
-    if let Some(reason) = end.is_gone() {
-        return Err(GetFault::Refused(reason));
-    }
-    let attach = |note| Handle::arrive(note).ok();
-    let channel = end.handle().object().channel();
-    let taken = channel.get(patience, attach, || end.is_get_in_vain()).map_err(GetFault::Refused)?;
-    let arrival = Arrival { bytes: taken.payload, descriptors: Vec::new(), handles: taken.handles };
-    arrival.unpack().map_err(GetFault::Decode)
-}
-
 /// What a handle with the putting end can do.
 macro_rules! putting {
     ($($name:ident),*) => {$(
@@ -358,7 +314,7 @@ macro_rules! getting {
             ///
             /// An error of another kind ends the iteration too: [`Iter::error`] tells them apart.
             pub fn iter(&self) -> Iter<'_, T> {
-                Iter { next: Box::new(|| self.get()), error: None }
+                Iter::new(|| self.get())
             }
 
             /// Takes the values that are there now. Never waits.
@@ -371,21 +327,25 @@ macro_rules! getting {
 
 getting!(Queue, Consumer, ManagedQueue);
 
-/// The values of a queue as they come. Made by [`Queue::iter`].
-pub struct Iter<'a, T> {
-    next: Box<dyn FnMut() -> Result<T, GetError> + 'a>,
-    error: Option<GetError>,
+/// The values of a queue or a pipe as they come. Made by [`Queue::iter`] and [`Receiver::iter`](crate::Receiver::iter).
+pub struct Iter<'a, T, E = GetError> {
+    next: Box<dyn FnMut() -> Result<T, E> + 'a>,
+    error: Option<E>,
 }
 
-impl<T> Iter<'_, T> {
-    /// What ended the iteration: [`GetError::Closed`] and [`GetError::Disconnected`] are its natural ends.
+impl<'a, T, E> Iter<'a, T, E> {
+    pub(crate) fn new(next: impl FnMut() -> Result<T, E> + 'a) -> Self {
+        Self { next: Box::new(next), error: None }
+    }
+
+    /// What ended the iteration: `Closed` and `Disconnected` are its natural ends.
     #[must_use]
-    pub const fn error(&self) -> Option<&GetError> {
+    pub const fn error(&self) -> Option<&E> {
         self.error.as_ref()
     }
 }
 
-impl<T> Iterator for Iter<'_, T> {
+impl<T, E> Iterator for Iter<'_, T, E> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -402,7 +362,7 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-impl<T> std::fmt::Debug for Iter<'_, T> {
+impl<T, E: std::fmt::Debug> std::fmt::Debug for Iter<'_, T, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Iter").field("error", &self.error).finish_non_exhaustive()
     }

@@ -8,51 +8,60 @@
 //! ```text
 //!      0  magic u64
 //!     64  lock u32           serializes the slow paths: joining, leaving, making and freeing windows
-//!    128  epoch u64          grows before any handle count grows (see `Session::count`)
-//!    192  n_participants u64 · 200 n_windows u64     one past the highest ever used
+//!    128  n_participants u64 · 136 n_windows u64     one past the highest ever used
 //!   4 Ki  participants u64 × 4 096    state · generation · parent
 //!  64 Ki  windows u64 × 65 536        kind, and whether it carries handles · generation
-//!   1 Mi  rows: for each participant 65 536 × (u32 putting handles, u32 getting handles)
+//!   1 Mi  epochs u32 × 65 536         for each window; grows before any count of its handles grows (see handles.rs)
+//! 1.5 Mi  doorbells: for each participant an event on a cache line of its own (see select.rs)
+//!   2 Mi  rows: for each participant 65 536 × (u24 putting handles, u24 getting handles, u16 pins)
 //! ```
 //!
 //! A row is changed by its participant only, until that is dead. A process killed at any instruction leaves its row as it
 //! was; whoever needs to know counts only rows of the living, and the reaper clears the others. Life is told by a record
 //! lock that the kernel drops at death.
 
+mod handles;
 mod ids;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::kernel::{fork, liveness};
 use brigade_sys::shared::bytes::SharedBytes;
+use brigade_sys::shared::event::{Event, Wake};
 use brigade_sys::shared::lock::{OwnedLock, Owner};
 
-pub(crate) use self::ids::{Ends, HandleCount, Participant, WindowId, WindowKind};
+pub(crate) use self::handles::{Holders, LastSeen};
+pub(crate) use self::ids::{Ends, Participant, WindowId, WindowKind};
 use crate::error::MemoryError;
+use crate::procfs;
 
 const ARENA_BYTES: u64 = 1 << 62;
 /// File offsets that one object may use.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 40;
 const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
 const LOCK: OwnedLock = OwnedLock::at(64);
-const EPOCH: usize = 128;
-const N_PARTICIPANTS: usize = 192;
-const N_WINDOWS: usize = 200;
+const N_PARTICIPANTS: usize = 128;
+const N_WINDOWS: usize = 136;
 const PARTICIPANTS: usize = 4 << 10;
+/// Processes of one session that may be alive at a time.
 pub(crate) const MAX_PARTICIPANTS: usize = 4096;
 const WINDOWS: usize = 64 << 10;
 const KIND_MASK: u64 = 0x7f;
 /// In a window's word, beside its kind: a handle was put into this queue once.
 const CARRIES_HANDLES: u64 = 0x80;
 const MAX_WINDOWS: usize = 1 << 16;
-const ROWS: usize = 1 << 20;
+const EPOCHS: usize = 1 << 20;
+const DOORBELLS: usize = EPOCHS + (512 << 10);
+const DOORBELL_BYTES: usize = 64;
+const ROWS: usize = 2 << 20;
 const ROW_BYTES: usize = MAX_WINDOWS * 8;
 const DIRECTORY_BYTES: usize = ROWS + MAX_PARTICIPANTS * ROW_BYTES;
 const PAGE_BYTES: usize = 4096;
-const _: () = assert!(PARTICIPANTS + MAX_PARTICIPANTS * 8 <= WINDOWS && WINDOWS + MAX_WINDOWS * 8 <= ROWS);
+const _: () = assert!(PARTICIPANTS + MAX_PARTICIPANTS * 8 <= WINDOWS && WINDOWS + MAX_WINDOWS * 8 <= EPOCHS);
+const _: () = assert!(EPOCHS + MAX_WINDOWS * 4 <= DOORBELLS && DOORBELLS + MAX_PARTICIPANTS * DOORBELL_BYTES <= ROWS);
 
 /// The lowest two bits of a participant's word.
 ///
@@ -72,6 +81,10 @@ const GENERATION_MASK: u64 = (1 << 17) - 1;
 
 fn participant_word(state: u64, generation: u64, parent: Participant) -> u64 {
     state | (generation & GENERATION_MASK) << 8 | (parent.slot as u64) << 32
+}
+
+const fn doorbell_offset(slot: u16) -> usize {
+    DOORBELLS + slot as usize * DOORBELL_BYTES
 }
 
 /// The session that this process belongs to.
@@ -98,6 +111,11 @@ enum Origin {
     Parent { arena: OwnedFd, tokens: OwnedFd, me: Participant, pid: u32 },
     /// It could not be joined, and another would not be the one that handles from the parent mean.
     Lost(MemoryError),
+}
+
+/// The session of this process, if it has asked for one already.
+pub(crate) fn existing() -> Option<&'static Session> {
+    SESSION.get()
 }
 
 /// The session of this process, made or joined at the first call.
@@ -185,7 +203,11 @@ impl Session {
             .map_err(|error| MemoryError::new("hold the token of this process", &error))?;
         let directory = Mapping::new(arena.as_fd(), 0, DIRECTORY_BYTES)
             .map_err(|error| MemoryError::new("map the directory of the session", &error))?;
-        Ok(Self { arena, tokens, directory, me, row_pages: [const { AtomicU64::new(0) }; 2] })
+        let session = Self { arena, tokens, directory, me, row_pages: [const { AtomicU64::new(0) }; 2] };
+        session
+            .allocate_page_of(doorbell_offset(me.slot))
+            .map_err(|error| MemoryError::new("allocate the doorbell of this process", &error))?;
+        Ok(session)
     }
 
     /// The memory in which all windows lie.
@@ -214,6 +236,33 @@ impl Session {
         generation != u64::from(participant.generation) || !self.is_slot_alive(participant.slot, word)
     }
 
+    /// The place of this process among the participants.
+    pub(crate) fn own_slot(&self) -> usize {
+        usize::from(self.me.slot)
+    }
+
+    /// The doorbell on which threads of this process wait for several things at once, and the memory it lies in.
+    pub(crate) fn own_doorbell(&self) -> (Event, &Mapping) {
+        (Event::at(doorbell_offset(self.me.slot)), &self.directory)
+    }
+
+    /// Wakes whoever waits on the doorbell of a participant.
+    pub(crate) fn ring(&self, slot: usize) {
+        if slot < MAX_PARTICIPANTS {
+            Event::at(doorbell_offset(slot as u16)).notify(&self.directory, Wake::All);
+        }
+    }
+
+    /// Whether the owner of a lock was stopped, by a signal or a debugger: it will not go on by itself.
+    pub(crate) fn is_stopped(&self, owner: Owner) -> bool {
+        let slot = Participant::from_owner(owner).slot;
+        let Ok(Some(pid)) = liveness::holder(self.tokens.as_fd(), u32::from(slot)) else {
+            return false;
+        };
+        // Without /proc nobody can tell; who asks is not willing to wait.
+        procfs::look(pid as u32).is_none_or(|look| matches!(look.letter, b'T' | b't'))
+    }
+
     fn is_slot_alive(&self, slot: u16, word: u64) -> bool {
         if slot == self.me.slot {
             return true;
@@ -233,6 +282,10 @@ impl Session {
 
     fn word(&self, offset: usize) -> &AtomicU64 {
         self.directory.word64(offset)
+    }
+
+    fn allocate_page_of(&self, offset: usize) -> std::io::Result<()> {
+        memory::allocate(&self.arena, (offset & !(PAGE_BYTES - 1)) as u64, PAGE_BYTES as u64)
     }
 
     fn participant(&self, slot: u16) -> &AtomicU64 {
@@ -343,9 +396,10 @@ impl Session {
                     return Err(MemoryError::new("find a place for another shared object", &error));
                 }
             };
-            let page = (WINDOWS + index as usize * 8) & !(PAGE_BYTES - 1);
-            memory::allocate(&self.arena, page as u64, PAGE_BYTES as u64)
-                .map_err(|error| MemoryError::new("allocate the table of shared objects", &error))?;
+            for place in [WINDOWS + index as usize * 8, EPOCHS + index as usize * 4] {
+                self.allocate_page_of(place)
+                    .map_err(|error| MemoryError::new("allocate the table of shared objects", &error))?;
+            }
             let generation = ((self.window(index).load(Ordering::Relaxed) >> 8) as u32).wrapping_add(1);
             let window = WindowId { index, generation };
             self.add_handle(window, Ends::Both)?;
@@ -360,65 +414,6 @@ impl Session {
         (window.index as usize) < MAX_WINDOWS
             && self.window(window.index).load(Ordering::Acquire) & !CARRIES_HANDLES
                 == kind as u64 | u64::from(window.generation) << 8
-    }
-
-    /// Counts one more handle of this process.
-    pub(crate) fn add_handle(&self, window: WindowId, ends: Ends) -> Result<(), MemoryError> {
-        self.allocate_row_page(window)?;
-        // Before the count grows: pairs with the loads in `count`.
-        self.word(EPOCH).fetch_add(1, Ordering::SeqCst);
-        self.row_word(self.me.slot, window).fetch_add(ends.count(), Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Counts one handle of this process less.
-    pub(crate) fn remove_handle(&self, window: WindowId, ends: Ends) {
-        self.row_word(self.me.slot, window).fetch_sub(ends.count(), Ordering::SeqCst);
-    }
-
-    fn allocate_row_page(&self, window: WindowId) -> Result<(), MemoryError> {
-        let page_idx = window.index as usize * 8 / PAGE_BYTES;
-        let (word, bit) = (&self.row_pages[page_idx / 64], 1 << (page_idx % 64));
-        if word.load(Ordering::Relaxed) & bit != 0 {
-            return Ok(());
-        }
-        let offset = ROWS + usize::from(self.me.slot) * ROW_BYTES + page_idx * PAGE_BYTES;
-        memory::allocate(&self.arena, offset as u64, PAGE_BYTES as u64)
-            .map_err(|error| MemoryError::new("allocate the handle counts of this process", &error))?;
-        word.fetch_or(bit, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The handles of all living processes, as of one moment: if any count grew meanwhile, it counts again.
-    ///
-    /// A handle only ever comes from another handle, which is dropped later. So if a moment shows none, there is none
-    /// for good.
-    pub(crate) fn count(&self, window: WindowId) -> HandleCount {
-        loop {
-            let epoch = self.word(EPOCH).load(Ordering::SeqCst);
-            let count = self.count_once(window);
-            fence(Ordering::SeqCst);
-            if self.word(EPOCH).load(Ordering::SeqCst) == epoch {
-                return count;
-            }
-        }
-    }
-
-    fn count_once(&self, window: WindowId) -> HandleCount {
-        let n_used = self.word(N_PARTICIPANTS).load(Ordering::Acquire).min(MAX_PARTICIPANTS as u64) as u16;
-        let mut count = HandleCount::default();
-        for slot in 0..n_used {
-            let word = self.participant(slot).load(Ordering::Acquire);
-            if word & state::MASK == state::FREE {
-                continue;
-            }
-            let row = self.row_word(slot, window).load(Ordering::SeqCst);
-            if row != 0 && self.is_slot_alive(slot, word) {
-                count.n_putters += row & 0xffff_ffff;
-                count.n_getters += row >> 32;
-            }
-        }
-        count
     }
 
     /// The windows in use.
@@ -439,22 +434,12 @@ impl Session {
         })
     }
 
-    /// Whether this process has any handle to a window.
-    pub(crate) fn has_own_handles(&self, window: WindowId) -> bool {
-        self.row_word(self.me.slot, window).load(Ordering::SeqCst) != 0
-    }
-
     /// Remembers that handles may lie in the messages of this queue. The caller has a handle to it, so it is not freed.
     pub(crate) fn let_carry_handles(&self, window: WindowId) {
         let word = self.window(window.index());
         if word.load(Ordering::Relaxed) & CARRIES_HANDLES == 0 {
             word.fetch_or(CARRIES_HANDLES, Ordering::SeqCst);
         }
-    }
-
-    /// The epoch of handle counts; see [`Session::count`].
-    pub(crate) fn epoch(&self) -> u64 {
-        self.word(EPOCH).load(Ordering::SeqCst)
     }
 
     /// Frees windows that `find` names, while nobody else makes or frees any.

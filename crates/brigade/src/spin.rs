@@ -1,6 +1,11 @@
-//! Whether looking again and again makes sense before sleeping.
+//! Whether looking again and again makes sense before sleeping, and for how long.
 
 use std::sync::OnceLock;
+
+/// Looks in a row at the start, with a short pause after each: what comes at once is found with the least delay.
+const N_LOOKS: u32 = 200;
+/// Looks after that, each behind an offer of the processor to others: the one who is waited for may need this very processor.
+const N_OFFERS: u32 = 30;
 
 /// How many turns a waiter may look before it sleeps: none where only one processor is available, since then the one it waits
 /// for cannot run meanwhile.
@@ -8,4 +13,22 @@ pub(crate) fn budget(n_turns: u32) -> u32 {
     static HAS_SEVERAL: OnceLock<bool> = OnceLock::new();
     let has_several = *HAS_SEVERAL.get_or_init(|| crate::current::available_cpus() > 1);
     if has_several { n_turns } else { 0 }
+}
+
+/// Looks until `is_ready`, for about as long as a sleep and a wake through the kernel would take. `false` if it did not come
+/// to be.
+pub(crate) fn until(is_ready: impl Fn() -> bool) -> bool {
+    for _ in 0..budget(N_LOOKS) {
+        if is_ready() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    for _ in 0..N_OFFERS {
+        if is_ready() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    is_ready()
 }

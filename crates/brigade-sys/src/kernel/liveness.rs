@@ -48,7 +48,15 @@ pub fn hold(memory: BorrowedFd<'_>, byte: u32) -> io::Result<()> {
 /// # Errors
 /// `EBADF`.
 pub fn is_held(memory: BorrowedFd<'_>, byte: u32) -> io::Result<bool> {
+    Ok(holder(memory, byte)?.is_some())
+}
+
+/// The number of the other process that has the token of `byte`, as this process's namespace knows it.
+///
+/// # Errors
+/// `EBADF`.
+pub fn holder(memory: BorrowedFd<'_>, byte: u32) -> io::Result<Option<libc::pid_t>> {
     let mut record = record(libc::F_WRLCK, byte);
     call(memory, libc::F_GETLK, &mut record)?;
-    Ok(libc::c_int::from(record.l_type) != libc::F_UNLCK)
+    Ok((libc::c_int::from(record.l_type) != libc::F_UNLCK).then_some(record.l_pid))
 }

@@ -81,8 +81,11 @@ impl OwnedLock {
     ) -> Result<Acquired, TimedOut> {
         let word = memory.word32(self.offset);
         for _ in 0..=N_SPINS {
+            // Looked at first, so that those who wait share the line until the owner has done with it.
             // Acquire: pairs with the Release swap in `unlock`.
-            if word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if word.load(Ordering::Relaxed) == 0
+                && word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
                 return Ok(Acquired::Free);
             }
             std::hint::spin_loop();

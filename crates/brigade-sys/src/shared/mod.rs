@@ -15,6 +15,7 @@ pub mod ring;
 pub mod value;
 #[cfg(all(loom, test))]
 mod value_loom_tests;
+pub mod watch;
 
 #[cfg(all(loom, test))]
 mod loom_tests;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::channel::{self, HandleNote, Patience, Refused};
+use crate::channel::{self, Bounds, HandleNote, Patience, Refused};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival};
@@ -19,7 +19,7 @@ pub(super) struct Line(pub(super) Handle);
 impl Line {
     /// Makes a channel for up to `capacity` records.
     pub(super) fn new(capacity: u64) -> Result<Self, MemoryError> {
-        let initialize = |object: &crate::object::Object| object.channel().initialize(capacity);
+        let initialize = |object: &crate::object::Object| object.channel().initialize(Bounds::of_items(capacity));
         Handle::create(WindowKind::Queue, channel::mapped_bytes(capacity), initialize).map(Self)
     }
 
@@ -38,8 +38,11 @@ impl Line {
         patience: Patience,
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<Arrival, Refused> {
-        let taken = self.0.object().channel().get(patience, |note| Handle::arrive(note).ok(), hopeless)?;
-        Ok(Arrival { bytes: taken.payload, descriptors: Vec::new(), handles: taken.handles })
+        let mut bytes = Vec::new();
+        let attach = |note| Handle::arrive(note).ok();
+        let taken = self.0.object().channel().get(&mut bytes, patience, attach, hopeless)?;
+        bytes.truncate(taken.payload_bytes);
+        Ok(Arrival { bytes, descriptors: Vec::new(), handles: taken.handles })
     }
 
     /// After this, nothing more can be sent.

@@ -1,32 +1,11 @@
 //! Why a value was not put or not got. A rejected value comes back in the error.
 
-use std::io;
-
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Refused;
+use crate::endpoint::{GetFault, PutFault};
 use crate::error::SystemError;
 use crate::{DecodeError, EncodeError};
-
-/// Why a put failed, before the rejected value is added to it.
-pub(super) enum PutFault {
-    Refused(Refused),
-    Encode(EncodeError),
-}
-
-/// Why a get failed.
-pub(super) enum GetFault {
-    Refused(Refused),
-    Decode(DecodeError),
-}
-
-/// What is left when no variant of its own fits.
-fn system(refused: &Refused) -> SystemError {
-    match refused {
-        Refused::Memory(error) => error.into(),
-        _ => (&io::Error::new(io::ErrorKind::InvalidData, "the shared memory of the queue is damaged")).into(),
-    }
-}
 
 /// Defines the error of one way to put: the variants common to all, and one for those that do not wait for ever.
 macro_rules! put_error {
@@ -55,7 +34,7 @@ macro_rules! put_error {
                     PutFault::Refused(Refused::Closed) => Self::Closed(value),
                     PutFault::Refused(Refused::Disconnected) => Self::Disconnected(value),
                     PutFault::Refused(Refused::ManagerDied) => Self::ManagerDied(value),
-                    PutFault::Refused(other) => Self::System(value, system(&other)),
+                    PutFault::Refused(other) => Self::System(value, other.into()),
                     PutFault::Encode(error) => Self::Encode(value, error),
                 }
             }
@@ -160,7 +139,7 @@ macro_rules! get_error {
                     GetFault::Refused(Refused::Closed) => Self::Closed,
                     GetFault::Refused(Refused::Disconnected) => Self::Disconnected,
                     GetFault::Refused(Refused::ManagerDied) => Self::ManagerDied,
-                    GetFault::Refused(other) => Self::System(system(&other)),
+                    GetFault::Refused(other) => Self::System(other.into()),
                     GetFault::Decode(error) => Self::Decode(error),
                 }
             }

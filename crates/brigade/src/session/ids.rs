@@ -100,7 +100,11 @@ pub(crate) enum Ends {
 }
 
 const ONE_PUTTER: u64 = 1;
-const ONE_GETTER: u64 = 1 << 32;
+pub(super) const ONE_GETTER: u64 = 1 << 24;
+/// Added to a row, keeps a window from being freed without being a handle.
+pub(super) const ONE_PIN: u64 = 1 << 48;
+/// Bits of a row in which handles with one end are counted.
+pub(super) const COUNT_MASK: u64 = ONE_GETTER - 1;
 
 impl Ends {
     pub(crate) const fn can_put(self) -> bool {
@@ -111,6 +115,7 @@ impl Ends {
         matches!(self, Self::Both | Self::Get)
     }
 
+    /// What one such handle adds to a row.
     pub(super) const fn count(self) -> u64 {
         match self {
             Self::Both => ONE_PUTTER + ONE_GETTER,
@@ -118,11 +123,4 @@ impl Ends {
             Self::Get => ONE_GETTER,
         }
     }
-}
-
-/// How many handles of living processes there are to one object.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct HandleCount {
-    pub(crate) n_putters: u64,
-    pub(crate) n_getters: u64,
 }

@@ -19,6 +19,7 @@ use crate::child::say;
 use crate::last_words::CrashReport;
 use crate::object;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
+use crate::select;
 use crate::session::Participant;
 use crate::status::{End, ExitStatus};
 
@@ -156,6 +157,7 @@ impl Desk {
         };
         drop(arguments);
         talk.child.changed.notify_all();
+        select::process_has_ended();
         if let Some(on_exit) = talk.on_exit {
             on_exit(&talk.child);
         }
