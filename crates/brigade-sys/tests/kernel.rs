@@ -16,7 +16,7 @@ use brigade_sys::shared::bytes::{SharedBytes, Wait};
 use brigade_sys::shared::lock::{Acquired, OwnedLock, Owner};
 
 #[test]
-fn made_memory_can_neither_shrink_nor_grow_and_lies_above_given_descriptors() {
+fn made_memory_can_neither_shrink_nor_grow_and_is_no_standard_stream() {
     let memory = memory::create(c"test", 8192).unwrap();
     assert!(memory.as_raw_fd() >= LOWEST_OWN_DESCRIPTOR);
     assert_eq!(memory::sealed_size(&memory).unwrap(), 8192);
@@ -97,6 +97,35 @@ fn a_spawned_program_has_the_descriptors_it_was_given_in_order() {
     assert_eq!(std::io::read_to_string(reader).unwrap(), "hello");
     assert_eq!(ending::collect(&started.pidfd), Some(Ending::Exited(7)));
     assert_eq!(ending::collect(&started.pidfd), None);
+}
+
+/// In their places there are others, which must not be lost on the way.
+#[test]
+fn descriptors_change_places_without_destroying_each_other() {
+    let files: Vec<_> = (0..3).map(|_| std::io::pipe().unwrap()).collect();
+    // 3 to 5 in another order, as far as this process has them; the program tells which file is where.
+    let mut ours: Vec<_> = files.iter().map(|(reader, _)| reader.as_fd()).collect();
+    ours.sort_by_key(|descriptor| std::cmp::Reverse(descriptor.as_raw_fd()));
+    let (mut heard, said) = std::io::pipe().unwrap();
+    let script = c"for n in 3 4 5 0; do readlink /proc/self/fd/$n; done".to_owned();
+    let started = spawn::spawn(&Program {
+        path: c"/bin/sh",
+        arguments: &[c"sh".to_owned(), c"-c".to_owned(), script],
+        environment: &[c"PATH=/bin:/usr/bin".to_owned()],
+        descriptors: &ours,
+        standard: [Some(ours[2]), Some(said.as_fd()), None],
+        ..Program::default()
+    })
+    .unwrap();
+    drop(said);
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut heard, &mut told).unwrap();
+    let name = |descriptor: &std::os::fd::BorrowedFd<'_>| {
+        std::fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd())).unwrap().display().to_string()
+    };
+    let expected: Vec<String> = ours.iter().chain([&ours[2]]).map(name).collect();
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(ending::collect(&started.pidfd), Some(Ending::Exited(0)));
 }
 
 #[test]

@@ -48,3 +48,23 @@ pub fn is_forked() -> bool {
     // SAFETY: a word that was published is never unmapped, and is reached as an atomic only.
     !word.is_null() && unsafe { &*word }.load(Ordering::Relaxed) == 0
 }
+
+/// Forks this process, has `work` done in the new one, which then ends with the code that it gives, and returns that code. For
+/// tests of what a forked process is refused: a program with threads must not fork, and this library does not.
+///
+/// # Errors
+/// What fork(2) says; `None` inside if the process did not end by itself.
+#[doc(hidden)]
+pub fn code_of_fork(work: impl FnOnce() -> i32) -> io::Result<Option<i32>> {
+    // SAFETY: the new process has this thread only. What it calls may find a lock held for ever, which a test that hangs shows.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        std::process::exit(work());
+    }
+    if pid == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let pid = rustix::process::Pid::from_raw(pid);
+    let waited = rustix::io::retry_on_intr(|| rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()))?;
+    Ok(waited.and_then(|(_, status)| status.exit_status()))
+}

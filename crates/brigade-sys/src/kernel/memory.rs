@@ -12,14 +12,13 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::thread::futex;
 
-use super::spawn::{FIRST_GIVEN_DESCRIPTOR, MAX_GIVEN_DESCRIPTORS};
 use crate::shared::atomics::{AtomicU32, AtomicU64};
 use crate::shared::bytes::{SharedBytes, Wait};
 
-/// Descriptors of ours start here, so that they are never in the way of those a child is given.
-pub const LOWEST_OWN_DESCRIPTOR: i32 = FIRST_GIVEN_DESCRIPTOR + MAX_GIVEN_DESCRIPTORS as i32;
+/// Descriptors of ours start here: a host that has closed 0 to 2 may mean something by these numbers later.
+pub const LOWEST_OWN_DESCRIPTOR: i32 = 3;
 
-/// Moves a descriptor out of the range that a child is given, keeping it close-on-exec.
+/// Moves a descriptor away from 0 to 2, keeping it close-on-exec.
 ///
 /// # Errors
 /// What fcntl(2) says.

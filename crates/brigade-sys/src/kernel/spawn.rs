@@ -11,7 +11,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -22,8 +22,7 @@ use super::signals::SignalMask;
 
 /// The number that the first given descriptor has in the child.
 pub const FIRST_GIVEN_DESCRIPTOR: i32 = 3;
-/// How many descriptors a child can be given; ours are kept above these (see `memory::move_up`), so that putting one in
-/// its place never destroys another.
+/// How many descriptors a child can be given.
 pub const MAX_GIVEN_DESCRIPTORS: usize = 3;
 
 /// A program to start. Signals are blocked in it when it starts, until it sets a mask itself: a process that was stopped
@@ -155,7 +154,6 @@ pub fn spawn(program: &Program<'_>) -> Result<Started, StartError> {
     match birth.failure {
         None => Ok(started),
         Some((step, errno)) => {
-            use std::os::fd::AsFd;
             // Somebody else may have collected it; then there is nothing to do.
             let _ = rustix::io::retry_on_intr(|| {
                 rustix::process::waitid(WaitId::PidFd(started.pidfd.as_fd()), WaitIdOptions::EXITED)
@@ -194,9 +192,7 @@ extern "C" fn run(birth: *mut c_void) -> c_int {
         // SAFETY: the path and the strings behind both arrays are NUL-terminated, the arrays end with a null pointer, and all
         // outlive the call.
         unsafe { libc::execve(birth.program.path.as_ptr(), birth.arguments.as_ptr(), birth.environment.as_ptr()) };
-        let errno = io::Error::last_os_error();
-        let errno = errno.raw_os_error().map_or(Errno::NOEXEC, Errno::from_raw_os_error);
-        birth.failure = Some((Step::Execute, errno));
+        birth.failure = check(-1).err().map(|errno| (Step::Execute, errno));
     }
     // SAFETY: _exit runs nothing of this program.
     unsafe { libc::_exit(NOT_EXECUTED) }
@@ -225,33 +221,52 @@ fn settle(birth: &Birth<'_>) -> Result<(), (Step, Errno)> {
     if let Some(processors) = &program.processors {
         rustix::thread::sched_setaffinity(None, processors).map_err(at(Step::Processors))?;
     }
-    for (target, descriptor) in (FIRST_GIVEN_DESCRIPTOR..).zip(program.descriptors) {
-        put_in_place(*descriptor, target).map_err(at(Step::Descriptors))?;
-    }
-    for (target, descriptor) in (0..).zip(program.standard) {
-        if let Some(descriptor) = descriptor {
-            put_in_place(descriptor, target).map_err(at(Step::Descriptors))?;
-        }
-    }
+    place_descriptors(program).map_err(at(Step::Descriptors))?;
     for (resource, limit) in program.limits {
         rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limit))?;
     }
     Ok(())
 }
 
-/// Makes a descriptor of the new process under a number, and keeps it when the program is executed.
-fn put_in_place(descriptor: BorrowedFd<'_>, target: c_int) -> Result<(), Errno> {
-    let result = if descriptor.as_raw_fd() == target {
-        // SAFETY: fcntl with F_SETFD takes no pointer.
-        unsafe { libc::fcntl(target, libc::F_SETFD, 0) }
-    } else {
-        // SAFETY: the table of descriptors is that of the new process alone, and what stood there is not wanted.
-        unsafe { libc::dup2(descriptor.as_raw_fd(), target) }
-    };
-    if result == -1 {
-        return Err(io::Error::last_os_error().raw_os_error().map_or(Errno::BADF, Errno::from_raw_os_error));
+/// Puts what the program is to find open in its places.
+fn place_descriptors(program: &Program<'_>) -> Result<(), Errno> {
+    let mut wanted: [Option<c_int>; N_PLACES] = [None; N_PLACES];
+    let given = program.descriptors.iter().copied().map(Some);
+    for (number, descriptor) in wanted.iter_mut().zip(program.standard.into_iter().chain(given)) {
+        *number = descriptor.map(|descriptor| descriptor.as_raw_fd());
+    }
+    // First out of the way, so that putting one in its place never destroys another.
+    for (target, number) in (0..).zip(&mut wanted) {
+        if let Some(source) = *number
+            && source != target
+            && source < N_PLACES as c_int
+        {
+            // SAFETY: fcntl with F_DUPFD_CLOEXEC takes no pointer; the copy ends with the execution of the program.
+            let copy = unsafe { libc::fcntl(source, libc::F_DUPFD_CLOEXEC, N_PLACES as c_int) };
+            *number = Some(check(copy)?);
+        }
+    }
+    for (target, number) in (0..).zip(wanted) {
+        let Some(source) = number else { continue };
+        if source == target {
+            // SAFETY: fcntl with F_SETFD takes no pointer.
+            check(unsafe { libc::fcntl(target, libc::F_SETFD, 0) })?;
+        } else {
+            // SAFETY: the table of descriptors is that of the new process alone, and what stood there is not wanted.
+            check(unsafe { libc::dup2(source, target) })?;
+        }
     }
     Ok(())
+}
+
+/// 0 to 2, and those that are given.
+const N_PLACES: usize = FIRST_GIVEN_DESCRIPTOR as usize + MAX_GIVEN_DESCRIPTORS;
+
+fn check(result: c_int) -> Result<c_int, Errno> {
+    if result != -1 {
+        return Ok(result);
+    }
+    Err(io::Error::last_os_error().raw_os_error().map_or(Errno::BADF, Errno::from_raw_os_error))
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {

@@ -83,7 +83,7 @@ impl Drop for Reserved {
 }
 
 impl Desk {
-    pub(super) fn start_child(&mut self, order: Order, caller: &Caller) -> Result<Arc<Child>, SpawnError> {
+    pub(super) fn start_child(&mut self, mut order: Order, caller: &Caller) -> Result<Arc<Child>, SpawnError> {
         if caller.is_confined() {
             return Err(SpawnError::CallerConfined);
         }
@@ -110,6 +110,8 @@ impl Desk {
         // If the child is gone already, that shows as its end.
         let sent = parcel::send(&ours, 0, &instructions, Blocking::Wait)
             .and_then(|()| parcel::send(&ours, 0, &order.arguments, Blocking::Wait));
+        // The message holds them open now; the handles are still to be counted by the child.
+        order.arguments.descriptors.clear();
         let child = Arc::new(Child {
             pid,
             pidfd,
