@@ -1,5 +1,6 @@
 //! The parent of a busy tree of processes is killed at a random moment, again and again: within a second no process of the tree
 //! is left. `BRIGADE_N` sets how often (40 unless told, 500 for the campaign), `BRIGADE_SEED` repeats a run.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

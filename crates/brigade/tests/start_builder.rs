@@ -1,4 +1,5 @@
 //! What a process can be given besides its arguments, and what happens where it cannot be had.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};

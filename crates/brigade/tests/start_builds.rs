@@ -1,4 +1,5 @@
 //! What does and does not build, and code that is not in the main program: shown by running the compiler.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
 //! Processes start and their ends are told whatever the program is like that starts them, or it gets a typed error at once.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 mod hosts;
 

@@ -1,4 +1,5 @@
 //! What becomes of a process when its parent ends, in good order or not.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 mod hosts;
 
@@ -49,8 +50,8 @@ fn a_detached_process_outlives_a_killed_parent_and_sees_its_end_within_100_ms() 
         let output =
             run_host("a_detached_process_outlives_a_killed_parent_and_sees_its_end_within_100_ms", r#"exec "$@""#);
         // Its output ends when the last of its processes has ended, the detached one included.
-        let delay_ms = printed(&text(&output), "SEEN_AFTER_MS").expect(&text(&output));
-        assert!(delay_ms < 100, "seen after {delay_ms} ms");
+        let delay_ms = printed(&text(&output), "SEEN_AFTER_MS").unwrap_or(u32::MAX);
+        assert!(delay_ms < 100, "seen after {delay_ms} ms: {}", text(&output));
         return;
     }
     let died_at = SharedSlice::<u64>::new(1).unwrap();
