@@ -63,8 +63,8 @@ pub use pipe::{
     duplex, pipe,
 };
 pub use pool::{
-    Imap, ImapUnordered, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError, Task, TaskError, WorkerInfo,
-    WorkerState,
+    Cancellation, Imap, ImapUnordered, MapTask, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError,
+    Submitter, Task, TaskError, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildInfo, Process, ProcessBuilder, ProcessError, ProcessGroup, ProcessState, Resource, Stdio, Usage,

@@ -78,10 +78,10 @@ impl Parcel {
     {
         bytes.clear();
         // Packing can nest: a value's own Serialize may send something.
-        let outer = PACKING.replace(Some(ManuallyDrop::default()));
-        let encoded = wire::encode_checked(value, &mut bytes);
-        let packed = ManuallyDrop::into_inner(PACKING.replace(outer).expect("it was put there above"));
-        encoded.map(|()| Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
+        let _outer = OuterPacking(PACKING.replace(Some(ManuallyDrop::default())));
+        wire::encode_checked(value, &mut bytes)?;
+        let packed = PACKING.take().map(ManuallyDrop::into_inner).expect("it was put there above");
+        Ok(Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
     }
 
     pub(crate) fn notes(&self) -> Vec<HandleNote> {
@@ -103,10 +103,26 @@ pub(crate) fn unpack_from<T: DeserializeOwned>(
     handles: Vec<Option<Handle>>,
 ) -> Result<T, DecodeError> {
     let unpacking = Unpacking { descriptors: descriptors.into_iter().map(Some).collect(), handles };
-    let outer = UNPACKING.replace(Some(ManuallyDrop::new(unpacking)));
-    let decoded = wire::decode(bytes);
-    drop(UNPACKING.replace(outer).map(ManuallyDrop::into_inner));
-    decoded
+    let _outer = OuterUnpacking(UNPACKING.replace(Some(ManuallyDrop::new(unpacking))));
+    wire::decode(bytes)
+}
+
+/// What was being packed around this. It comes back in the end, also if a value's `Serialize` panics.
+struct OuterPacking(Option<ManuallyDrop<Packing>>);
+
+impl Drop for OuterPacking {
+    fn drop(&mut self) {
+        drop(PACKING.replace(self.0.take()).map(ManuallyDrop::into_inner));
+    }
+}
+
+/// The same for what was being unpacked.
+struct OuterUnpacking(Option<ManuallyDrop<Unpacking>>);
+
+impl Drop for OuterUnpacking {
+    fn drop(&mut self) {
+        drop(UNPACKING.replace(self.0.take()).map(ManuallyDrop::into_inner));
+    }
 }
 
 /// Serializes a handle: its number among those that travel with the value.

@@ -4,19 +4,24 @@
 //! is the truth about every task. Results are taken out by whoever waits for one, so a hot round trip wakes no third thread;
 //! the dispatcher thread does it while nobody waits but something must go on: tasks that are not given out yet, callbacks.
 
+mod cell;
 mod crew;
 mod dispatch;
 mod errors;
 mod imap;
 mod lane;
+mod payload;
+mod places;
+mod recycling;
+mod staff;
 mod state;
+mod submit;
 mod task;
 mod worker;
 
-use std::marker::PhantomData;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,10 +30,14 @@ use self::crew::Initializer;
 use self::dispatch::Inner;
 pub use self::errors::{PoolBroken, PoolError, SubmitError, TaskError};
 pub use self::imap::{Imap, ImapUnordered};
-use self::task::Cell;
+use self::recycling::Recycling;
+use self::staff::Staffing;
+pub use self::submit::Submitter;
+pub use self::task::{Cancellation, MapTask, Task};
 use crate::entry::EntryPoint;
 use crate::parcel::Parcel;
-use crate::supervisor::SpawnError;
+use crate::process::ProcessGroup;
+use crate::supervisor::{Caller, SpawnError};
 
 /// Whether a task whose worker died is run again.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -72,8 +81,10 @@ pub struct Pool {
 pub struct PoolBuilder {
     n_workers: usize,
     initializer: Option<Result<Initializer, PoolError>>,
+    recycling: Recycling,
     retry: Retry,
     restart_limit: (u32, Duration),
+    process_group: ProcessGroup,
 }
 
 /// What one worker of a pool is doing.
@@ -83,11 +94,11 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// Whether it works.
     pub state: WorkerState,
-    /// Tasks that it has finished.
+    /// Tasks that it has finished, whose results have been taken out of it.
     pub tasks_done: u64,
     /// How long the present task has been running.
     pub running_since: Option<Duration>,
-    /// How many workers have died in this place before it.
+    /// How many workers were in this place before it: they died, or had done their share.
     pub restarts: u32,
 }
 
@@ -110,7 +121,8 @@ impl PoolBuilder {
         self
     }
 
-    /// A function that each worker runs before its first task.
+    /// A function that each worker runs before its first task. If it panics, or ends the worker, the pool is broken:
+    /// [`PoolBroken::InitializerFailed`].
     pub fn initializer<A, F>(mut self, args: A, _function: F) -> Self
     where
         F: Fn(A) + Copy + 'static,
@@ -128,9 +140,36 @@ impl PoolBuilder {
         self
     }
 
-    /// Gives the pool up once more than `n_restarts` workers have died within `period`; by default 1000 in a minute.
+    /// Has each worker replaced by a fresh one after this many tasks; 0 is taken for 1.
+    pub const fn max_tasks_per_worker(mut self, n_tasks: u64) -> Self {
+        self.recycling.max_tasks = Some(match NonZeroU64::new(n_tasks) {
+            Some(n_tasks) => n_tasks,
+            None => NonZeroU64::MIN,
+        });
+        self
+    }
+
+    /// Has a worker replaced by a fresh one after a task that leaves it with more resident memory than this. Each worker
+    /// asks the kernel (`/proc/self/statm`) after each task; where that cannot be read, no worker is replaced.
+    pub const fn max_rss_per_worker(mut self, n_bytes: u64) -> Self {
+        self.recycling.max_resident_bytes = Some(match NonZeroU64::new(n_bytes) {
+            Some(n_bytes) => n_bytes,
+            None => NonZeroU64::MIN,
+        });
+        self
+    }
+
+    /// Gives the pool up once more than `n_restarts` workers have died within `period`; by default 1000 in a minute. Workers
+    /// that die one after another before they are ready are replaced ever more slowly. Those that the pool itself ends, for a
+    /// timeout, a cancelled task or to replace them, do not count.
     pub const fn restart_limit(mut self, n_restarts: u32, period: Duration) -> Self {
         self.restart_limit = (n_restarts, period);
+        self
+    }
+
+    /// Whether each worker leads a process group of its own; by default all are in that of this process.
+    pub const fn process_group(mut self, group: ProcessGroup) -> Self {
+        self.process_group = group;
         self
     }
 
@@ -146,8 +185,14 @@ impl PoolBuilder {
             Retry::Never => 1,
             Retry::OnWorkerDeath { attempts } => attempts.get(),
         };
-        let inner = Inner::start(self.n_workers, self.initializer.transpose()?, n_attempts, self.restart_limit)?;
-        Ok(Pool { inner })
+        let staffing = Staffing {
+            initializer: self.initializer.transpose()?,
+            recycling: self.recycling,
+            restart_limit: self.restart_limit,
+            process_group: self.process_group,
+            caller: Caller::capture(),
+        };
+        Ok(Pool { inner: Inner::start(self.n_workers, n_attempts, staffing)? })
     }
 }
 
@@ -165,9 +210,21 @@ impl Pool {
         PoolBuilder {
             n_workers: crate::available_cpus(),
             initializer: None,
+            recycling: Recycling::default(),
             retry: Retry::Never,
             restart_limit: (1000, Duration::from_secs(60)),
+            process_group: ProcessGroup::Inherit,
         }
+    }
+
+    const fn submitter(&self) -> Submitter<'_> {
+        Submitter { inner: &self.inner, timeout: None }
+    }
+
+    /// Hands in tasks that may run for `limit` each, by the same methods.
+    #[must_use]
+    pub const fn timeout(&self, limit: Duration) -> Submitter<'_> {
+        Submitter { inner: &self.inner, timeout: Some(limit) }
     }
 
     /// Runs `function` with `args` in a worker and waits for its value.
@@ -180,26 +237,20 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.apply_async(args, function)?.get()
+        self.submitter().apply(args, function)
     }
 
     /// Has `function` run with `args` in a worker, and returns at once.
     ///
     /// # Errors
     /// [`SubmitError`] if the task was not taken.
-    pub fn apply_async<A, R, F>(&self, args: A, _function: F) -> Result<Task<R>, SubmitError>
+    pub fn apply_async<A, R, F>(&self, args: A, function: F) -> Result<Task<R>, SubmitError>
     where
         F: Fn(A) -> R + Copy + 'static,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let entry = EntryPoint::of::<F, A, R>().map_err(|_| SubmitError::NotInMainProgram)?;
-        let arguments = Parcel::pack(&args)?;
-        // Handles in `args` go now; those on the way are counted by the parcel's clones.
-        drop(args);
-        let cell = Cell::new();
-        self.inner.submit(entry, arguments, &cell)?;
-        Ok(Task { cell, inner: Arc::clone(&self.inner), value: PhantomData })
+        self.submitter().apply_async(args, function)
     }
 
     /// Runs `function` with each of `items`, and returns the results in their order when all have ended.
@@ -210,8 +261,7 @@ impl Pool {
         I::Item: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let tasks: Vec<_> = items.into_iter().map(|item| self.apply_async(item, function)).collect();
-        tasks.into_iter().map(|task| task.map_err(TaskError::from)?.get()).collect()
+        self.submitter().map(items, function)
     }
 
     /// [`map`](Self::map) under the name that it has in Python for tuples of arguments.
@@ -222,11 +272,22 @@ impl Pool {
         I::Item: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.map(items, function)
+        self.submitter().map(items, function)
     }
 
-    /// Runs `function` with each of `items` and yields the results in their order. Items are taken from the iterator on
-    /// this thread, a bounded number ahead.
+    /// Has `function` run with each of `items`, and returns once all are handed in.
+    pub fn map_async<I, R, F>(&self, items: I, function: F) -> MapTask<R>
+    where
+        I: IntoIterator,
+        F: Fn(I::Item) -> R + Copy + 'static,
+        I::Item: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submitter().map_async(items, function)
+    }
+
+    /// Runs `function` with each of `items` and yields the results in their order. Items are taken from `items` on this
+    /// thread as results are asked for, a bounded number ahead. Dropping the iterator cancels what has not started.
     pub fn imap<I, R, F>(&self, items: I, function: F) -> Imap<'_, I::IntoIter, R, F>
     where
         I: IntoIterator,
@@ -234,10 +295,10 @@ impl Pool {
         I::Item: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        Imap::new(self, items.into_iter(), function)
+        self.submitter().imap(items, function)
     }
 
-    /// The same with the results in the order in which they come.
+    /// Like [`imap`](Self::imap), with the results in the order in which they come.
     pub fn imap_unordered<I, R, F>(&self, items: I, function: F) -> ImapUnordered<'_, I::IntoIter, R, F>
     where
         I: IntoIterator,
@@ -245,7 +306,16 @@ impl Pool {
         I::Item: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        ImapUnordered::new(self, items.into_iter(), function)
+        self.submitter().imap_unordered(items, function)
+    }
+
+    /// Changes the number of workers. Further ones are started before this returns; those that are too many end once they have
+    /// done the task that they run.
+    ///
+    /// # Errors
+    /// [`PoolError`]; the number of workers is then what it was.
+    pub fn resize(&self, n_workers: usize) -> Result<(), PoolError> {
+        self.inner.resize(NonZeroUsize::new(n_workers).ok_or(PoolError::NoWorkers)?)
     }
 
     /// Takes no more tasks. Those taken are done, then the workers end.
@@ -288,55 +358,5 @@ impl Drop for Pool {
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("workers", &self.workers()).finish()
-    }
-}
-
-/// A task of a pool, whose function returns `R`. Dropping it lets the task run on; its result is discarded.
-#[must_use = "the result of a task, and its error, are known only to who gets it"]
-pub struct Task<R> {
-    cell: Arc<Cell>,
-    inner: Arc<Inner>,
-    value: PhantomData<fn() -> R>,
-}
-
-impl<R: DeserializeOwned> Task<R> {
-    /// Waits until the task has ended, and returns its value.
-    ///
-    /// # Errors
-    /// [`TaskError`] if it gave none.
-    pub fn get(self) -> Result<R, TaskError> {
-        self.inner.wait_until(|_| self.cell.is_ready(), None);
-        self.cell.take().into_result()
-    }
-
-    /// Waits until the task has ended, at most for `timeout`.
-    ///
-    /// # Errors
-    /// The task itself if it has not ended in time.
-    pub fn get_timeout(self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
-        self.inner.wait_until(|_| self.cell.is_ready(), Instant::now().checked_add(timeout));
-        if self.is_ready() { Ok(self.cell.take().into_result()) } else { Err(self) }
-    }
-
-    /// Has `callback` called with the result, on the pool's one dispatcher thread. Its panic is caught and logged.
-    pub fn on_done(self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
-        self.inner.listen(&self.cell, Box::new(move |outcome| callback(outcome.into_result())));
-    }
-}
-
-impl<R> Task<R> {
-    /// Whether the task has ended. Never waits.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.cell.is_ready() || {
-            self.inner.look();
-            self.cell.is_ready()
-        }
-    }
-}
-
-impl<R> std::fmt::Debug for Task<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("is_ready", &self.cell.is_ready()).finish_non_exhaustive()
     }
 }

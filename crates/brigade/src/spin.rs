@@ -1,6 +1,7 @@
 //! Whether looking again and again makes sense before sleeping, and for how long.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Looks in a row at the start, with a short pause after each: what comes at once is found with the least delay.
 const N_LOOKS: u32 = 200;
@@ -31,4 +32,32 @@ pub(crate) fn until(is_ready: impl Fn() -> bool) -> bool {
         std::thread::yield_now();
     }
     is_ready()
+}
+
+/// How long a waiter looks who waits for a process that may sleep. More than it takes to wake that: otherwise two who wait for
+/// each other in turn fall asleep in turn too, and each pays for waking the other for ever.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// Looking again and again, for those who have more to do between two looks.
+#[derive(Debug, Default)]
+pub(crate) struct Spin {
+    n_turns: u32,
+    offers_since: Option<Instant>,
+}
+
+impl Spin {
+    /// Passes some time before the next look; `false` if the waiter should sleep instead.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.n_turns += 1;
+        if self.n_turns <= budget(N_LOOKS) {
+            std::hint::spin_loop();
+            return true;
+        }
+        let now = Instant::now();
+        if budget(1) == 0 || now.duration_since(*self.offers_since.get_or_insert(now)) >= PATIENCE {
+            return false;
+        }
+        std::thread::yield_now();
+        true
+    }
 }

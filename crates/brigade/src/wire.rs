@@ -45,7 +45,7 @@ mod names;
 mod tests;
 
 use std::any::type_name;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt::Display;
 
@@ -110,6 +110,11 @@ impl DecodeError {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// The value came, and could not be taken in.
+    pub(crate) fn not_received(cause: &std::io::Error) -> Self {
+        Self { type_name: "a value".to_owned(), message: format!("it could not be received: {cause}") }
+    }
 }
 
 /// Writes `value` into bytes of its own.
@@ -131,13 +136,15 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -
 pub(crate) fn encode_checked<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let contents = encode::append(value, out).map_err(EncodeError::of::<T>)?;
-    if contents.handles || !(contents.wide_integers || is_first_of_its_type::<T>()) {
+    if contents.handles || !contents.wide_integers && is_known::<T>() {
         return Ok(());
     }
-    decode::whole::<T>(&out[start..]).map(drop).map_err(|cause| {
+    if let Err(cause) = decode::whole::<T>(&out[start..]) {
         out.truncate(start);
-        EncodeError::of::<T>(format_args!("it would not decode: {cause}"))
-    })
+        return Err(EncodeError::of::<T>(format_args!("it would not decode: {cause}")));
+    }
+    remember::<T>();
+    Ok(())
 }
 
 /// Reads the one value that `bytes` hold; bytes left over are an error.
@@ -146,13 +153,23 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
         .map_err(|cause: Fault| DecodeError { type_name: type_name::<T>().to_owned(), message: cause.to_string() })
 }
 
-/// Whether this thread asks about `T` for the first time. The address of its name stands for the type.
-fn is_first_of_its_type<T>() -> bool {
-    thread_local! {
-        static SEEN: RefCell<HashSet<usize>> = RefCell::default();
-    }
-    // At the end of a thread the set may be gone already; then it is asked once more.
-    SEEN.try_with(|seen| seen.borrow_mut().insert(type_name::<T>().as_ptr().addr())).unwrap_or(true)
+thread_local! {
+    /// The type that was remembered last: most messages have the type of the one before, and looking here costs no hashing.
+    static LAST: Cell<usize> = const { Cell::new(0) };
+    static SEEN: RefCell<HashSet<usize>> = RefCell::default();
+}
+
+/// Whether a value of this type was read back in this thread before. The address of its name stands for the type.
+fn is_known<T>() -> bool {
+    let name = type_name::<T>().as_ptr().addr();
+    // At the end of a thread the set may be gone already; then it is read back once more.
+    LAST.get() == name || SEEN.try_with(|seen| seen.borrow().contains(&name)).unwrap_or(false)
+}
+
+fn remember<T>() {
+    let name = type_name::<T>().as_ptr().addr();
+    LAST.set(name);
+    let _ = SEEN.try_with(|seen| seen.borrow_mut().insert(name));
 }
 
 /// A failure inside serde, before the type's name is added to it.

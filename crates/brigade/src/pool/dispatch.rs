@@ -1,173 +1,87 @@
-//! The threads that move a pool on: whoever waits, the dispatcher, and the supervisor when a worker
-//! has ended.
+//! The threads that move a pool on: whoever waits for a result, the dispatcher, and sometimes whoever hands in tasks.
+//! What happens to workers is in staff.rs; the decisions about tasks are in state.rs.
+//!
+//! One thread at a time takes results out and sleeps on the bell: the pumper. It is whoever waits for a result, so that a
+//! hot round trip wakes no third thread; others who wait stand by, and are unparked when their own task ends or when the
+//! pumper leaves. The dispatcher does it while nobody waits and something must go on nevertheless. As long as others come and
+//! go it only watches, once in a millisecond, so that it costs nothing in a busy pool; in an idle one it sleeps for good.
 
-use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use brigade_sys::kernel::fork;
 use brigade_sys::shared::event::Wake;
-use rustix::process::Signal;
 
-use super::crew::{Initializer, Member};
-use super::errors::{PoolBroken, PoolError, SubmitError};
+use super::cell::{Callback, Cell, Goal, Listener, Openings, Outcome, Record, Told};
+use super::errors::{PoolBroken, SubmitError};
 use super::lane::{self, Bell};
-use super::state::{Harvest, Phase, Place, State};
-use super::task::{Callback, Cell, Outcome, Record};
-use super::worker::{self, Setup};
-use super::{WorkerInfo, WorkerState};
-use crate::entry::{EntryPoint, NotInMainProgram};
-use crate::last_words;
-use crate::parcel::Parcel;
-use crate::spin;
-use crate::status::End;
-use crate::supervisor::{self, Caller, Child, OnParentExit, Order, Remains, SpawnError, Surroundings};
+use super::payload::Arguments;
+use super::staff::Staffing;
+use super::state::{Harvest, Phase, Pumper, Rest, Running, State, Withdrawal};
+use crate::entry::EntryPoint;
+use crate::spin::Spin;
 
-/// Turns of looking for a result before sleeping; see `spin`. A turn takes a lock that nobody else wants: some 30 ns.
-const N_SPINS: u32 = 2000;
+/// How often the dispatcher looks whether others still move the pool on.
+const WATCH: Duration = Duration::from_millis(1);
+/// Tasks that pile up before whoever hands them in takes results out too.
+const PILE: usize = 64;
 
 /// What a pool shares between its handle, its tasks, its dispatcher and the supervisor.
 pub(super) struct Inner {
     state: Mutex<State>,
-    /// Signalled when a task has ended, or when somebody must take over the taking out.
-    turn: Condvar,
-    bell: Bell,
-    initializer: Option<Initializer>,
+    pub(super) open: Openings,
+    /// Callbacks and futures left with tasks that have not ended.
+    n_listeners: AtomicUsize,
+    /// Signalled when a worker has ended.
+    pub(super) staff_changed: Condvar,
+    pub(super) bell: Bell,
+    pub(super) staffing: Staffing,
     n_attempts: u32,
-    restart_limit: (u32, Duration),
-    n_workers: usize,
-    /// Who made the pool: workers started later are started on its behalf too.
-    caller: Caller,
-    dispatcher: Mutex<Option<JoinHandle<()>>>,
+    dispatcher: OnceLock<Thread>,
+    dispatcher_thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held while the number of workers is changed.
+    pub(super) resizing: Mutex<()>,
 }
 
-/// How the taking out sleeps.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Pumper {
-    /// Somebody who waits for a result, and wants it at once.
-    Getter,
-    /// The dispatcher, which is woken for a result only if somebody listens.
-    Dispatcher,
+/// A task to be taken in.
+pub(super) struct Submission {
+    pub(super) entry: EntryPoint,
+    pub(super) arguments: Arguments,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Inner {
-    pub(super) fn start(
-        n_workers: usize,
-        initializer: Option<Initializer>,
-        n_attempts: u32,
-        restart_limit: (u32, Duration),
-    ) -> Result<Arc<Self>, PoolError> {
-        let failed = |error: io::Error| SpawnError::system("make the shared memory of a pool", &error);
-        let inner = Arc::new(Self {
+    pub(super) fn new(bell: Bell, staffing: Staffing, n_workers: usize, n_attempts: u32) -> Self {
+        Self {
             state: Mutex::new(State::new(n_workers)),
-            turn: Condvar::new(),
-            bell: Bell::create().map_err(failed)?,
-            initializer,
+            open: Openings::default(),
+            n_listeners: AtomicUsize::new(0),
+            staff_changed: Condvar::new(),
+            bell,
+            staffing,
             n_attempts,
-            restart_limit,
-            n_workers,
-            caller: Caller::capture(),
-            dispatcher: Mutex::new(None),
-        });
-        inner.start_all().inspect_err(|_| {
-            inner.terminate();
-            inner.wait_for_workers();
-        })?;
-        Ok(inner)
-    }
-
-    fn start_all(self: &Arc<Self>) -> Result<(), SpawnError> {
-        let (answer, answers) = mpsc::channel();
-        for place_idx in 0..self.n_workers {
-            let answer = answer.clone();
-            self.hire(place_idx, move |hired| drop(answer.send(hired)))?;
+            dispatcher: OnceLock::new(),
+            dispatcher_thread: Mutex::new(None),
+            resizing: Mutex::new(()),
         }
-        drop(answer);
-        answers.iter().take(self.n_workers).collect::<Result<(), SpawnError>>()?;
-        let dispatcher = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("brigade-pool".to_owned());
-        let thread = thread.spawn(move || dispatcher.dispatch());
-        *self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(thread.map_err(|error| SpawnError::system("start the dispatcher thread", &error))?);
-        Ok(())
     }
 
-    pub(super) const fn n_workers(&self) -> usize {
-        self.n_workers
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // No code of the user runs under this lock, and ours leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a worker started in an empty place. Tasks can be given to it from now on.
-    fn hire(
-        self: &Arc<Self>,
-        place_idx: usize,
-        then: impl FnOnce(Result<(), SpawnError>) + Send + 'static,
-    ) -> Result<(), SpawnError> {
-        let prepared = Member::prepare(&self.bell, self.initializer.as_ref());
-        let (member, setup) =
-            prepared.map_err(|error| SpawnError::system("make the shared memory of a worker", &error))?;
-        let pool = Arc::downgrade(self);
-        let order = Order {
-            entry: entry_of(worker::run).map_err(|_| SpawnError::NotInMainProgram)?,
-            name: format!("worker-{}", place_idx + 1),
-            arguments: Parcel::pack(&setup)?,
-            on_parent_exit: OnParentExit::Terminate,
-            surroundings: Surroundings::default(),
-            caller: Some(self.caller.clone()),
-            on_exit: Some(Box::new(move |child| Self::bury(&pool, place_idx, child))),
-        };
-        self.lock().places[place_idx].member = Some(member);
-        let pool = Arc::downgrade(self);
-        // On the supervisor's thread, so that the child is known here before its end is.
-        supervisor::spawn_later(order, move |spawned| {
-            let Some(pool) = pool.upgrade() else { return };
-            match spawned {
-                Ok(child) => {
-                    pool.employ(place_idx, child);
-                    then(Ok(()));
-                }
-                Err(error) => {
-                    pool.give_up_place(place_idx, &error);
-                    then(Err(error));
-                }
-            }
-        });
-        Ok(())
-    }
-
-    /// Notes which process works in a place.
-    fn employ(&self, place_idx: usize, child: Arc<Child>) {
-        let mut state = self.lock();
-        if matches!(state.phase, Phase::Broken(_)) {
-            child.signal(Signal::KILL);
+    /// Takes a task in, or says why not.
+    pub(super) fn submit(&self, submission: Submission, cell: &Arc<Cell>) -> Result<(), SubmitError> {
+        if fork::is_forked() {
+            return Err(SubmitError::Forked);
         }
-        if let Some(member) = &mut state.places[place_idx].member {
-            member.child = Some(child);
-        }
-    }
-
-    /// No process could be started for a place: the others do its work, if there are any.
-    fn give_up_place(&self, place_idx: usize, error: &SpawnError) {
-        let mut state = self.lock();
+        let Submission { entry, arguments, timeout } = submission;
+        let timeout_ns = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
         let mut harvest = Harvest::default();
-        if let Some(member) = state.places[place_idx].member.take() {
-            state.take_over(member);
-        }
-        if state.places.iter().all(|place| place.member.is_none()) {
-            harvest = state.break_down(&PoolBroken::NoWorkers(describe(error)));
-        }
-        state.give_out();
-        self.turn.notify_all();
-        self.deliver(state, harvest);
-    }
-
-    pub(super) fn submit(&self, entry: EntryPoint, arguments: Parcel, cell: &Arc<Cell>) -> Result<(), SubmitError> {
         let mut state = self.lock();
         match &state.phase {
             Phase::Open => {}
@@ -176,331 +90,427 @@ impl Inner {
         }
         let number = state.next_number;
         state.next_number += 1;
-        state.n_open += 1;
-        state.n_holding += usize::from(!arguments.handles.is_empty());
-        let record = Record { number, entry, arguments, cell: Arc::clone(cell), n_attempts_left: self.n_attempts };
-        state.waiting.push_back(Box::new(record));
-        state.give_out();
-        if state.needs_dispatcher() && !state.has_pumper {
-            self.turn.notify_all();
+        cell.set_number(number);
+        self.open.add();
+        let record = Record {
+            number,
+            entry,
+            arguments,
+            cell: Arc::clone(cell),
+            n_attempts_left: self.n_attempts,
+            n_refusals: 0,
+            timeout_ns: timeout_ns.and_then(std::num::NonZeroU64::new),
+        };
+        let wake_at = state.wake_at;
+        state.take_in(record, &mut harvest);
+        if !state.waiting.is_empty() && state.waiting.len().is_multiple_of(PILE) {
+            state.n_moves += 1;
+            state.harvest(&mut harvest);
         }
+        self.attend(&mut state, wake_at);
+        drop(state);
+        self.deliver_for_others(harvest);
         Ok(())
     }
 
-    /// Leaves a callback with a task, or has it run if the task has ended.
-    pub(super) fn listen(&self, cell: &Arc<Cell>, callback: Callback) {
-        let mut state = self.lock();
-        match cell.listen(callback) {
-            Some(due) => state.due.push_back(due),
-            None => state.n_listeners += 1,
-        }
-        self.call_pumper(&state);
+    /// Whether the pool goes on only if somebody takes results out although nobody waits for them.
+    fn needs_dispatcher(&self, state: &State) -> bool {
+        self.open.n_open() > 0
+            && (state.has_backlog() || self.n_listeners.load(Ordering::Acquire) > 0 || state.phase == Phase::Closed)
     }
 
-    /// Makes whoever takes results out look again at whom it does that for.
-    fn call_pumper(&self, state: &State) {
-        if state.has_pumper {
-            lane::BELL.notify(&self.bell.mapping, Wake::All);
-        } else {
-            self.turn.notify_all();
+    /// Sees to it that somebody does what is to be done; called under the lock by whoever changed something. `wake_at` is
+    /// what it was before.
+    fn attend(&self, state: &mut State, wake_at: Option<Instant>) {
+        let is_sooner = match (state.wake_at, wake_at) {
+            (Some(now), Some(before)) => now < before,
+            (now, None) => now.is_some(),
+            (None, Some(_)) => false,
+        };
+        let is_urgent = !state.due.is_empty() || is_sooner || state.is_dropped;
+        if !is_urgent && state.pumper == Pumper::Getter {
+            return;
+        }
+        let has_listeners = self.n_listeners.load(Ordering::Acquire) > 0;
+        match state.rest {
+            Rest::Awake => {}
+            Rest::Parked if is_urgent || self.needs_dispatcher(state) => self.unpark_dispatcher(state),
+            Rest::Watching if is_urgent || has_listeners => self.unpark_dispatcher(state),
+            Rest::OnBell { wants_all } if is_urgent || has_listeners && !wants_all => self.ring(),
+            Rest::Parked | Rest::Watching | Rest::OnBell { .. } => {}
         }
     }
 
-    /// Waits until `is_done`, which the end of some task makes true, or until the deadline.
-    pub(super) fn wait_until(&self, is_done: impl Fn(&State) -> bool, deadline: Option<Instant>) {
-        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let mut state = self.lock();
-        while !is_done(&state) && !is_late() {
-            if !state.has_pumper {
-                state.has_pumper = true;
-                drop(state);
-                self.pump(Pumper::Getter, |state| is_done(state) || is_late(), deadline);
-                state = self.lock();
-                state.has_pumper = false;
-                if state.n_bystanders > 0 || state.needs_dispatcher() {
-                    self.turn.notify_all();
-                }
-                return;
+    /// Has the dispatcher look at the clocks at this time, or before.
+    pub(super) fn wake_dispatcher_at(&self, state: &mut State, at: Instant) {
+        let before = state.wake_at;
+        state.wake_at = Some(before.map_or(at, |before| before.min(at)));
+        self.attend(state, before);
+    }
+
+    fn unpark_dispatcher(&self, state: &mut State) {
+        state.rest = Rest::Awake;
+        if let Some(dispatcher) = self.dispatcher.get() {
+            dispatcher.unpark();
+        }
+    }
+
+    /// Makes whoever sleeps on the bell look again.
+    fn ring(&self) {
+        lane::BELL.notify(&self.bell.mapping, Wake::All);
+    }
+
+    /// Lets somebody else take results out, if that is needed.
+    fn hand_over(&self, state: &mut State) {
+        if state.pumper == Pumper::Getter {
+            return;
+        }
+        match state.bystanders.last() {
+            Some(thread) => thread.unpark(),
+            None => {
+                let wake_at = state.wake_at;
+                self.attend(state, wake_at);
             }
-            state.n_bystanders += 1;
-            self.call_pumper(&state);
-            state = match deadline {
-                None => self.turn.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    self.turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+        }
+    }
+
+    /// Waits until the goal is reached, or until the deadline; whether it is. In a fork of this process nobody reaches any.
+    pub(super) fn wait(&self, goal: &impl Goal, deadline: Option<Instant>) -> bool {
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if goal.is_reached() || fork::is_forked() {
+            return goal.is_reached();
+        }
+        let mut state = self.lock();
+        while !goal.is_reached() && !is_late() {
+            if state.pumper != Pumper::Getter {
+                state.pumper = Pumper::Getter;
+                state.n_moves += 1;
+                drop(state);
+                self.pump(goal, deadline);
+                return goal.is_reached();
+            }
+            // Under the lock, so that the pumper does not leave meanwhile.
+            if !goal.enlist(std::thread::current()) {
+                break;
+            }
+            state.bystanders.push(std::thread::current());
+            drop(state);
+            park_until(deadline);
+            goal.delist();
+            state = self.lock();
+            let own = std::thread::current().id();
+            state.bystanders.retain(|thread| thread.id() != own);
+        }
+        // The pumper may have left it to us, and we do not need it.
+        self.hand_over(&mut state);
+        goal.is_reached()
+    }
+
+    /// Takes results out and gives tasks out until the goal is reached. The caller has made itself the pumper.
+    fn pump(&self, goal: &impl Goal, deadline: Option<Instant>) {
+        let mut spin = Spin::default();
+        let mut ticket = None;
+        loop {
+            let is_idle = !self.move_on();
+            if goal.is_reached() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+            match ticket.take() {
+                _ if !is_idle => spin = Spin::default(),
+                None if spin.turn() => {}
+                // Announce, look once more, and only then sleep.
+                None => {
+                    let _state = self.lock();
+                    ticket = Some(self.bell.announce(true));
                 }
-            };
-            state.n_bystanders -= 1;
+                Some(ticket) => {
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                    lane::BELL.sleep(&self.bell.mapping, ticket, left);
+                    spin = Spin::default();
+                }
+            }
         }
-        // Whoever gave the taking out up may have left it to us, and we do not need it.
-        if !state.has_pumper && (state.n_bystanders > 0 || state.needs_dispatcher()) {
-            self.turn.notify_all();
-        }
+        let mut state = self.lock();
+        state.pumper = Pumper::Nobody;
+        self.hand_over(&mut state);
+    }
+
+    /// Takes out what is there, without waiting; whether there was anything.
+    fn move_on(&self) -> bool {
+        let mut harvest = Harvest::default();
+        self.lock().harvest(&mut harvest);
+        let has_moved = !harvest.is_empty();
+        self.deliver(harvest);
+        has_moved
     }
 
     /// Takes out what is there, without waiting; also while somebody who does that sleeps, since not every result wakes it.
     pub(super) fn look(&self) {
-        let mut state = self.lock();
-        let harvest = state.harvest();
-        if state.has_pumper && !harvest.is_empty() {
-            self.call_pumper(&state);
-        }
-        self.deliver(state, harvest);
-    }
-
-    /// Takes results out and gives tasks out until `is_over`. The caller has made itself the pumper.
-    fn pump(&self, pumper: Pumper, is_over: impl Fn(&State) -> bool, deadline: Option<Instant>) {
-        let n_spins = if pumper == Pumper::Getter { spin::budget(N_SPINS) } else { 0 };
-        let mut n_looks = 0;
-        let mut ticket = None;
-        loop {
-            let mut state = self.lock();
-            let harvest = state.harvest();
-            let is_idle = harvest.is_empty();
-            let wants_all = pumper == Pumper::Getter || state.n_listeners > 0;
-            self.deliver(state, harvest);
-            if is_over(&self.lock()) {
-                return;
-            }
-            match ticket.take() {
-                _ if !is_idle => n_looks = 0,
-                None if n_looks < n_spins => {
-                    n_looks += 1;
-                    std::hint::spin_loop();
-                }
-                // Announce, look once more, and only then sleep.
-                None => ticket = Some((self.bell.announce(wants_all), wants_all)),
-                // Somebody began to listen after the announcement was decided on.
-                Some((_, announced)) if announced != wants_all => {}
-                Some((ticket, _)) => {
-                    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                    lane::BELL.sleep(&self.bell.mapping, ticket, left);
-                    n_looks = 0;
-                }
-            }
-        }
-    }
-
-    /// Fills the cells of tasks that have ended. Handles are let go of once the state is unlocked.
-    fn deliver(&self, mut state: MutexGuard<'_, State>, harvest: Harvest) {
-        if harvest.ended.is_empty() {
-            drop(state);
+        if fork::is_forked() {
             return;
         }
-        let mut records = Vec::with_capacity(harvest.ended.len());
-        for (record, outcome) in harvest.ended {
-            state.n_open -= 1;
-            state.n_holding -= usize::from(!record.arguments.handles.is_empty());
-            if let Some(due) = record.cell.fill(outcome) {
-                state.n_listeners -= 1;
-                state.due.push_back(due);
-            }
-            records.push(record);
-        }
-        if state.n_open == 0 && state.phase == Phase::Closed {
-            state.stop_workers();
-        }
-        if state.n_bystanders > 0 || !state.due.is_empty() || state.n_open == 0 {
-            self.turn.notify_all();
-        }
-        drop(state);
-        drop(records);
-    }
-
-    /// The dispatcher thread: takes results out while something must go on and nobody waits, and runs callbacks.
-    fn dispatch(&self) {
-        let mut state = self.lock();
-        loop {
-            if let Some((callback, outcome)) = state.due.pop_front() {
-                drop(state);
-                run_callback(callback, outcome);
-                state = self.lock();
-            } else if state.is_dropped && state.n_listeners == 0 {
-                return;
-            } else if state.needs_dispatcher() && !state.has_pumper && state.n_bystanders == 0 {
-                state.has_pumper = true;
-                drop(state);
-                let is_over =
-                    |state: &State| !state.due.is_empty() || state.n_bystanders > 0 || !state.needs_dispatcher();
-                self.pump(Pumper::Dispatcher, is_over, None);
-                state = self.lock();
-                state.has_pumper = false;
-                if state.n_bystanders > 0 {
-                    self.turn.notify_all();
-                }
-            } else {
-                state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    }
-
-    /// Deals with a worker that has ended; called by the supervisor.
-    fn bury(pool: &Weak<Self>, place_idx: usize, child: &Child) {
-        let Some(pool) = pool.upgrade() else { return };
-        let mut state = pool.lock();
         let mut harvest = Harvest::default();
-        state.harvest_place(place_idx, &mut harvest);
-        let Some(member) = state.places[place_idx].member.take() else {
+        self.lock().harvest(&mut harvest);
+        self.deliver_for_others(harvest);
+    }
+
+    /// Like [`deliver`](Self::deliver), where another thread may sleep on the bell and wait for what is delivered.
+    pub(super) fn deliver_for_others(&self, harvest: Harvest) {
+        if !harvest.is_empty() {
+            self.deliver(harvest);
+            self.ring();
+        }
+    }
+
+    /// Fills the cells of tasks that have ended, and tells those who want to know. The state must be unlocked: handles are
+    /// let go of here, and a future's executor may run.
+    fn deliver(&self, harvest: Harvest) {
+        let n_ended = harvest.ended.len();
+        if n_ended == 0 {
             return;
-        };
-        let was_ready = member.is_ready();
-        let is_good_end = child.status().is_some_and(|status| status.success()) && state.phase == Phase::Closed;
-        state.n_lost += u64::from(!is_good_end && !matches!(state.phase, Phase::Broken(_)));
-        if let Some(mut running) = state.take_over(member) {
-            running.n_attempts_left -= 1;
-            if running.n_attempts_left == 0 {
-                harvest.ended.push((running, outcome_of(child)));
-            } else {
-                state.waiting.push_front(running);
-            }
         }
-        let is_needed =
-            state.phase == Phase::Open || state.phase == Phase::Closed && state.n_open > harvest.ended.len();
-        if is_needed {
-            // A worker that somebody killed before it was ready says nothing about the initializer.
-            let broken = if pool.initializer.is_some() && !was_ready && !was_killed(child) {
-                Some(PoolBroken::InitializerFailed(last_words(child)))
-            } else {
-                state.exceeds(pool.restart_limit).then_some(PoolBroken::RestartLimit)
-            };
-            match broken {
-                Some(broken) => {
-                    let rest = state.break_down(&broken);
-                    harvest.ended.extend(rest.ended);
+        let mut due = Vec::new();
+        for (record, outcome, pid) in harvest.ended {
+            match record.cell.fill(outcome, pid) {
+                Told::Nobody => {}
+                Told::Thread(thread) => thread.unpark(),
+                Told::Waker(waker) => {
+                    self.n_listeners.fetch_sub(1, Ordering::AcqRel);
+                    // A panic is the executor's affair, and must not keep the others from their results.
+                    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
-                None => state.places[place_idx].n_restarts += 1,
+                Told::Callback(callback, outcome) => {
+                    self.n_listeners.fetch_sub(1, Ordering::AcqRel);
+                    due.push((callback, outcome));
+                }
             }
         }
-        let is_broken = matches!(state.phase, Phase::Broken(_));
-        pool.deliver(state, harvest);
-        if is_needed
-            && !is_broken
-            && let Err(error) = pool.hire(place_idx, |_| {})
-        {
-            pool.give_up_place(place_idx, &error);
+        let is_last = self.open.remove(n_ended);
+        if is_last || !due.is_empty() {
+            let mut state = self.lock();
+            state.due.extend(due);
+            if self.open.n_open() == 0 && state.phase == Phase::Closed {
+                state.stop_workers();
+            }
+            let wake_at = state.wake_at;
+            self.attend(&mut state, wake_at);
         }
-        let mut state = pool.lock();
-        state.give_out();
-        pool.turn.notify_all();
-        lane::BELL.notify(&pool.bell.mapping, Wake::All);
+    }
+
+    /// Puts another listener in the place of the present one; gives it back if the outcome is there.
+    pub(super) fn listen(&self, cell: &Cell, listener: Listener) -> Result<(), Listener> {
+        let counts = |listener: &Listener| usize::from(matches!(listener, Listener::Waker(_) | Listener::Callback(_)));
+        // Counted before it is there, so that whoever fills the cell does not count it down first.
+        let n_new = counts(&listener);
+        self.n_listeners.fetch_add(n_new, Ordering::AcqRel);
+        let (n_gone, refused) = match cell.listen(listener) {
+            Ok(old) => (counts(&old), Ok(())),
+            Err(back) => (n_new, Err(back)),
+        };
+        self.n_listeners.fetch_sub(n_gone, Ordering::AcqRel);
+        if n_new > n_gone {
+            let mut state = self.lock();
+            let wake_at = state.wake_at;
+            self.attend(&mut state, wake_at);
+        }
+        refused
+    }
+
+    /// Leaves a callback with a task, or has it run if the task has ended.
+    pub(super) fn call_back(&self, cell: &Cell, callback: Callback) {
+        if let Err(Listener::Callback(callback)) = self.listen(cell, Listener::Callback(callback)) {
+            let mut state = self.lock();
+            state.due.push_back((callback, cell.take()));
+            let wake_at = state.wake_at;
+            self.attend(&mut state, wake_at);
+        }
+    }
+
+    /// Ends a task that has not ended, if `running` allows also one that is running.
+    pub(super) fn withdraw(&self, cell: &Cell, running: Running) -> Withdrawal {
+        if fork::is_forked() {
+            return Withdrawal::Ended;
+        }
+        let mut harvest = Harvest::default();
+        let mut state = self.lock();
+        state.harvest(&mut harvest);
+        let withdrawal = if cell.is_ready() {
+            Withdrawal::Ended
+        } else {
+            state.withdraw(cell.number(), cell.place(), running, &mut harvest)
+        };
+        state.give_out(&mut harvest);
+        drop(state);
+        self.deliver_for_others(harvest);
+        withdrawal
+    }
+
+    /// The worker that runs the task, or that ran it.
+    pub(super) fn worker_of(&self, cell: &Cell) -> Option<u32> {
+        self.look();
+        if cell.is_ready() || fork::is_forked() {
+            return cell.pid();
+        }
+        let mut state = self.lock();
+        let member = state.places[cell.place()?].member.as_mut()?;
+        (member.running() == Some(cell.number())).then(|| member.pid()).filter(|&pid| pid != 0)
     }
 
     pub(super) fn close(&self) {
+        if fork::is_forked() {
+            return;
+        }
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Closed;
         }
-        if state.n_open == 0 {
+        if self.open.n_open() == 0 && state.phase == Phase::Closed {
             state.stop_workers();
         }
         // Somebody must see the last task end.
-        self.turn.notify_all();
+        let wake_at = state.wake_at;
+        self.attend(&mut state, wake_at);
     }
 
     pub(super) fn terminate(&self) {
-        let mut state = self.lock();
-        if matches!(state.phase, Phase::Broken(_)) {
+        if fork::is_forked() {
             return;
         }
-        let harvest = state.break_down(&PoolBroken::Terminated);
-        self.call_pumper(&state);
-        self.deliver(state, harvest);
-        self.turn.notify_all();
+        let mut harvest = Harvest::default();
+        let mut state = self.lock();
+        if state.is_broken() {
+            return;
+        }
+        state.harvest(&mut harvest);
+        state.break_down(&PoolBroken::Terminated, &mut harvest);
+        drop(state);
+        self.deliver_for_others(harvest);
+        self.staff_changed.notify_all();
     }
 
     /// Waits until every task and every worker has ended.
     pub(super) fn join(&self) {
-        self.wait_until(|state| state.n_open == 0, None);
+        self.wait(&self.open, None);
         self.wait_for_workers();
     }
 
-    fn wait_for_workers(&self) {
-        let mut state = self.lock();
-        while state.places.iter().any(|place| place.member.is_some()) {
-            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+    pub(super) fn start_dispatcher(self: &Arc<Self>) -> std::io::Result<()> {
+        let inner = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("brigade-pool".to_owned());
+        let thread = thread.spawn(move || {
+            // Whoever finds it asleep must be able to wake it.
+            let _ = inner.dispatcher.set(std::thread::current());
+            inner.dispatch();
+        })?;
+        *self.dispatcher_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
     }
 
     /// Ends the dispatcher, once it has run the callbacks that are due.
     pub(super) fn end_dispatcher(&self) {
-        self.lock().is_dropped = true;
-        self.turn.notify_all();
-        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if fork::is_forked() {
+            return;
+        }
+        let mut state = self.lock();
+        state.is_dropped = true;
+        let wake_at = state.wake_at;
+        self.attend(&mut state, wake_at);
+        drop(state);
+        let dispatcher = self.dispatcher_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = dispatcher.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             // Panics of callbacks are caught, so it ends in good order.
             let _ = thread.join();
         }
     }
 
-    pub(super) fn n_lost(&self) -> u64 {
-        self.lock().n_lost
+    /// The dispatcher thread: runs callbacks, looks at clocks, and takes results out while something must go on and nobody
+    /// else does it.
+    fn dispatch(self: &Arc<Self>) {
+        let mut n_moves_seen = 0;
+        loop {
+            let mut state = self.lock();
+            state.rest = Rest::Awake;
+            if state.pumper == Pumper::Dispatcher {
+                state.pumper = Pumper::Nobody;
+            }
+            if let Some((callback, outcome)) = state.due.pop_front() {
+                drop(state);
+                run_callback(callback, outcome);
+            } else if state.wake_at.is_some_and(|wake_at| wake_at <= Instant::now()) {
+                drop(state);
+                self.look_at_clocks();
+            } else if state.is_dropped && self.n_listeners.load(Ordering::Acquire) == 0 {
+                return;
+            } else {
+                self.rest(state, &mut n_moves_seen);
+            }
+        }
     }
 
-    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
-        let now_ns = worker::now_ns();
-        let state = self.lock();
-        let info = |place: &Place| {
-            let member = place.member.as_ref()?;
-            let running_since =
-                member.busy_since_ns().map(|since_ns| Duration::from_nanos(now_ns.saturating_sub(since_ns)));
-            let state = match running_since {
-                _ if !member.is_ready() => WorkerState::Starting,
-                None => WorkerState::Idle,
-                Some(_) => WorkerState::Busy,
-            };
-            Some(WorkerInfo {
-                pid: member.child.as_ref()?.pid(),
-                state,
-                tasks_done: member.n_done,
-                running_since,
-                restarts: place.n_restarts,
-            })
+    fn look_at_clocks(self: &Arc<Self>) {
+        let mut harvest = Harvest::default();
+        self.lock().look_at_clocks(&mut harvest);
+        self.deliver_for_others(harvest);
+        self.hire_those_due();
+    }
+
+    /// Sleeps until there is something to do, or takes results out.
+    fn rest(&self, mut state: MutexGuard<'_, State>, n_moves_seen: &mut u64) {
+        let has_others = std::mem::replace(n_moves_seen, state.n_moves) != state.n_moves;
+        let wake_at = state.wake_at;
+        let is_needed = self.needs_dispatcher(&state);
+        let has_listeners = self.n_listeners.load(Ordering::Acquire) > 0;
+        if has_others && is_needed && (state.pumper == Pumper::Getter || !has_listeners) {
+            state.rest = Rest::Watching;
+            drop(state);
+            let watch_until = Instant::now() + WATCH;
+            park_until(Some(wake_at.map_or(watch_until, |wake_at| wake_at.min(watch_until))));
+        } else if is_needed && state.pumper == Pumper::Nobody {
+            self.pump_as_dispatcher(state, wake_at);
+        } else {
+            // The one who takes results out lets us know when it leaves.
+            state.rest = Rest::Parked;
+            drop(state);
+            park_until(wake_at);
+        }
+    }
+
+    /// Sleeps on the bell, unless there is something to take out.
+    fn pump_as_dispatcher(&self, mut state: MutexGuard<'_, State>, wake_at: Option<Instant>) {
+        state.pumper = Pumper::Dispatcher;
+        let wants_all = self.n_listeners.load(Ordering::Acquire) > 0;
+        let ticket = self.bell.announce(wants_all);
+        state.rest = Rest::OnBell { wants_all };
+        drop(state);
+        let has_moved = || {
+            let mut harvest = Harvest::default();
+            self.lock().harvest(&mut harvest);
+            let has_moved = !harvest.is_empty();
+            // A getter may have taken our place.
+            self.deliver_for_others(harvest);
+            has_moved
         };
-        state.places.iter().filter_map(info).collect()
+        if has_moved() {
+            return;
+        }
+        let left = wake_at.map(|wake_at| wake_at.saturating_duration_since(Instant::now()));
+        lane::BELL.sleep(&self.bell.mapping, ticket, left);
+        has_moved();
+    }
+
+    pub(super) fn n_lost(&self) -> u64 {
+        if fork::is_forked() { 0 } else { self.lock().n_lost }
     }
 }
 
-fn entry_of<F: Fn(Setup) + Copy + 'static>(_function: F) -> Result<EntryPoint, NotInMainProgram> {
-    EntryPoint::of::<F, Setup, ()>()
+fn park_until(deadline: Option<Instant>) {
+    match deadline {
+        None => std::thread::park(),
+        Some(deadline) => std::thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
 }
 
 fn run_callback(callback: Callback, outcome: Outcome) {
     // A panic goes no further than the program's panic hook, which has told what and where.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| callback(outcome)));
-}
-
-/// How the end of a worker is told to the task that it was running.
-fn outcome_of(child: &Child) -> Outcome {
-    let pid = child.pid();
-    let Remains { status, panic, crash, out_of_memory, .. } = child.remains();
-    match status.0 {
-        // A program built with `panic=abort` ends its worker by a panic; the hook has told of it first.
-        End::Signaled { signal, .. } => match last_words::of_signal(signal, panic, crash) {
-            Ok(report) => Outcome::Panicked(report),
-            Err(report) => Outcome::Killed { signal, pid, out_of_memory, report },
-        },
-        End::Exited(code) => Outcome::Exited { code, pid },
-        End::Lost => Outcome::Exited { code: -1, pid },
-    }
-}
-
-fn was_killed(child: &Child) -> bool {
-    let killed = Signal::KILL.as_raw();
-    matches!(child.status().map(|status| status.0), Some(End::Signaled { signal, .. }) if signal == killed)
-}
-
-fn last_words(child: &Child) -> String {
-    let remains = child.remains();
-    match (remains.panic, remains.start_failure) {
-        (Some(report), _) => report.to_string(),
-        (None, Some(reason)) => reason,
-        (None, None) => remains.status.to_string(),
-    }
-}
-
-/// An error with its causes, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

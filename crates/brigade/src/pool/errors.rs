@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::SystemError;
 use crate::last_words::{self, CrashReport, PanicReport};
 use crate::wire::{DecodeError, EncodeError};
 
@@ -33,9 +34,15 @@ pub enum PoolError {
     /// The arguments of the initializer cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// A worker could not be started; those started before it were ended again.
+    /// A worker could not be started; those started with it were ended again.
     #[error("cannot start a worker")]
     Spawn(#[from] crate::SpawnError),
+    /// The pool was closed.
+    #[error("the pool is closed")]
+    Closed,
+    /// The pool does no more work.
+    #[error(transparent)]
+    Broken(#[from] PoolBroken),
 }
 
 /// Why a task was not taken.
@@ -53,6 +60,18 @@ pub enum SubmitError {
     /// The function is in a library, where a worker cannot find it.
     #[error("the function is not in the main program")]
     NotInMainProgram,
+    /// This process was made by `fork()`: the pool is its parent's.
+    #[error("the pool belongs to the process from which this one was forked")]
+    Forked,
+    /// The system refused what it takes to send the arguments: descriptors, or memory.
+    #[error("cannot {attempt}")]
+    System {
+        /// What was attempted.
+        attempt: String,
+        /// Why it failed.
+        #[source]
+        cause: SystemError,
+    },
     /// The pool was closed.
     #[error("the pool is closed")]
     Closed,
@@ -94,6 +113,12 @@ pub enum TaskError {
         /// The worker.
         pid: u32,
     },
+    /// It took longer than it was given; its worker was ended.
+    #[error("the task took too long")]
+    TimedOut,
+    /// It was cancelled.
+    #[error("the task was cancelled")]
+    Cancelled,
     /// The worker could not decode the arguments.
     #[error("in the worker")]
     DecodeArgs(#[source] DecodeError),

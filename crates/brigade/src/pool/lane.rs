@@ -7,6 +7,7 @@
 //!  128  n_entered u64        functions entered; written by the worker
 //!  136  busy_since u64       nanoseconds of CLOCK_MONOTONIC, 0 while idle; written by the worker
 //!  144  is_ready u32         1 once the initializer has returned; written by the worker
+//!  148  is_worn_out u32      1: it ends itself, having done its share of tasks; written by the worker
 //!  192  n_received u64       results with handles that the parent has counted; written by the parent
 //!  200  stop u32             1: end when there are no more tasks; written by the parent
 //!  256  tasks ring · results ring
@@ -30,6 +31,7 @@ pub(super) const SPACE_EVENT: Event = Event::at(64);
 pub(super) const N_ENTERED: usize = 128;
 pub(super) const BUSY_SINCE: usize = 136;
 pub(super) const IS_READY: usize = 144;
+pub(super) const IS_WORN_OUT: usize = 148;
 pub(super) const N_RECEIVED: usize = 192;
 pub(super) const STOP: usize = 200;
 
@@ -70,7 +72,7 @@ impl Bell {
         Ok(Self { memory, mapping })
     }
 
-    /// Says that the parent is about to sleep, and what it is to be woken for.
+    /// Says that the parent is about to sleep, and what it is to be woken for. Called under the pool's lock.
     pub(super) fn announce(&self, wants_all: bool) -> Ticket {
         // Before the announcement, so that whoever sees that sees this too.
         self.mapping.word32(WANTS_ALL).store(u32::from(wants_all), Ordering::Relaxed);

@@ -1,12 +1,16 @@
 //! The pool's private state, and the decisions on it: which worker gets which task, what becomes of the tasks of the dead.
-//! It waits for nothing and starts nothing: see dispatch.rs.
+//! It waits for nothing and starts nothing: see dispatch.rs and staff.rs.
 
 use std::collections::VecDeque;
+use std::io;
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use super::crew::{Member, Misbehaved};
-use super::errors::PoolBroken;
-use super::task::{Callback, Outcome, Record};
+use super::cell::{Callback, Outcome, Record};
+use super::crew::{Clock, Doom, Member, Misbehaved, Refused};
+use super::errors::{PoolBroken, SubmitError};
+use super::places::Places;
+use super::worker::now_ns;
 use crate::parcel::Parcel;
 
 /// Whether tasks are taken.
@@ -18,39 +22,75 @@ pub(super) enum Phase {
 }
 
 /// The place of a worker: it stays when a worker dies and another takes over.
+#[derive(Default)]
 pub(super) struct Place {
     pub(super) member: Option<Member>,
     pub(super) n_restarts: u32,
+    /// Workers that ended before they were ready, one after another.
+    pub(super) n_false_starts: u32,
+    /// When the next worker is to be started, if that has to wait.
+    pub(super) hire_at: Option<Instant>,
+    /// The pool was made smaller: nobody is to work here any more.
+    pub(super) is_closed: bool,
+}
+
+/// Who takes results out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pumper {
+    Nobody,
+    /// Somebody who waits for a result.
+    Getter,
+    /// The dispatcher. A getter may take its place at any time.
+    Dispatcher,
+}
+
+/// How the dispatcher sleeps, if it does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rest {
+    Awake,
+    /// Until it is unparked.
+    Parked,
+    /// For a short time, after which it looks whether others still move the pool on.
+    Watching,
+    /// On the bell, where the workers wake it.
+    OnBell {
+        wants_all: bool,
+    },
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Tasks that no worker was given yet.
-    pub(super) waiting: VecDeque<Box<Record>>,
+    /// Tasks that no worker was given yet, by number.
+    pub(super) waiting: VecDeque<Record>,
+    /// Tasks whose arguments could not be sent. They are tried again when something has ended.
+    refused: Vec<Record>,
     pub(super) places: Vec<Place>,
+    pub(super) ranks: Places,
     pub(super) next_number: u64,
-    /// Tasks that have not ended.
-    pub(super) n_open: usize,
-    /// Callbacks left with tasks that have not ended.
-    pub(super) n_listeners: usize,
     /// Tasks whose arguments keep clones of handles until their worker has counted its own.
     pub(super) n_holding: usize,
     /// Callbacks to run, with what they are called with.
     pub(super) due: VecDeque<(Callback, Outcome)>,
-    /// Somebody takes results out.
-    pub(super) has_pumper: bool,
-    /// Threads that wait for somebody else to do it.
-    pub(super) n_bystanders: usize,
+    pub(super) pumper: Pumper,
+    pub(super) rest: Rest,
+    /// Threads that wait while another one takes results out.
+    pub(super) bystanders: Vec<Thread>,
+    /// Grows whenever somebody else than the dispatcher moves the pool on.
+    pub(super) n_moves: u64,
+    /// When the dispatcher has to look at clocks again.
+    pub(super) wake_at: Option<Instant>,
     pub(super) deaths: VecDeque<Instant>,
     /// Workers that ended before their time.
     pub(super) n_lost: u64,
     pub(super) is_dropped: bool,
+    busy: Vec<usize>,
 }
 
 /// What is let go of once the state is unlocked.
 #[derive(Default)]
 pub(super) struct Harvest {
-    pub(super) ended: Vec<(Box<Record>, Outcome)>,
+    /// Tasks that have ended, how, and the worker that ran it or 0.
+    pub(super) ended: Vec<(Record, Outcome, u32)>,
     pub(super) released: Vec<Parcel>,
 }
 
@@ -60,22 +100,39 @@ impl Harvest {
     }
 }
 
+/// What became of the wish to end one task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Withdrawal {
+    Unstarted,
+    Running,
+    Ended,
+}
+
+/// Results taken out at once, before the lock is given to others.
+const MAX_HARVEST: usize = 256;
+/// How often a task is tried to be given to a worker, if its arguments cannot be sent.
+const MAX_REFUSALS: u32 = 3;
+
 impl State {
     pub(super) fn new(n_places: usize) -> Self {
         Self {
             phase: Phase::Open,
             waiting: VecDeque::new(),
-            places: (0..n_places).map(|_| Place { member: None, n_restarts: 0 }).collect(),
+            refused: Vec::new(),
+            places: (0..n_places).map(|_| Place::default()).collect(),
+            ranks: Places::default(),
             next_number: 1,
-            n_open: 0,
-            n_listeners: 0,
             n_holding: 0,
             due: VecDeque::new(),
-            has_pumper: false,
-            n_bystanders: 0,
+            pumper: Pumper::Nobody,
+            rest: Rest::Awake,
+            bystanders: Vec::new(),
+            n_moves: 0,
+            wake_at: None,
             deaths: VecDeque::new(),
             n_lost: 0,
             is_dropped: false,
+            busy: Vec::new(),
         }
     }
 
@@ -83,36 +140,57 @@ impl State {
         self.places.iter_mut().filter_map(|place| place.member.as_mut())
     }
 
-    /// Whether something goes on only if results are taken out although nobody waits for them.
-    pub(super) fn needs_dispatcher(&self) -> bool {
-        let has_backlog = |place: &Place| place.member.as_ref().is_some_and(|member| member.n_given() > 1);
-        let goes_on = !self.waiting.is_empty()
-            || self.n_listeners > 0
-            || self.n_holding > 0
-            || self.places.iter().any(has_backlog);
-        self.n_open > 0 && (goes_on || self.phase == Phase::Closed)
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.phase, Phase::Broken(_))
     }
 
-    /// Takes all results out, and gives out what waits.
-    pub(super) fn harvest(&mut self) -> Harvest {
-        let mut harvest = Harvest::default();
-        for place_idx in 0..self.places.len() {
-            self.harvest_place(place_idx, &mut harvest);
-        }
-        if !harvest.is_empty() || !self.waiting.is_empty() {
-            self.give_out();
-        }
-        harvest
+    /// Notes what may be done with a place after its worker has changed.
+    pub(super) fn rank(&mut self, place_idx: usize) {
+        let rank = self.places[place_idx].member.as_mut().map(Member::rank);
+        self.ranks.set(place_idx, rank);
     }
 
-    pub(super) fn harvest_place(&mut self, place_idx: usize, harvest: &mut Harvest) {
+    /// Whether somebody must look at the workers so that tasks go on.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.waiting.is_empty() || !self.refused.is_empty() || self.n_holding > 0 || self.ranks.has_backlog()
+    }
+
+    /// Takes in a new task, and returns its number.
+    pub(super) fn take_in(&mut self, record: Record, harvest: &mut Harvest) {
+        self.n_holding += usize::from(record.arguments.has_handles());
+        if self.waiting.is_empty() {
+            if let Some(record) = self.give(record, harvest) {
+                self.waiting.push_back(record);
+            }
+        } else {
+            self.waiting.push_back(record);
+        }
+    }
+
+    /// Takes results out, and gives out what waits.
+    pub(super) fn harvest(&mut self, harvest: &mut Harvest) {
+        let mut busy = std::mem::take(&mut self.busy);
+        self.ranks.collect_busy(&mut busy);
+        for &place_idx in &busy {
+            self.harvest_place(place_idx, harvest);
+        }
+        self.busy = busy;
+        self.give_out(harvest);
+    }
+
+    /// Takes results of one worker out; how many there were.
+    pub(super) fn harvest_place(&mut self, place_idx: usize, harvest: &mut Harvest) -> usize {
         let Some(member) = &mut self.places[place_idx].member else {
-            return;
+            return 0;
         };
+        let pid = member.pid();
         let n_before = harvest.ended.len();
-        loop {
+        while harvest.ended.len() - n_before < MAX_HARVEST {
             match member.take_result() {
-                Ok(Some(ended)) => harvest.ended.push(ended),
+                Ok(Some((record, outcome))) => {
+                    self.n_holding -= usize::from(record.arguments.has_handles());
+                    harvest.ended.push((record, outcome, pid));
+                }
                 Ok(None) => break,
                 Err(Misbehaved) => {
                     member.kill();
@@ -120,65 +198,227 @@ impl State {
                 }
             }
         }
-        member.learn_pace((harvest.ended.len() - n_before) as u64);
+        let n_results = harvest.ended.len() - n_before;
+        if n_results > 0 {
+            member.took(n_results as u64);
+        }
         if self.n_holding > 0
             && let Some(parcel) = member.forget_entered()
         {
             self.n_holding -= 1;
-            harvest.released.push(parcel);
+            harvest.released.push(*parcel);
         }
+        self.rank(place_idx);
+        if n_results > 0 {
+            self.readmit();
+        }
+        n_results
+    }
+
+    /// Something has ended: what could not be sent before may be sent now.
+    fn readmit(&mut self) {
+        std::mem::take(&mut self.refused).into_iter().for_each(|record| self.requeue(record));
     }
 
     /// Gives waiting tasks to the workers that have the fewest, and to idle ones what others have not started.
-    pub(super) fn give_out(&mut self) {
+    pub(super) fn give_out(&mut self, harvest: &mut Harvest) {
         while let Some(record) = self.waiting.pop_front() {
-            let candidates = self.members().filter(|member| member.n_given() < member.limit());
-            let Some(member) = candidates.min_by_key(|member| member.n_given()) else {
+            if let Some(record) = self.give(record, harvest) {
                 self.waiting.push_front(record);
                 return;
-            };
-            match member.give(record) {
-                Ok(()) => member.wake(),
-                Err(record) => {
-                    self.waiting.push_front(record);
-                    return;
+            }
+        }
+        self.share_with_idle(harvest);
+    }
+
+    /// Gives a task to the worker that should have it. It comes back if none has room.
+    fn give(&mut self, mut record: Record, harvest: &mut Harvest) -> Option<Record> {
+        while let Some(place_idx) = self.ranks.with_room() {
+            match self.give_to(place_idx, record, harvest) {
+                Some(back) => record = back,
+                None => return None,
+            }
+        }
+        Some(record)
+    }
+
+    /// Gives a task to this worker. It comes back if there is no room now.
+    fn give_to(&mut self, place_idx: usize, record: Record, harvest: &mut Harvest) -> Option<Record> {
+        let member = self.places[place_idx].member.as_mut().expect("ranks are of places where somebody works");
+        record.cell.set_place(Some(place_idx));
+        let timeout_ns = record.timeout_ns;
+        let given = member.give(record);
+        if given.is_ok() {
+            member.wake();
+        }
+        self.rank(place_idx);
+        match given {
+            Ok(()) => {
+                if let Some(timeout_ns) = timeout_ns {
+                    self.look_again_in(timeout_ns.get());
+                }
+                None
+            }
+            Err(Refused::Full(record)) => {
+                record.cell.set_place(None);
+                Some(record)
+            }
+            Err(Refused::Unsendable(record, error)) => self.refuse(record, &error, harvest),
+        }
+    }
+
+    /// The arguments of a task cannot be sent: for lack of something that others may give back, or at all.
+    fn refuse(&mut self, mut record: Record, error: &io::Error, harvest: &mut Harvest) -> Option<Record> {
+        record.cell.set_place(None);
+        record.n_refusals += 1;
+        let others_may_end = self.ranks.has_work();
+        if others_may_end && record.n_refusals < MAX_REFUSALS {
+            self.refused.push(record);
+            return None;
+        }
+        let error = SubmitError::System { attempt: "send the arguments to a worker".to_owned(), cause: error.into() };
+        self.end(record, Outcome::NotSent(Box::new(error)), 0, harvest);
+        None
+    }
+
+    /// Notes the end of a task that brought no result.
+    pub(super) fn end(&mut self, record: Record, outcome: Outcome, pid: u32, harvest: &mut Harvest) {
+        self.n_holding -= usize::from(record.arguments.has_handles());
+        harvest.ended.push((record, outcome, pid));
+    }
+
+    fn share_with_idle(&mut self, harvest: &mut Harvest) {
+        while let Some(idle_idx) = self.ranks.idle() {
+            let shared = self.take_share();
+            if shared.is_empty() {
+                return;
+            }
+            for record in shared {
+                if let Some(record) = self.give_to(idle_idx, record, harvest) {
+                    self.requeue(record);
                 }
             }
         }
-        self.share_with_idle();
     }
 
-    pub(super) fn share_with_idle(&mut self) {
-        while let Some(idle_idx) = self.place_with(|n_given| n_given == 0) {
-            let Some(donor_idx) = self.place_with(|n_given| n_given > 1) else {
-                return;
-            };
-            let record = self.places[donor_idx].member.as_mut().and_then(Member::take_back);
-            let (Some(record), Some(idle)) = (record, &mut self.places[idle_idx].member) else {
-                return;
-            };
-            match idle.give(record) {
-                Ok(()) => idle.wake(),
-                Err(record) => {
-                    self.waiting.push_front(record);
-                    return;
-                }
+    /// Takes back half of what some worker has not started, oldest first.
+    fn take_share(&mut self) -> VecDeque<Record> {
+        let mut shared = VecDeque::new();
+        let donors: Vec<_> = self.ranks.with_backlog().collect();
+        for donor_idx in donors {
+            let Some(donor) = self.places[donor_idx].member.as_mut() else { continue };
+            let n_wanted = donor.n_given().div_ceil(2);
+            while shared.len() < n_wanted && donor.has_backlog() {
+                let Some(record) = donor.take_back_last() else { break };
+                shared.push_front(record);
+            }
+            self.rank(donor_idx);
+            if !shared.is_empty() {
+                break;
             }
         }
+        shared
     }
 
-    /// The place with the most tasks given, among those with a fitting number.
-    pub(super) fn place_with(&self, fits: impl Fn(usize) -> bool) -> Option<usize> {
-        let n_given =
-            |idx: &usize| self.places[*idx].member.as_ref().map(Member::n_given).filter(|&n_given| fits(n_given));
-        (0..self.places.len()).filter(|idx| n_given(idx).is_some()).max_by_key(n_given)
+    /// Puts a task back among those that wait, where its number belongs.
+    pub(super) fn requeue(&mut self, record: Record) {
+        record.cell.set_place(None);
+        let at = self.waiting.partition_point(|waiting| waiting.number < record.number);
+        self.waiting.insert(at, record);
     }
 
     /// Puts what a dead worker had not started back in front, and returns what it was running.
-    pub(super) fn take_over(&mut self, member: Member) -> Option<Box<Record>> {
+    pub(super) fn take_over(&mut self, member: Member) -> Option<Record> {
         let (running, rest) = member.into_leftovers();
-        rest.rev().for_each(|record| self.waiting.push_front(record));
+        rest.rev().for_each(|record| self.requeue(record));
+        self.readmit();
         running
+    }
+
+    /// Takes back all that a worker has not started.
+    pub(super) fn unload(&mut self, place_idx: usize) {
+        while let Some(record) = self.places[place_idx].member.as_mut().and_then(Member::take_back_last) {
+            self.requeue(record);
+        }
+        self.rank(place_idx);
+    }
+
+    /// Ends a task that has not ended, if `running` allows also one that is running.
+    pub(super) fn withdraw(
+        &mut self,
+        number: u64,
+        place: Option<usize>,
+        running: Running,
+        harvest: &mut Harvest,
+    ) -> Withdrawal {
+        let Some(place_idx) = place else {
+            self.readmit();
+            let Ok(idx) = self.waiting.binary_search_by_key(&number, |record| record.number) else {
+                return Withdrawal::Ended;
+            };
+            let record = self.waiting.remove(idx).expect("it was found there");
+            self.end(record, Outcome::Cancelled, 0, harvest);
+            return Withdrawal::Unstarted;
+        };
+        if let Some(record) = self.places[place_idx].member.as_mut().and_then(|member| member.take_back(number)) {
+            self.rank(place_idx);
+            self.end(record, Outcome::Cancelled, 0, harvest);
+            return Withdrawal::Unstarted;
+        }
+        match running {
+            Running::Stop if self.sacrifice(place_idx, number, Doom::Cancelled, harvest) => Withdrawal::Running,
+            Running::Stop => Withdrawal::Ended,
+            Running::Leave => Withdrawal::Running,
+        }
+    }
+
+    /// Ends a worker for the sake of the task that it runs; `false` if the task has ended meanwhile.
+    pub(super) fn sacrifice(&mut self, place_idx: usize, number: u64, doom: Doom, harvest: &mut Harvest) -> bool {
+        // First nothing else must be left for the worker to begin: no other task may suffer.
+        self.unload(place_idx);
+        self.harvest_place(place_idx, harvest);
+        let Some(member) = self.places[place_idx].member.as_mut() else {
+            return false;
+        };
+        if member.running() != Some(number) {
+            return false;
+        }
+        if !member.is_doomed() {
+            member.doom(number, doom);
+        }
+        self.rank(place_idx);
+        true
+    }
+
+    /// Has the dispatcher look at the clocks in so many nanoseconds, or before.
+    fn look_again_in(&mut self, left_ns: u64) {
+        let Some(at) = Instant::now().checked_add(Duration::from_nanos(left_ns)) else {
+            return;
+        };
+        if self.wake_at.is_none_or(|wake_at| at < wake_at) {
+            self.wake_at = Some(at);
+        }
+    }
+
+    /// Ends the tasks whose time is over, and notes when to look again.
+    pub(super) fn look_at_clocks(&mut self, harvest: &mut Harvest) {
+        self.wake_at = self.places.iter().filter_map(|place| place.hire_at).min();
+        for place_idx in 0..self.places.len() {
+            let has_limits = self.places[place_idx].member.as_ref().is_some_and(Member::has_limits);
+            if !has_limits {
+                continue;
+            }
+            self.harvest_place(place_idx, harvest);
+            let clock = self.places[place_idx].member.as_mut().map(|member| member.clock(now_ns()));
+            match clock {
+                Some(Clock::Over(number)) => {
+                    self.sacrifice(place_idx, number, Doom::TimedOut, harvest);
+                }
+                Some(Clock::LookAgainIn(left_ns)) => self.look_again_in(left_ns),
+                Some(Clock::Unlimited) | None => {}
+            }
+        }
+        self.give_out(harvest);
     }
 
     /// Counts a death; says whether there were too many.
@@ -192,18 +432,30 @@ impl State {
     }
 
     /// Ends everything: all tasks with this reason, and all workers.
-    pub(super) fn break_down(&mut self, broken: &PoolBroken) -> Harvest {
+    pub(super) fn break_down(&mut self, broken: &PoolBroken, harvest: &mut Harvest) {
         self.phase = Phase::Broken(broken.clone());
+        self.readmit();
         let mut records: Vec<_> = self.waiting.drain(..).collect();
+        for place in &mut self.places {
+            place.hire_at = None;
+        }
         for member in self.members() {
             records.extend(member.abandon());
             member.kill();
         }
-        let ended = records.into_iter().map(|record| (record, Outcome::Broken(broken.clone()))).collect();
-        Harvest { ended, ..Harvest::default() }
+        for record in records {
+            self.end(record, Outcome::Broken(broken.clone()), 0, harvest);
+        }
     }
 
     pub(super) fn stop_workers(&mut self) {
-        self.members().for_each(|member| member.stop());
+        self.members().for_each(Member::stop);
     }
+}
+
+/// What is done with a task that is to be withdrawn and runs already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Running {
+    Stop,
+    Leave,
 }

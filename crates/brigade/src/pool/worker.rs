@@ -15,12 +15,16 @@ use brigade_sys::shared::ring::{Consumer, Producer, PushError, Record};
 use serde::{Deserialize, Serialize};
 
 use super::lane::{self, kind};
+use super::payload;
+pub(super) use super::recycling::Recycling;
+use super::recycling::Wear;
 use crate::descriptor::Descriptor;
-use crate::entry::EntryPoint;
+use crate::entry::{CallError, EntryPoint};
 use crate::last_words::panics;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
-use crate::spin;
+use crate::spin::Spin;
+use crate::wire::{DecodeError, EncodeError};
 
 /// What a worker is started with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +34,7 @@ pub(super) struct Setup {
     pub(super) socket: Descriptor,
     /// The function to run before the first task; its arguments are the first parcel on the socket.
     pub(super) initializer: Option<EntryPoint>,
+    pub(super) recycling: Recycling,
 }
 
 /// How a task ended; the first byte of a result's payload, after the task's number.
@@ -49,9 +54,6 @@ pub(super) fn task_head(number: u64, entry: EntryPoint) -> [u8; TASK_HEAD_BYTES]
     head
 }
 
-/// Turns of looking for a task before sleeping; see `spin`.
-const N_SPINS: u32 = 4000;
-
 struct Worker {
     lane: Arc<Mapping>,
     bell: Mapping,
@@ -63,7 +65,15 @@ struct Worker {
     on_the_way: VecDeque<Vec<Handle>>,
     n_sent: u64,
     n_entered: u64,
+    wear: Wear,
     payload: Vec<u8>,
+}
+
+/// What a worker does after a task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Afterwards {
+    GoOn,
+    End,
 }
 
 /// The function that every worker process runs.
@@ -86,6 +96,7 @@ impl Worker {
             on_the_way: VecDeque::new(),
             n_sent: 0,
             n_entered: 0,
+            wear: Wear::new(setup.recycling),
             payload: Vec::new(),
         };
         if let Some(entry) = setup.initializer {
@@ -97,27 +108,26 @@ impl Worker {
             }
         }
         worker.lane.word32(lane::IS_READY).store(1, Ordering::Release);
+        // Others may have more than they can do now.
+        lane::BELL.notify(&worker.bell, Wake::All);
         Ok(worker)
     }
 
     fn work(mut self) {
-        let mut n_looks = 0;
+        let mut spin = Spin::default();
         loop {
             match self.tasks.peek().expect("the parent writes sound rings") {
                 Some(record) => {
-                    n_looks = 0;
-                    if self.tasks.claim(record) {
-                        self.do_task(record);
-                    } else {
+                    spin = Spin::default();
+                    if !self.tasks.claim(record) {
                         self.pass_over(record);
+                    } else if self.do_task(record) == Afterwards::End {
+                        return self.end_worn_out();
                     }
                 }
-                None if n_looks < spin::budget(N_SPINS) => {
-                    n_looks += 1;
-                    std::hint::spin_loop();
-                }
+                None if spin.turn() => {}
                 None => {
-                    n_looks = 0;
+                    spin = Spin::default();
                     self.forget_what_was_received();
                     if self.is_over() {
                         return;
@@ -150,25 +160,46 @@ impl Worker {
         self.tasks.pop(record);
     }
 
-    fn do_task(&mut self, record: Record) {
+    /// Ends this process, which has done its share. What it was given besides is given to others.
+    fn end_worn_out(mut self) {
+        self.lane.word32(lane::IS_WORN_OUT).store(1, Ordering::Release);
+        loop {
+            let ticket = lane::TASKS_EVENT.announce(&self.lane);
+            self.forget_what_was_received();
+            if self.on_the_way.is_empty() {
+                return;
+            }
+            // Handles in results are ours until the parent has counted its own.
+            lane::BELL.notify(&self.bell, Wake::All);
+            lane::TASKS_EVENT.sleep(&self.lane, ticket, None);
+        }
+    }
+
+    fn do_task(&mut self, record: Record) -> Afterwards {
         self.lane.word64(lane::BUSY_SINCE).store(now_ns(), Ordering::Relaxed);
         let mut payload = std::mem::take(&mut self.payload);
         self.tasks.read(record, &mut payload);
         let (number, entry) = parse_task_head(&payload).expect("the parent writes whole tasks");
-        let arguments = if record.kind == kind::PARCEL {
-            self.receive_parcel(number).expect("the parent sends a parcel before it commits the task")
+        let is_parcel = record.kind == kind::PARCEL;
+        let arguments = if is_parcel {
+            self.receive_parcel(number)
         } else {
-            Arrival { bytes: payload.split_off(TASK_HEAD_BYTES), ..Arrival::default() }
+            Ok(Arrival { bytes: payload.split_off(TASK_HEAD_BYTES), ..Arrival::default() })
         };
         self.payload = payload;
-        let is_parcel = record.kind == kind::PARCEL;
-        let outcome = self.call(entry, arguments, is_parcel);
+        let outcome = match arguments {
+            Ok(arguments) => self.call(entry, arguments, is_parcel),
+            // As when this process may not hold the descriptors that came.
+            Err(error) => self.fail(&CallError::DecodeArgs(DecodeError::not_received(&error))),
+        };
         self.put_result(number, outcome);
         // Only now: until the result is committed, the claimed record says which task was running.
         self.tasks.pop(record);
         self.lane.word64(lane::BUSY_SINCE).store(0, Ordering::Relaxed);
-        let is_out_of_tasks = matches!(self.tasks.peek(), Ok(None));
+        let is_over = self.wear.is_over_after_task();
+        let is_out_of_tasks = is_over || matches!(self.tasks.peek(), Ok(None));
         lane::ring_for_result(&self.bell, is_out_of_tasks);
+        if is_over { Afterwards::End } else { Afterwards::GoOn }
     }
 
     fn call(&mut self, entry: EntryPoint, arguments: Arrival, is_parcel: bool) -> (u8, Parcel) {
@@ -184,34 +215,37 @@ impl Worker {
         };
         match panics::catch(|| caller(arguments, &mut entered)) {
             Ok(Ok(value)) => (outcome::VALUE, value),
-            Ok(Err(error)) => (outcome::CALL_ERROR, self.describe(&error)),
-            Err(report) => (outcome::PANIC, self.describe(&report)),
+            Ok(Err(error)) => self.fail(&error),
+            Err(report) => (outcome::PANIC, Parcel::pack(&report).expect("reports are plain text")),
         }
     }
 
-    fn describe<T: Serialize + serde::de::DeserializeOwned>(&self, value: &T) -> Parcel {
-        Parcel::pack(value).expect("reports are plain text and numbers")
+    fn fail(&self, error: &CallError) -> (u8, Parcel) {
+        (outcome::CALL_ERROR, Parcel::pack(error).expect("errors are plain text"))
     }
 
     fn put_result(&mut self, number: u64, (how, value): (u8, Parcel)) {
-        let mut head = [0; 9];
-        head[..8].copy_from_slice(&number.to_le_bytes());
-        head[8] = how;
-        let is_plain =
-            value.descriptors.is_empty() && value.handles.is_empty() && value.bytes.len() <= lane::MAX_INLINE_BYTES;
-        if is_plain {
-            self.push(kind::INLINE, &[&head, &value.bytes]);
+        if payload::is_plain(&value) {
+            self.push(kind::INLINE, &[&result_head(number, how), &value.bytes]);
+        } else if let Err(error) = self.send(number, &value) {
+            let (how, value) = self.fail(&CallError::EncodeResult(EncodeError::unsent("a value", &error)));
+            self.push(kind::INLINE, &[&result_head(number, how), &value.bytes]);
         } else {
-            if parcel::send(&self.socket, number, &value, Blocking::Never).is_err() {
-                // The parent may be waiting for something else; parcels that pile up are a reason to look.
-                lane::BELL.notify(&self.bell, Wake::All);
-                // If the parent is gone, so are we.
-                let _ = parcel::send(&self.socket, number, &value, Blocking::Wait);
-            }
-            self.push(kind::PARCEL, &[&head]);
+            self.push(kind::PARCEL, &[&result_head(number, how)]);
             self.n_sent += 1;
             self.on_the_way.push_back(value.handles);
             self.forget_what_was_received();
+        }
+    }
+
+    fn send(&self, number: u64, value: &Parcel) -> io::Result<()> {
+        match parcel::send(&self.socket, number, value, Blocking::Never) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // The parent may be waiting for something else; parcels that pile up are a reason to look.
+                lane::BELL.notify(&self.bell, Wake::All);
+                parcel::send(&self.socket, number, value, Blocking::Wait)
+            }
+            sent => sent,
         }
     }
 
@@ -260,6 +294,12 @@ impl Worker {
 
 /// The tag of the initializer's arguments; tasks are numbered from 1.
 pub(super) const INITIALIZER: u64 = 0;
+
+fn result_head(number: u64, how: u8) -> [u8; 9] {
+    let mut head = [how; 9];
+    head[..8].copy_from_slice(&number.to_le_bytes());
+    head
+}
 
 fn parse_task_head(payload: &[u8]) -> Option<(u64, EntryPoint)> {
     let (number, rest) = payload.split_first_chunk()?;

@@ -1,0 +1,491 @@
+//! What a user may do to the tasks of a pool and to its workers: limit, cancel, await, replace, add and remove.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use brigade::{
+    Cancellation, Pool, PoolBroken, PoolError, Queue, Retry, SharedSlice, SubmitError, TaskError, WorkerState,
+};
+use rustix::process::{Pid, Signal};
+
+/// Far longer than anything below takes, far shorter than for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A limit that no task below keeps unless it is to.
+const SHORT: Duration = Duration::from_millis(30);
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn for_ever(_: ()) {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn own_pid(_: u32) -> u32 {
+    std::process::id()
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid as i32).expect("pids are positive");
+    rustix::process::kill_process(pid, signal).expect("it lives, and is ours");
+}
+
+/// Says that it has begun, and goes on when it is told to.
+fn at_gate((begun, gate): (Queue<()>, Queue<()>)) -> u32 {
+    begun.put(()).expect("the test waits");
+    gate.get().expect("the test opens it");
+    std::process::id()
+}
+
+struct Gate {
+    begun: Queue<()>,
+    gate: Queue<()>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let queue = || Queue::bounded(64).expect("there is memory for a queue");
+        Self { begun: queue(), gate: queue() }
+    }
+
+    fn ends(&self) -> (Queue<()>, Queue<()>) {
+        (self.begun.clone(), self.gate.clone())
+    }
+
+    fn wait_for_begin(&self) {
+        self.begun.get_timeout(PATIENCE).expect("a task begins");
+    }
+
+    fn open(&self) {
+        self.gate.put(()).expect("there is room");
+    }
+}
+
+#[test]
+fn a_task_that_takes_too_long_ends_with_its_worker_only() {
+    let pool = Pool::new(2).unwrap();
+    let gate = Gate::new();
+    let other = pool.apply_async(gate.ends(), at_gate).unwrap();
+    gate.wait_for_begin();
+    let before = Instant::now();
+    assert_eq!(pool.timeout(SHORT).apply((), for_ever), Err(TaskError::TimedOut));
+    assert!(before.elapsed() >= SHORT && before.elapsed() < PATIENCE);
+    gate.open();
+    other.get().unwrap();
+    // The pool is whole: its own kill is not a lost worker.
+    assert_eq!(pool.timeout(PATIENCE).apply(4, |number: u32| number + 1), Ok(5));
+    assert_eq!(pool.lost_workers(), 0);
+}
+
+#[test]
+fn the_clock_of_a_task_starts_when_a_worker_starts_it() {
+    let pool = Pool::new(1).unwrap();
+    let gate = Gate::new();
+    let first = pool.apply_async(gate.ends(), at_gate).unwrap();
+    gate.wait_for_begin();
+    let limit = Duration::from_millis(200);
+    let queued: Vec<_> =
+        (0..5_u32).map(|number| pool.timeout(limit).apply_async(number, |number| number).unwrap()).collect();
+    let waited_since = Instant::now();
+    wait_until("the limit is over many times", || waited_since.elapsed() > 2 * limit);
+    gate.open();
+    first.get().unwrap();
+    for (number, task) in (0..).zip(queued) {
+        assert_eq!(task.get(), Ok(number));
+    }
+}
+
+#[test]
+fn tasks_behind_one_that_takes_too_long_are_done_once() {
+    let runs = SharedSlice::<u64>::new(200).unwrap();
+    let pool = Pool::new(1).unwrap();
+    let mut tasks = Vec::new();
+    for number in 0..200_usize {
+        let task = pool.timeout(Duration::from_millis(100)).apply_async((runs.clone(), number), |(runs, number)| {
+            runs.fetch_add(number, 1);
+            if number.is_multiple_of(50) {
+                for_ever(());
+            }
+            number
+        });
+        tasks.push(task.unwrap());
+    }
+    for (number, task) in tasks.into_iter().enumerate() {
+        let expected = if number.is_multiple_of(50) { Err(TaskError::TimedOut) } else { Ok(number) };
+        assert_eq!(task.get(), expected);
+    }
+    assert!(runs.read(0..200).into_iter().all(|n_runs| n_runs == 1));
+}
+
+#[test]
+fn a_timeout_is_not_retried() {
+    let runs = SharedSlice::<u64>::new(1).unwrap();
+    let attempts = NonZeroU32::new(5).unwrap();
+    let pool = Pool::builder().workers(1).retry(Retry::OnWorkerDeath { attempts }).build().unwrap();
+    let result = pool.timeout(SHORT).apply(runs.clone(), |runs: SharedSlice<u64>| {
+        runs.fetch_add(0, 1);
+        for_ever(());
+    });
+    assert_eq!((result, runs.load(0)), (Err(TaskError::TimedOut), 1));
+}
+
+#[test]
+fn a_stopped_worker_is_ended_by_the_limit_of_its_task() {
+    let pool = Pool::new(1).unwrap();
+    let result = pool.timeout(SHORT).apply((), |()| signal(std::process::id(), Signal::STOP));
+    assert_eq!(result, Err(TaskError::TimedOut));
+    assert_eq!(pool.apply(1, |number: u32| number), Ok(1));
+}
+
+#[test]
+fn all_ways_to_hand_in_take_a_limit() {
+    let pool = Pool::new(2).unwrap();
+    let limited = pool.timeout(Duration::from_millis(200));
+    let work = |number: u32| {
+        if number == 1 {
+            for_ever(());
+        }
+        number
+    };
+    let expected = [Ok(0), Err(TaskError::TimedOut), Ok(2)];
+    assert_eq!(limited.map(0..3, work), expected);
+    assert_eq!(limited.starmap(0..3, work), expected);
+    assert_eq!(limited.map_async(0..3, work).get(), expected);
+    assert_eq!(limited.imap(0..3, work).collect::<Vec<_>>(), expected);
+    let mut unordered: Vec<_> = limited.imap_unordered(0..3, work).collect();
+    unordered.sort_by_key(|result| result.clone().unwrap_or(1));
+    assert_eq!(unordered, expected);
+}
+
+#[test]
+fn a_cancelled_task_that_has_not_started_never_runs() {
+    let runs = SharedSlice::<u64>::new(100).unwrap();
+    let pool = Pool::new(1).unwrap();
+    let gate = Gate::new();
+    let first = pool.apply_async(gate.ends(), at_gate).unwrap();
+    gate.wait_for_begin();
+    let mark = |(runs, number): (SharedSlice<u64>, usize)| runs.fetch_add(number, 1);
+    let tasks: Vec<_> = (0..100).map(|number| pool.apply_async((runs.clone(), number), mark).unwrap()).collect();
+    for task in tasks.iter().step_by(2) {
+        assert_eq!(task.cancel(), Cancellation::Unstarted);
+        assert_eq!(task.cancel(), Cancellation::Ended);
+    }
+    gate.open();
+    first.get().unwrap();
+    for (number, task) in tasks.into_iter().enumerate() {
+        let is_cancelled = number.is_multiple_of(2);
+        assert_eq!(task.get(), if is_cancelled { Err(TaskError::Cancelled) } else { Ok(0) });
+        assert_eq!(runs.load(number), u64::from(!is_cancelled));
+    }
+}
+
+#[test]
+fn cancelling_a_running_task_ends_its_worker_only() {
+    let pool = Pool::new(2).unwrap();
+    let gate = Gate::new();
+    let (doomed, other) =
+        (pool.apply_async(gate.ends(), at_gate).unwrap(), pool.apply_async(gate.ends(), at_gate).unwrap());
+    gate.wait_for_begin();
+    gate.wait_for_begin();
+    let behind = pool.apply_async(7, |number: u32| number).unwrap();
+    let (pid, other_pid) = (doomed.worker_pid().unwrap(), other.worker_pid().unwrap());
+    assert_ne!(pid, other_pid);
+    assert_eq!(behind.worker_pid(), None);
+    assert_eq!(doomed.cancel(), Cancellation::Running);
+    assert_eq!(doomed.get(), Err(TaskError::Cancelled));
+    assert_eq!(behind.get(), Ok(7));
+    gate.open();
+    assert_eq!(other.get(), Ok(other_pid));
+    assert_eq!(pool.lost_workers(), 0);
+    let ended = pool.apply_async(1, own_pid).unwrap();
+    wait_until("the task has ended", || ended.is_ready());
+    assert_eq!(ended.cancel(), Cancellation::Ended);
+    let pid = ended.worker_pid();
+    assert_eq!(ended.get().ok(), pid);
+}
+
+/// An executor for one future: sleeps until it is woken.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park_timeout(PATIENCE),
+        }
+    }
+}
+
+#[test]
+fn a_task_is_a_future_that_needs_no_runtime() {
+    fn needs_unpin<T: Unpin + Send>(_: &T) {}
+    let pool = Pool::new(2).unwrap();
+    let task = pool.apply_async(6, |number: u32| number * 7).unwrap();
+    needs_unpin(&task);
+    assert_eq!(block_on(task), Ok(42));
+    let sum = block_on(async {
+        let mut sum = 0;
+        for number in 0..100_u64 {
+            sum += pool.apply_async(number, |number| number).unwrap().await.unwrap();
+        }
+        sum
+    });
+    assert_eq!(sum, 4950);
+    let squares = block_on(pool.map_async(0..100_u64, |number| number * number));
+    assert_eq!(squares, (0..100).map(|number| Ok(number * number)).collect::<Vec<_>>());
+    let failed = block_on(pool.apply_async((), |()| -> () { panic!("no") }).unwrap());
+    assert!(matches!(failed, Err(TaskError::Panicked(_))));
+}
+
+#[test]
+fn a_future_is_woken_although_nobody_else_waits_and_also_by_a_cancel() {
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let pool = Pool::new(1).unwrap();
+    let gate = Gate::new();
+    let mut first = pool.apply_async(gate.ends(), at_gate).unwrap();
+    let mut second = pool.apply_async((), |()| ()).unwrap();
+    let flags = [(); 2].map(|()| Arc::new(Flag(AtomicBool::new(false))));
+    let wakers = flags.each_ref().map(|flag| Waker::from(Arc::clone(flag)));
+    assert!(pin!(&mut first).poll(&mut Context::from_waker(&wakers[0])).is_pending());
+    assert!(pin!(&mut second).poll(&mut Context::from_waker(&wakers[1])).is_pending());
+    second.cancel();
+    wait_until("the cancelled one is woken", || flags[1].0.load(Ordering::Acquire));
+    assert_eq!(second.get(), Err(TaskError::Cancelled));
+    gate.open();
+    wait_until("the first one is woken", || flags[0].0.load(Ordering::Acquire));
+    assert!(first.get().is_ok());
+    // A future that is dropped, or waited for otherwise, leaves nobody behind who waits.
+    let mut third = pool.apply_async((), |()| ()).unwrap();
+    let _ = pin!(&mut third).poll(&mut Context::from_waker(&wakers[0]));
+    drop(third);
+}
+
+#[test]
+fn get_timeout_gives_the_task_back() {
+    let pool = Pool::new(1).unwrap();
+    let gate = Gate::new();
+    let task = pool.apply_async(gate.ends(), at_gate).unwrap();
+    let map = pool.map_async(0..3_u32, |number| number);
+    let task = task.get_timeout(Duration::from_millis(5)).unwrap_err();
+    let map = map.get_timeout(Duration::ZERO).unwrap_err();
+    assert!(!map.is_ready() && map.len() == 3);
+    gate.open();
+    assert!(task.get_timeout(PATIENCE).unwrap().is_ok());
+    assert_eq!(map.get_timeout(PATIENCE).unwrap(), [Ok(0), Ok(1), Ok(2)]);
+}
+
+#[test]
+fn cancelling_a_map_ends_all_of_it() {
+    let pool = Pool::new(2).unwrap();
+    let map = pool.map_async(0..50_u32, |_| for_ever(()));
+    wait_until("both work", || pool.workers().iter().all(|worker| worker.state == WorkerState::Busy));
+    map.cancel();
+    assert!(map.get().into_iter().all(|result| result == Err(TaskError::Cancelled)));
+    assert_eq!(pool.apply(1, |number: u32| number), Ok(1));
+}
+
+#[test]
+fn imap_takes_few_items_ahead_on_the_callers_thread_and_cancels_the_rest_when_dropped() {
+    let pool = Pool::new(2).unwrap();
+    let runs = SharedSlice::<u64>::new(1).unwrap();
+    let caller = std::thread::current().id();
+    let n_pulled = std::cell::Cell::new(0_u64);
+    let items = || {
+        std::iter::repeat_with(|| {
+            assert_eq!(std::thread::current().id(), caller);
+            n_pulled.set(n_pulled.get() + 1);
+            (n_pulled.get(), runs.clone())
+        })
+    };
+    let work = |(number, runs): (u64, SharedSlice<u64>)| {
+        runs.fetch_add(0, 1);
+        number
+    };
+    let firsts: Vec<_> = pool.imap(items(), work).take(1000).map(Result::unwrap).collect();
+    assert_eq!(firsts, (1..=1000).collect::<Vec<_>>());
+    assert!(n_pulled.get() < 1200, "{} items were taken for 1000 results", n_pulled.get());
+    let before = n_pulled.get();
+    assert_eq!(pool.imap_unordered(items(), work).take(1000).filter(Result::is_ok).count(), 1000);
+    assert!(n_pulled.get() - before < 1200);
+    // One task that does not end, and behind it what was taken ahead: dropped, it never runs.
+    let n_runs = runs.load(0);
+    let gate = Gate::new();
+    let blocked: Vec<_> = (0..2).map(|_| pool.apply_async(gate.ends(), at_gate).unwrap()).collect();
+    (0..2).for_each(|_| gate.wait_for_begin());
+    std::thread::scope(|scope| {
+        let mut results = pool.imap(items(), work);
+        // Not before the items were taken.
+        scope.spawn(|| {
+            wait_until("items are taken", || pool.workers().iter().all(|worker| worker.state == WorkerState::Busy));
+            gate.open();
+        });
+        results.next().unwrap().unwrap();
+    });
+    gate.open();
+    blocked.into_iter().for_each(|task| assert!(task.get().is_ok()));
+    pool.close();
+    pool.join();
+    assert!((1..=32).contains(&(runs.load(0) - n_runs)), "some of those that were taken ahead, and no other");
+}
+
+#[test]
+fn an_input_that_panics_leaves_the_pool_usable() {
+    let pool = Pool::new(2).unwrap();
+    let items = || (0..100_u32).inspect(|&number| assert!(number < 20, "no more input"));
+    let is_caught = |work: &dyn Fn()| {
+        let hook = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        assert!(hook.is_err());
+    };
+    is_caught(&|| drop(pool.map(items(), |number| number)));
+    is_caught(&|| pool.imap(items(), |number| number).for_each(drop));
+    is_caught(&|| pool.imap_unordered(items(), |number| number).for_each(drop));
+    assert_eq!(pool.map(0..3_u32, |number| number), [Ok(0), Ok(1), Ok(2)]);
+}
+
+#[test]
+fn workers_are_replaced_after_their_share_of_tasks() {
+    for n_each in [1, 2, 7] {
+        let pool = Pool::builder().workers(2).max_tasks_per_worker(n_each).build().unwrap();
+        let pids: Vec<u32> = pool.map(0..60, own_pid).into_iter().map(Result::unwrap).collect();
+        let distinct: HashSet<u32> = pids.iter().copied().collect();
+        for pid in &distinct {
+            let n_done = pids.iter().filter(|done_by| *done_by == pid).count() as u64;
+            assert!(n_done <= n_each, "{pid} did {n_done} of {n_each}");
+        }
+        assert!(distinct.len() as u64 >= 60 / n_each);
+        assert_eq!(pool.lost_workers(), 0);
+        pool.close();
+        pool.join();
+    }
+}
+
+#[test]
+fn a_worker_that_has_grown_too_large_is_replaced() {
+    let pool = Pool::builder().workers(1).max_rss_per_worker(256 << 20).build().unwrap();
+    let small = pool.apply(0, own_pid).unwrap();
+    assert_eq!(pool.apply(0, own_pid).unwrap(), small);
+    let large = pool.apply((), |()| {
+        std::mem::forget(vec![1_u8; 300 << 20]);
+        std::process::id()
+    });
+    assert_eq!(large.unwrap(), small);
+    assert_ne!(pool.apply(0, own_pid).unwrap(), small);
+    assert_eq!((pool.lost_workers(), pool.workers()[0].restarts), (0, 1));
+}
+
+#[test]
+fn a_pool_grows_and_shrinks_while_it_works() {
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(pool.resize(0).unwrap_err(), PoolError::NoWorkers);
+    let gate = Gate::new();
+    let running: Vec<_> = (0..2).map(|_| pool.apply_async(gate.ends(), at_gate).unwrap()).collect();
+    (0..2).for_each(|_| gate.wait_for_begin());
+    let stuck = pool.apply_async(gate.ends(), at_gate).unwrap();
+    pool.resize(4).unwrap();
+    gate.wait_for_begin();
+    assert_eq!(pool.workers().len(), 4);
+    let waiting: Vec<_> = (0..100_u32).map(|number| pool.apply_async(number, |number| number).unwrap()).collect();
+    pool.resize(1).unwrap();
+    (0..3).for_each(|_| gate.open());
+    running.into_iter().chain([stuck]).for_each(|task| assert!(task.get().is_ok()));
+    for (number, task) in (0..).zip(waiting) {
+        assert_eq!(task.get(), Ok(number));
+    }
+    wait_until("one worker is left", || pool.workers().len() == 1);
+    pool.resize(3).unwrap();
+    wait_until("three work", || {
+        let pids: HashSet<_> = pool.map(0..50, own_pid).into_iter().map(Result::unwrap).collect();
+        pids.len() == 3
+    });
+    assert_eq!(pool.lost_workers(), 0);
+    pool.close();
+    assert_eq!(pool.resize(2).unwrap_err(), PoolError::Closed);
+    pool.terminate();
+    assert_eq!(pool.resize(2).unwrap_err(), PoolError::Broken(PoolBroken::Terminated));
+}
+
+#[test]
+fn workers_that_always_die_break_the_pool_by_the_restart_limit() {
+    let attempts = NonZeroU32::new(1000).unwrap();
+    let pool = Pool::builder()
+        .workers(2)
+        .retry(Retry::OnWorkerDeath { attempts })
+        .restart_limit(5, Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let poison = pool.apply_async((), |()| std::process::abort()).unwrap();
+    let broken = Err(TaskError::Broken(PoolBroken::RestartLimit));
+    assert_eq!(poison.get(), broken);
+    assert_eq!(pool.apply((), |()| ()), broken);
+    assert_eq!(pool.apply_async((), |()| ()).unwrap_err(), SubmitError::Broken(PoolBroken::RestartLimit));
+    assert_eq!(pool.lost_workers(), 6);
+    pool.join();
+}
+
+#[test]
+fn workers_that_are_killed_at_their_start_break_the_pool_in_the_end() {
+    let starts = SharedSlice::<u64>::new(1).unwrap();
+    let pool = Pool::builder()
+        .workers(1)
+        .initializer(starts.clone(), |starts: SharedSlice<u64>| {
+            starts.fetch_add(0, 1);
+            signal(std::process::id(), Signal::KILL);
+        })
+        .build()
+        .unwrap();
+    assert!(matches!(pool.apply((), |()| ()), Err(TaskError::Broken(PoolBroken::InitializerFailed(_)))));
+    assert!((2..=20).contains(&starts.load(0)), "{} starts", starts.load(0));
+}
+
+#[test]
+fn an_initializer_that_exits_breaks_the_pool() {
+    let pool = Pool::builder().workers(2).initializer((), |()| std::process::exit(3)).build().unwrap();
+    match pool.apply((), |()| ()) {
+        Err(TaskError::Broken(PoolBroken::InitializerFailed(reason))) => assert!(reason.contains('3'), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn callbacks_of_cancelled_and_terminated_tasks_are_called() {
+    let pool = Pool::new(1).unwrap();
+    let (said, heard) = mpsc::channel();
+    let gate = Gate::new();
+    let running = pool.apply_async(gate.ends(), at_gate).unwrap();
+    gate.wait_for_begin();
+    let waiting = pool.apply_async((), for_ever).unwrap();
+    let sender = said.clone();
+    waiting.on_done(move |result| sender.send(result.map(|()| 0)).unwrap());
+    running.on_done(move |result| said.send(result).unwrap());
+    pool.terminate();
+    for _ in 0..2 {
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Err(TaskError::Broken(PoolBroken::Terminated)));
+    }
+    pool.join();
+}
