@@ -60,7 +60,7 @@ pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue,
 pub use memory::{Blob, BlobBuilder, Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
 pub use pipe::{
     Duplex, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
-    duplex, pipe,
+    duplex, pipe, try_duplex, try_pipe,
 };
 pub use pool::{
     Cancellation, Imap, ImapUnordered, MapTask, Pool, PoolBroken, PoolBuilder, PoolError, Retry, SubmitError,

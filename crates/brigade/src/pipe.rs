@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::duplex::{Duplex, duplex};
+pub use self::duplex::{Duplex, duplex, try_duplex};
 pub use self::errors::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::channel::{self, Bounds, Patience, Refused};
 use crate::endpoint::{Endpoint, get, is_readable_within, put};
@@ -33,14 +33,14 @@ const BOUNDS: Bounds = Bounds { n_items: 1024, n_bytes: 1 << 20 };
 /// Unlike a [`Queue`](crate::Queue) a pipe tells both sides of the other's end. Once every sender is dropped or dead, `recv`
 /// gives what is left and then `Disconnected`; once every receiver is, `send` gives `Disconnected` though there is room.
 ///
-/// # Errors
-/// [`MemoryError`] if there is no memory for it.
+/// # Panics
+/// If there is no memory for it: see [`try_pipe`].
 ///
 /// # Example
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # brigade::init();
-/// let (sender, receiver) = brigade::pipe::<String>()?;
+/// let (sender, receiver) = brigade::pipe::<String>();
 /// let process = brigade::spawn(sender, |sender| sender.send("hello".to_owned()).is_ok())?;
 /// assert_eq!(receiver.recv()?, "hello");
 /// assert!(receiver.recv().is_err()); // the only sender has gone with its process
@@ -48,7 +48,16 @@ const BOUNDS: Bounds = Bounds { n_items: 1024, n_bytes: 1 << 20 };
 /// # Ok(())
 /// # }
 /// ```
-pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>), MemoryError> {
+#[must_use]
+pub fn pipe<T>() -> (Sender<T>, Receiver<T>) {
+    try_pipe().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// [`pipe`] for those who can go on without one.
+///
+/// # Errors
+/// [`MemoryError`] if there is no memory for it.
+pub fn try_pipe<T>() -> Result<(Sender<T>, Receiver<T>), MemoryError> {
     let both = Handle::create(WindowKind::Queue, channel::mapped_bytes(BOUNDS.n_items), |object| {
         object.channel().initialize(BOUNDS);
     })?;

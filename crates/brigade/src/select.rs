@@ -46,7 +46,7 @@ pub(crate) mod sealed {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # brigade::init();
 /// let queue = brigade::Queue::<u32>::bounded(1)?;
-/// let (sender, receiver) = brigade::pipe::<u32>()?;
+/// let (sender, receiver) = brigade::pipe::<u32>();
 /// let process = brigade::spawn(sender, |sender| sender.send(1).is_ok())?;
 /// assert_eq!(brigade::wait(&[&queue, &receiver], None), [1]);
 /// assert_eq!(receiver.recv()?, 1);

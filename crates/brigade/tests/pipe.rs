@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn messages_come_whole_in_order_and_of_any_size() {
-    let (sender, receiver) = pipe::<Vec<u8>>().unwrap();
+    let (sender, receiver) = pipe::<Vec<u8>>();
     let sizes = [0_usize, 1, 3, 64, 5000, 16 << 20, 0, 300_000, 2];
     let process = brigade::spawn((sender, sizes), |(sender, sizes)| {
         for (idx, size) in sizes.into_iter().enumerate() {
@@ -28,7 +28,7 @@ fn messages_come_whole_in_order_and_of_any_size() {
 
 #[test]
 fn messages_without_content_are_messages() {
-    let (sender, receiver) = pipe::<()>().unwrap();
+    let (sender, receiver) = pipe::<()>();
     for _ in 0..3 {
         sender.send(()).unwrap();
     }
@@ -38,7 +38,7 @@ fn messages_without_content_are_messages() {
 
 #[test]
 fn what_was_sent_is_received_after_the_last_sender_has_gone() {
-    let (sender, receiver) = pipe().unwrap();
+    let (sender, receiver) = pipe();
     let second = sender.clone();
     sender.send(1).unwrap();
     drop(sender);
@@ -51,7 +51,7 @@ fn what_was_sent_is_received_after_the_last_sender_has_gone() {
 
 #[test]
 fn a_send_fails_at_once_when_the_last_receiver_was_dropped_though_there_is_room() {
-    let (sender, receiver) = pipe().unwrap();
+    let (sender, receiver) = pipe();
     let second = receiver.clone();
     sender.send(1).unwrap();
     drop(receiver);
@@ -63,8 +63,8 @@ fn a_send_fails_at_once_when_the_last_receiver_was_dropped_though_there_is_room(
 
 #[test]
 fn a_receiver_in_a_message_keeps_the_pipe_open_until_the_message_is_lost() {
-    let (sender, receiver) = pipe().unwrap();
-    let (carrier, carried) = pipe().unwrap();
+    let (sender, receiver) = pipe();
+    let (carrier, carried) = pipe();
     carrier.send(receiver).unwrap();
     sender.send(5).unwrap();
     let receiver: Receiver<i32> = carried.recv().unwrap();
@@ -80,8 +80,8 @@ fn a_receiver_in_a_message_keeps_the_pipe_open_until_the_message_is_lost() {
 
 #[test]
 fn a_killed_receiver_is_noticed_within_a_second() {
-    let (sender, receiver) = pipe().unwrap();
-    let (said, heard) = pipe().unwrap();
+    let (sender, receiver) = pipe();
+    let (said, heard) = pipe();
     let process: Process<()> = brigade::spawn((receiver, said), |(receiver, said): (Receiver<u32>, Sender<()>)| {
         said.send(()).unwrap();
         loop {
@@ -100,7 +100,7 @@ fn a_killed_receiver_is_noticed_within_a_second() {
 
 #[test]
 fn a_send_that_waits_for_room_ends_when_the_receiver_is_killed() {
-    let (sender, receiver) = pipe::<Vec<u8>>().unwrap();
+    let (sender, receiver) = pipe::<Vec<u8>>();
     let process: Process<()> = brigade::spawn(receiver, |_receiver: Receiver<Vec<u8>>| {
         loop {
             std::thread::park();
@@ -118,7 +118,7 @@ fn a_send_that_waits_for_room_ends_when_the_receiver_is_killed() {
 #[test]
 fn a_killed_sender_ends_the_pipe_and_its_last_message_is_whole_or_not_there() {
     for _ in 0..10 {
-        let (sender, receiver) = pipe::<Vec<u8>>().unwrap();
+        let (sender, receiver) = pipe::<Vec<u8>>();
         let process: Process<()> = brigade::spawn(sender, |sender| {
             let mut number = 0_u8;
             while sender.send(vec![number; 3000]).is_ok() {
@@ -141,7 +141,7 @@ fn a_killed_sender_ends_the_pipe_and_its_last_message_is_whole_or_not_there() {
 
 #[test]
 fn both_ends_of_a_duplex_send_and_receive() {
-    let (ours, theirs) = duplex::<u32, String>().unwrap();
+    let (ours, theirs) = duplex::<u32, String>();
     let process = brigade::spawn(theirs, |theirs: Duplex<String, u32>| {
         while let Ok(number) = theirs.recv() {
             theirs.send(number.to_string()).unwrap();
@@ -160,7 +160,7 @@ fn both_ends_of_a_duplex_send_and_receive() {
 
 #[test]
 fn polling_tells_of_messages_and_of_the_end() {
-    let (sender, receiver) = pipe().unwrap();
+    let (sender, receiver) = pipe();
     assert!(!receiver.poll(Duration::ZERO));
     assert!(!receiver.poll(Duration::from_millis(5)));
     sender.send(1).unwrap();
@@ -173,7 +173,7 @@ fn polling_tells_of_messages_and_of_the_end() {
 
 #[test]
 fn ends_refuse_to_be_written_by_another_format() {
-    let (sender, receiver) = pipe::<u8>().unwrap();
+    let (sender, receiver) = pipe::<u8>();
     assert!(serde_json::to_string(&sender).unwrap_err().to_string().contains("Sender"));
     assert!(serde_json::to_string(&receiver).unwrap_err().to_string().contains("Receiver"));
 }

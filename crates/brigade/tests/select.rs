@@ -34,7 +34,7 @@ fn a_zero_timeout_only_looks_and_a_short_one_is_kept() {
 fn all_that_is_ready_is_named_also_what_was_given_twice() {
     let (full, empty) = (Queue::bounded(1).unwrap(), Queue::<u8>::bounded(1).unwrap());
     full.put(1_u8).unwrap();
-    let (sender, receiver) = pipe::<u8>().unwrap();
+    let (sender, receiver) = pipe::<u8>();
     sender.send(1).unwrap();
     assert_eq!(wait(&[&full, &empty, &receiver, &full], None), [0, 2, 3]);
 }
@@ -42,7 +42,7 @@ fn all_that_is_ready_is_named_also_what_was_given_twice() {
 #[test]
 fn a_put_in_another_process_wakes_the_waiter() {
     let queues: Vec<Queue<u32>> = (0..10).map(|_| Queue::bounded(1).unwrap()).collect();
-    let (go, gone) = pipe::<usize>().unwrap();
+    let (go, gone) = pipe::<usize>();
     let process = brigade::spawn((queues.clone(), gone), |(queues, gone): (Vec<Queue<u32>>, Receiver<usize>)| {
         for idx in gone.iter() {
             queues[idx].put(idx as u32).unwrap();
@@ -75,7 +75,7 @@ fn the_end_of_a_process_wakes_the_waiter_whether_it_returns_or_is_killed() {
 #[test]
 fn a_closed_queue_and_a_pipe_without_senders_are_ready() {
     let (queue, other) = (Queue::<u8>::bounded(1).unwrap(), Queue::<u8>::bounded(1).unwrap());
-    let (sender, receiver) = pipe::<u8>().unwrap();
+    let (sender, receiver) = pipe::<u8>();
     let closing = std::thread::spawn({
         let queue = queue.clone();
         move || queue.close()
@@ -89,7 +89,7 @@ fn a_closed_queue_and_a_pipe_without_senders_are_ready() {
 
 #[test]
 fn a_killed_sender_makes_its_pipe_ready() {
-    let (sender, receiver) = pipe::<u8>().unwrap();
+    let (sender, receiver) = pipe::<u8>();
     let other = Queue::<u8>::bounded(1).unwrap();
     let process: Process<()> = brigade::spawn(sender, |sender: Sender<u8>| {
         sender.send(1).unwrap();
@@ -108,7 +108,7 @@ fn a_killed_sender_makes_its_pipe_ready() {
 #[test]
 fn all_processes_that_wait_for_one_queue_wake() {
     let gate = Queue::<()>::bounded(1).unwrap();
-    let (said, heard) = pipe().unwrap();
+    let (said, heard) = pipe();
     let waiters: Vec<Process<Vec<usize>>> = (0..4)
         .map(|_| {
             let args = (gate.clone().into_consumer().unwrap(), said.clone());
@@ -133,7 +133,7 @@ fn all_processes_that_wait_for_one_queue_wake() {
 fn waiters_that_are_killed_disturb_nobody() {
     let queue = Queue::<u32>::bounded(1).unwrap();
     for round in 0..10 {
-        let (said, heard) = pipe().unwrap();
+        let (said, heard) = pipe();
         let args = (queue.clone().into_consumer().unwrap(), said);
         let waiter: Process<()> = brigade::spawn(args, |(queue, said): (Consumer<u32>, Sender<()>)| {
             said.send(()).unwrap();

@@ -6,20 +6,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, pipe,
+    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, try_pipe,
 };
 use crate::error::MemoryError;
 
 /// Makes two ends that talk to each other: the first sends `A` and receives `B`, the second the other way round.
 ///
-/// # Errors
-/// [`MemoryError`] if there is no memory for it.
+/// # Panics
+/// If there is no memory for it: see [`try_duplex`].
 ///
 /// # Example
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # brigade::init();
-/// let (ours, theirs) = brigade::duplex::<u32, String>()?;
+/// let (ours, theirs) = brigade::duplex::<u32, String>();
 /// let process = brigade::spawn(theirs, |theirs| {
 ///     while let Ok(number) = theirs.recv() {
 ///         let _ = theirs.send(number.to_string());
@@ -32,10 +32,19 @@ use crate::error::MemoryError;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use]
+pub fn duplex<A, B>() -> (Duplex<A, B>, Duplex<B, A>) {
+    try_duplex().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// [`duplex`] for those who can go on without one.
+///
+/// # Errors
+/// [`MemoryError`] if there is no memory for it.
 #[expect(clippy::type_complexity, reason = "it is the pair that was asked for, written out")]
-pub fn duplex<A, B>() -> Result<(Duplex<A, B>, Duplex<B, A>), MemoryError> {
-    let (to_second, from_first) = pipe()?;
-    let (to_first, from_second) = pipe()?;
+pub fn try_duplex<A, B>() -> Result<(Duplex<A, B>, Duplex<B, A>), MemoryError> {
+    let (to_second, from_first) = try_pipe()?;
+    let (to_first, from_second) = try_pipe()?;
     Ok((Duplex { sender: to_second, receiver: from_second }, Duplex { sender: to_first, receiver: from_first }))
 }
 
