@@ -78,8 +78,8 @@ pub use select::{Waitable, wait};
 pub use status::ExitStatus;
 pub use supervisor::{OnParentExit, SpawnError};
 pub use sync::{
-    Event, Lock, LockGuard, LockTimeoutError, OverRelease, OwnerDied, Permit, ReentrantLock, ReentrantLockGuard,
-    Semaphore, TryLockError,
+    Barrier, BarrierBroken, BarrierError, Condition, Event, Lock, LockGuard, LockTimeoutError, OverRelease, OwnerDied,
+    Permit, ReadGuard, ReentrantLock, ReentrantLockGuard, RwLock, Semaphore, TryLockError, WriteGuard,
 };
 pub use wire::{DecodeError, EncodeError};
 

@@ -42,6 +42,10 @@ impl Object {
         self.session
     }
 
+    pub(crate) const fn window(&self) -> WindowId {
+        self.window
+    }
+
     pub(crate) const fn mapping(&self) -> &Mapping {
         &self.mapping
     }
@@ -180,6 +184,13 @@ impl Handle {
 
     pub(crate) fn object(&self) -> &Object {
         &self.object
+    }
+
+    /// The process that was to receive this handle died before it had it.
+    pub(crate) fn tell_lost_on_the_way(&self) {
+        if self.object.kind == WindowKind::Barrier {
+            self.object.session.tell_death(self.object.window);
+        }
     }
 
     /// Whether a get that finds nothing would wait for ever: no handle but this one could put, and once there was another.

@@ -20,6 +20,7 @@
 //! was; whoever needs to know counts only rows of the living, and the reaper clears the others. Life is told by a record
 //! lock that the kernel drops at death.
 
+mod deaths;
 mod handles;
 mod ids;
 
@@ -33,6 +34,7 @@ use brigade_sys::shared::bytes::SharedBytes;
 use brigade_sys::shared::event::{Event, Wake};
 use brigade_sys::shared::lock::{OwnedLock, Owner};
 
+pub(crate) use self::deaths::BARRIER_DEATHS;
 pub(crate) use self::handles::{Holders, LastSeen};
 pub(crate) use self::ids::{Ends, Participant, WindowId, WindowKind};
 use crate::error::MemoryError;
@@ -220,6 +222,11 @@ impl Session {
         self.tokens.as_fd()
     }
 
+    /// The place of this process in the table of who is alive.
+    pub(crate) fn slot(&self) -> usize {
+        usize::from(self.me.slot)
+    }
+
     /// This process, as lock words name it.
     pub(crate) fn owner(&self) -> Owner {
         self.me.owner()
@@ -353,6 +360,7 @@ impl Session {
 
     /// Forgets a dead process: first its row, then its word, so that dying in between is harmless.
     fn clear(&self, slot: u16, word: u64) {
+        self.tell_barriers_of(slot);
         let row = (ROWS + usize::from(slot) * ROW_BYTES) as u64;
         // Punching a hole into our own allocated memory has no reason to fail; should it, the row still belongs to a
         // dead process and the slot is simply not used again.

@@ -4,23 +4,31 @@
 //! All are handles, counted as those of a queue are (object.rs), and all keep their state in one window. What a process holds is
 //! marked as its own there, so that the others can give it back once the kernel says that the process has ended.
 
+mod barrier;
+mod condition;
 mod errors;
 mod event;
 mod lock;
 mod reentrant;
+mod rw_lock;
 mod semaphore;
 
 use std::time::{Duration, Instant};
 
+use brigade_sys::kernel::memory::Mapping;
 use brigade_sys::shared::census::Census;
-use brigade_sys::shared::lock::Owner;
+use brigade_sys::shared::lock::{Acquired, Owner};
 
+pub use self::barrier::{Barrier, BarrierBroken, BarrierError};
+pub use self::condition::Condition;
 pub use self::errors::{LockTimeoutError, OverRelease, OwnerDied, TryLockError};
 pub use self::event::Event;
 pub use self::lock::{Lock, LockGuard};
 pub use self::reentrant::{ReentrantLock, ReentrantLockGuard};
+pub use self::rw_lock::{ReadGuard, RwLock, WriteGuard};
 pub use self::semaphore::{Permit, Semaphore};
-use crate::session::Session;
+use crate::object::Handle;
+use crate::session::{Session, refuse_forked};
 
 /// Where the state of an object begins in its window: behind the word that says how large it is.
 const STATE: usize = 64;
@@ -33,8 +41,33 @@ impl Census for Session {
         self.owner()
     }
 
+    fn place(&self) -> usize {
+        self.slot()
+    }
+
     fn is_dead(&self, owner: Owner) -> bool {
         Self::is_dead(self, owner)
+    }
+}
+
+/// The words of an object, and who is who among those that share them.
+///
+/// # Panics
+/// In a process made by `fork()`: whatever it did would be done in its parent's name.
+fn shared(handle: &Handle) -> (&Mapping, &'static Session) {
+    held(handle).expect("this process was made by fork(), and what it has a copy of belongs to its parent")
+}
+
+/// The same for what is given up; `None` in a process made by `fork()`, where it was the parent who held it.
+fn held(handle: &Handle) -> Option<(&Mapping, &'static Session)> {
+    refuse_forked().ok().map(|()| (handle.object().mapping(), handle.object().session()))
+}
+
+/// What a call that takes a lock gives: the guard, or the guard within an error that tells of a death.
+fn told_of_death<G>(acquired: Acquired, guard: G) -> Result<G, OwnerDied<G>> {
+    match acquired {
+        Acquired::Free => Ok(guard),
+        Acquired::FromTheDead(_) => Err(OwnerDied(guard)),
     }
 }
 

@@ -14,6 +14,8 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub trait Census {
     /// The caller.
     fn me(&self) -> Owner;
+    /// The caller's place among the processes: a small number that no other living process has.
+    fn place(&self) -> usize;
     /// Whether a process has ended. Takes a system call; the answer "yes" is for good.
     fn is_dead(&self, owner: Owner) -> bool;
 }
@@ -39,7 +41,7 @@ pub(super) const fn to_owned_number(owner: Owner, number: u32) -> u64 {
 }
 
 /// The owner that a word names: it was read from shared bytes, so it may be anything.
-fn owner_of(number: u32) -> Option<Owner> {
+pub(super) fn owner_of(number: u32) -> Option<Owner> {
     (number != 0 && number < 1 << 31).then(|| Owner::new(number))
 }
 

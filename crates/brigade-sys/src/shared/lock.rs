@@ -109,7 +109,11 @@ impl OwnedLock {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(TimedOut);
+                        // Sleeping may have been too short for asking whether the owner lives.
+                        return self
+                            .take_from_the_dead(memory, me, &is_dead)
+                            .map(Acquired::FromTheDead)
+                            .ok_or(TimedOut);
                     }
                     left.min(LOOK_EVERY)
                 }

@@ -8,13 +8,16 @@ pub mod circle;
 pub mod event;
 pub mod flag;
 pub mod flip;
+pub mod gate;
 pub mod lock;
 pub mod permits;
 pub mod reentrant;
 pub mod ring;
+pub mod rounds;
 pub mod value;
 #[cfg(all(loom, test))]
 mod value_loom_tests;
+pub mod waiters;
 pub mod watch;
 
 #[cfg(all(loom, test))]

@@ -17,7 +17,7 @@ use super::record::Child;
 use super::{Caller, OnExit, SUPERVISOR, Supervisor, lock};
 use crate::child::say;
 use crate::last_words::CrashReport;
-use crate::object;
+use crate::object::{self, Handle};
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
 use crate::select;
 use crate::session::Participant;
@@ -155,7 +155,9 @@ impl Desk {
             state.out_of_memory = out_of_memory;
             state.arguments.take()
         };
-        drop(arguments);
+        if let Some(arguments) = arguments {
+            arguments.handles.iter().for_each(Handle::tell_lost_on_the_way);
+        }
         talk.child.changed.notify_all();
         select::process_has_ended();
         if let Some(on_exit) = talk.on_exit {

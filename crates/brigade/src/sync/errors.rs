@@ -56,6 +56,18 @@ pub enum LockTimeoutError<G> {
     Timeout,
 }
 
+impl<G> From<OwnerDied<G>> for TryLockError<G> {
+    fn from(error: OwnerDied<G>) -> Self {
+        Self::OwnerDied(error.0)
+    }
+}
+
+impl<G> From<OwnerDied<G>> for LockTimeoutError<G> {
+    fn from(error: OwnerDied<G>) -> Self {
+        Self::OwnerDied(error.0)
+    }
+}
+
 /// This process holds no permit that it could give back in this way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("this process keeps no permit of the semaphore that it could release")]

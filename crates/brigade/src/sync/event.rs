@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use brigade_sys::shared::flag::Flag;
 
-use super::{STATE, deadline_after, handle};
+use super::{STATE, deadline_after, handle, shared};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::session::WindowKind;
@@ -46,17 +46,17 @@ impl Event {
     /// Whether it is set. Never waits.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        FLAG.is_set(self.handle.object().mapping())
+        FLAG.is_set(shared(&self.handle).0)
     }
 
     /// Sets it: all who wait go on, and later waits return at once until it is cleared. Never waits.
     pub fn set(&self) {
-        FLAG.set(self.handle.object().mapping());
+        FLAG.set(shared(&self.handle).0);
     }
 
     /// Clears it. Never waits.
     pub fn clear(&self) {
-        FLAG.clear(self.handle.object().mapping());
+        FLAG.clear(shared(&self.handle).0);
     }
 
     /// Waits until it is set. A wait that has begun ends even if the event is cleared again at once.
@@ -71,7 +71,7 @@ impl Event {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        FLAG.wait(self.handle.object().mapping(), deadline)
+        FLAG.wait(shared(&self.handle).0, deadline)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use brigade_sys::shared::lock::{Acquired, OwnedLock};
+use brigade_sys::shared::lock::OwnedLock;
 
-use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle};
+use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle, held, shared, told_of_death};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::session::WindowKind;
@@ -67,13 +67,9 @@ impl Lock {
     /// # Errors
     /// [`OwnerDied`], with the guard in it, if the last holder died with it.
     pub fn lock(&self) -> Result<LockGuard<'_>, OwnerDied<LockGuard<'_>>> {
-        let object = self.handle.object();
-        let session = object.session();
-        let taken = WORD.lock(object.mapping(), session.owner(), |owner| session.is_dead(owner), None);
-        match taken.expect("without a deadline a lock is always taken") {
-            Acquired::Free => Ok(LockGuard { lock: self }),
-            Acquired::FromTheDead(_) => Err(OwnerDied(LockGuard { lock: self })),
-        }
+        let (memory, census) = shared(&self.handle);
+        let taken = WORD.lock(memory, census.owner(), |owner| census.is_dead(owner), None);
+        told_of_death(taken.expect("without a deadline a lock is always taken"), LockGuard { lock: self })
     }
 
     /// Takes the lock if nobody has it. Never waits.
@@ -82,13 +78,10 @@ impl Lock {
     /// - `OwnerDied`, with the guard in it: the last holder died with it.
     /// - `WouldBlock`: somebody has it.
     pub fn try_lock(&self) -> Result<LockGuard<'_>, TryLockError<LockGuard<'_>>> {
-        let object = self.handle.object();
-        let session = object.session();
-        match WORD.try_lock(object.mapping(), session.owner(), |owner| session.is_dead(owner)) {
-            Some(Acquired::Free) => Ok(LockGuard { lock: self }),
-            Some(Acquired::FromTheDead(_)) => Err(TryLockError::OwnerDied(LockGuard { lock: self })),
-            None => Err(TryLockError::WouldBlock),
-        }
+        let (memory, census) = shared(&self.handle);
+        let taken = WORD.try_lock(memory, census.owner(), |owner| census.is_dead(owner));
+        // Made only once the lock is taken: its drop gives the lock up.
+        taken.map_or(Err(TryLockError::WouldBlock), |acquired| Ok(told_of_death(acquired, LockGuard { lock: self })?))
     }
 
     /// Takes the lock, waiting at most for `timeout`.
@@ -97,23 +90,17 @@ impl Lock {
     /// - `OwnerDied`, with the guard in it: the last holder died with it.
     /// - `Timeout`: somebody had it all the time.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockTimeoutError<LockGuard<'_>>> {
-        let object = self.handle.object();
-        let session = object.session();
-        let is_dead = |owner| session.is_dead(owner);
-        let taken = WORD.lock(object.mapping(), session.owner(), is_dead, deadline_after(timeout));
-        // A wait may have been too short for asking whether the holder lives.
-        match taken.ok().or_else(|| WORD.try_lock(object.mapping(), session.owner(), is_dead)) {
-            Some(Acquired::Free) => Ok(LockGuard { lock: self }),
-            Some(Acquired::FromTheDead(_)) => Err(LockTimeoutError::OwnerDied(LockGuard { lock: self })),
-            None => Err(LockTimeoutError::Timeout),
-        }
+        let (memory, census) = shared(&self.handle);
+        let deadline = deadline_after(timeout);
+        let taken = WORD.lock(memory, census.owner(), |owner| census.is_dead(owner), deadline);
+        taken.map_or(Err(LockTimeoutError::Timeout), |acquired| Ok(told_of_death(acquired, LockGuard { lock: self })?))
     }
 
     /// Whether somebody who lives has it now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        let object = self.handle.object();
-        WORD.owner(object.mapping()).is_some_and(|owner| !object.session().is_dead(owner))
+        let (memory, census) = shared(&self.handle);
+        WORD.owner(memory).is_some_and(|owner| !census.is_dead(owner))
     }
 }
 
@@ -123,9 +110,18 @@ impl std::fmt::Debug for Lock {
     }
 }
 
+impl<'a> LockGuard<'a> {
+    /// The lock that it holds.
+    pub(super) const fn lock(&self) -> &'a Lock {
+        self.lock
+    }
+}
+
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
-        WORD.unlock(self.lock.handle.object().mapping());
+        if let Some((memory, _)) = held(&self.lock.handle) {
+            WORD.unlock(memory);
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use brigade_sys::shared::lock::Acquired;
 use brigade_sys::shared::reentrant::Reentrant;
 
-use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle};
+use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle, held, shared, told_of_death};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::session::WindowKind;
@@ -67,12 +66,9 @@ impl ReentrantLock {
     /// # Errors
     /// [`OwnerDied`], with the guard in it, if the last holder died with it.
     pub fn lock(&self) -> Result<ReentrantLockGuard<'_>, OwnerDied<ReentrantLockGuard<'_>>> {
-        let object = self.handle.object();
-        let taken = STATE_WORDS.lock(object.mapping(), object.session(), this_thread(), None);
-        match taken.expect("without a deadline a lock is always taken") {
-            Acquired::Free => Ok(self.guard()),
-            Acquired::FromTheDead(_) => Err(OwnerDied(self.guard())),
-        }
+        let (memory, census) = shared(&self.handle);
+        let taken = STATE_WORDS.lock(memory, census, this_thread(), None);
+        told_of_death(taken.expect("without a deadline a lock is always taken"), self.guard())
     }
 
     /// Takes the lock if no other thread or process has it. Never waits.
@@ -81,12 +77,10 @@ impl ReentrantLock {
     /// - `OwnerDied`, with the guard in it: the last holder died with it.
     /// - `WouldBlock`: another thread or process has it.
     pub fn try_lock(&self) -> Result<ReentrantLockGuard<'_>, TryLockError<ReentrantLockGuard<'_>>> {
-        let object = self.handle.object();
-        match STATE_WORDS.try_lock(object.mapping(), object.session(), this_thread()) {
-            Some(Acquired::Free) => Ok(self.guard()),
-            Some(Acquired::FromTheDead(_)) => Err(TryLockError::OwnerDied(self.guard())),
-            None => Err(TryLockError::WouldBlock),
-        }
+        let (memory, census) = shared(&self.handle);
+        let taken = STATE_WORDS.try_lock(memory, census, this_thread());
+        // Made only once the lock is taken: its drop gives the lock up.
+        taken.map_or(Err(TryLockError::WouldBlock), |acquired| Ok(told_of_death(acquired, self.guard())?))
     }
 
     /// Takes the lock, waiting at most for `timeout`.
@@ -98,23 +92,18 @@ impl ReentrantLock {
         &self,
         timeout: Duration,
     ) -> Result<ReentrantLockGuard<'_>, LockTimeoutError<ReentrantLockGuard<'_>>> {
-        let object = self.handle.object();
-        let (mapping, session, thread) = (object.mapping(), object.session(), this_thread());
-        let taken = STATE_WORDS.lock(mapping, session, thread, deadline_after(timeout));
-        // A wait may have been too short for asking whether the holder lives.
-        match taken.ok().or_else(|| STATE_WORDS.try_lock(mapping, session, thread)) {
-            Some(Acquired::Free) => Ok(self.guard()),
-            Some(Acquired::FromTheDead(_)) => Err(LockTimeoutError::OwnerDied(self.guard())),
-            None => Err(LockTimeoutError::Timeout),
-        }
+        let (memory, census) = shared(&self.handle);
+        let deadline = deadline_after(timeout);
+        let taken = STATE_WORDS.lock(memory, census, this_thread(), deadline);
+        taken.map_or(Err(LockTimeoutError::Timeout), |acquired| Ok(told_of_death(acquired, self.guard())?))
     }
 
     /// Whether somebody who lives has it now, be it this thread.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        let object = self.handle.object();
-        let owner = STATE_WORDS.lock_word().owner(object.mapping());
-        owner.is_some_and(|owner| !object.session().is_dead(owner))
+        let (memory, census) = shared(&self.handle);
+        let owner = STATE_WORDS.lock_word().owner(memory);
+        owner.is_some_and(|owner| !census.is_dead(owner))
     }
 
     const fn guard(&self) -> ReentrantLockGuard<'_> {
@@ -124,15 +113,17 @@ impl ReentrantLock {
 
 impl std::fmt::Debug for ReentrantLock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let object = self.handle.object();
-        let depth = STATE_WORDS.depth(object.mapping(), object.session(), this_thread());
+        let (memory, census) = shared(&self.handle);
+        let depth = STATE_WORDS.depth(memory, census, this_thread());
         f.debug_struct("ReentrantLock").field("is_locked", &self.is_locked()).field("depth_here", &depth).finish()
     }
 }
 
 impl Drop for ReentrantLockGuard<'_> {
     fn drop(&mut self) {
-        STATE_WORDS.unlock(self.lock.handle.object().mapping());
+        if let Some((memory, _)) = held(&self.lock.handle) {
+            STATE_WORDS.unlock(memory);
+        }
     }
 }
 

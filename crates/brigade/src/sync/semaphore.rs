@@ -3,12 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use brigade_sys::kernel::memory::Mapping;
 use brigade_sys::shared::permits::{Hold, Permits};
 
-use super::{LONGEST_CHANGE, OverRelease, STATE, deadline_after, handle};
+use super::{LONGEST_CHANGE, OverRelease, STATE, deadline_after, handle, held, shared};
 use crate::error::MemoryError;
-use crate::object::{Handle, Object};
-use crate::session::{MAX_PARTICIPANTS, WindowKind};
+use crate::object::Handle;
+use crate::session::{MAX_PARTICIPANTS, Session, WindowKind};
 
 /// A number of permits between processes: who needs one that is taken waits.
 ///
@@ -66,9 +67,9 @@ impl Semaphore {
 
     /// Acquires a permit if there is one.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        let (object, permits) = self.state();
+        let (memory, census, permits) = self.state();
         let deadline = deadline_after(LONGEST_CHANGE);
-        let n_left = permits.try_take(object.mapping(), object.session(), deadline);
+        let n_left = permits.try_take(memory, census, deadline);
         n_left.map(|_| Permit { semaphore: self })
     }
 
@@ -78,8 +79,8 @@ impl Semaphore {
     }
 
     fn acquire_until(&self, deadline: Option<Instant>) -> Option<Permit<'_>> {
-        let (object, permits) = self.state();
-        permits.take(object.mapping(), object.session(), deadline).then(|| Permit { semaphore: self })
+        let (memory, census, permits) = self.state();
+        permits.take(memory, census, deadline).then(|| Permit { semaphore: self })
     }
 
     /// Gives back a permit that this process [kept](Permit::keep).
@@ -87,28 +88,33 @@ impl Semaphore {
     /// # Errors
     /// [`OverRelease`] if it keeps none.
     pub fn release(&self) -> Result<(), OverRelease> {
-        let (object, permits) = self.state();
-        permits.give_back(object.mapping(), object.session(), Hold::Kept).map_err(|_| OverRelease)
+        let (memory, census, permits) = self.state();
+        permits.give_back(memory, census, Hold::Kept).map_err(|_| OverRelease)
     }
 
     /// How many permits there are, taken or not.
     #[must_use]
     pub fn permits(&self) -> usize {
-        let (object, permits) = self.state();
-        permits.n_permits(object.mapping()) as usize
+        let (memory, _, permits) = self.state();
+        permits.n_permits(memory) as usize
     }
 
     /// How many permits could be acquired now.
     #[must_use]
     pub fn available(&self) -> usize {
-        let (object, permits) = self.state();
-        permits.n_available(object.mapping(), object.session()) as usize
+        let (memory, census, permits) = self.state();
+        permits.n_available(memory, census) as usize
     }
 
-    fn state(&self) -> (&Object, Permits) {
-        let object = self.handle.object();
-        (object, Permits::within(STATE, object.mapping().n_bytes() - STATE))
+    fn state(&self) -> (&Mapping, &'static Session, Permits) {
+        let (memory, census) = shared(&self.handle);
+        (memory, census, permits_of(memory))
     }
+}
+
+/// The table of a semaphore, as large as there is room for in its window.
+fn permits_of(memory: &Mapping) -> Permits {
+    Permits::within(STATE, memory.n_bytes() - STATE)
 }
 
 impl std::fmt::Debug for Semaphore {
@@ -120,8 +126,8 @@ impl std::fmt::Debug for Semaphore {
 impl Permit<'_> {
     /// Keeps the permit without a guard: this process holds it until [`Semaphore::release`], or until it ends.
     pub fn keep(self) {
-        let (object, permits) = self.semaphore.state();
-        if permits.keep(object.mapping(), object.session()).is_ok() {
+        let (memory, census, permits) = self.semaphore.state();
+        if permits.keep(memory, census).is_ok() {
             std::mem::forget(self);
         }
     }
@@ -129,9 +135,9 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let (object, permits) = self.semaphore.state();
+        let Some((memory, census)) = held(&self.semaphore.handle) else { return };
         // It was acquired, so it can be given back; unless a broken process has written into the table.
-        let _ = permits.give_back(object.mapping(), object.session(), Hold::Guarded);
+        let _ = permits_of(memory).give_back(memory, census, Hold::Guarded);
     }
 }
 
