@@ -10,7 +10,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use brigade::{Pool, Queue};
+use brigade::{Blob, Pool, Queue};
 
 /// Enough for both sides to have run, and for their code to be warm.
 const N_WARM_UP: usize = 1000;
@@ -38,6 +38,7 @@ fn main() -> Outcome<()> {
         "many" => alone(|| many(count)),
         "ping-pong" => alone(|| ping_pong(count)),
         "start-join" => alone(|| probe::median(count, || Ok(brigade::spawn((), |()| ())?.join()?))),
+        "blob" => blob(count),
         "bare-spawn" => alone(|| probe::median(count, bare_spawn)),
         _ => Err(format!("{what} is not known").into()),
     }
@@ -155,6 +156,24 @@ fn ping_pong(count: usize) -> Outcome<Duration> {
     let took = probe::median(count, round_trip)?;
     assert!(echo.join()?);
     Ok(took)
+}
+
+/// A gibibyte, made beforehand: until the other side has seen its first and last byte.
+fn blob(count: usize) -> Outcome<()> {
+    let (blobs, answers) = (brigade::pipe::<Blob>(), brigade::pipe::<u8>());
+    let reader = brigade::spawn((blobs.1, answers.0, count), |(blobs, answers, count)| {
+        (0..count).all(|_| blobs.recv().is_ok_and(|blob| answers.send(blob[0] + blob[blob.len() - 1]).is_ok()))
+    })?;
+    let blob = Blob::from_slice(&vec![1_u8; 1 << 30])?;
+    alone(|| {
+        probe::median(count, || {
+            blobs.0.send(blob.clone())?;
+            assert_eq!(answers.1.recv()?, 2);
+            Ok(())
+        })
+    })?;
+    assert!(reader.join()?);
+    Ok(())
 }
 
 /// This same program, started by the standard library's `posix_spawn` and leaving at once.
