@@ -39,7 +39,7 @@ use brigade_sys::shared::flip::Flip;
 use brigade_sys::shared::lock::OwnedLock;
 use brigade_sys::shared::watch::Watchers;
 
-pub(crate) use self::note::HandleNote;
+pub(crate) use self::note::{HandleNote, Note};
 use self::records::{Outgoing, Totals};
 use crate::session::{MAX_PARTICIPANTS, Session, WindowId};
 use crate::spin;
@@ -124,8 +124,8 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct Taken<H> {
     pub(crate) payload_bytes: usize,
-    /// In the order of the notes; `None` where the handle could not be counted.
-    pub(crate) handles: Vec<Option<H>>,
+    /// In the order of the notes.
+    pub(crate) attached: Vec<H>,
 }
 
 /// How much may wait in a channel.
@@ -285,7 +285,7 @@ impl<'a> Channel<'a> {
     pub(crate) fn put(
         self,
         payload: &[u8],
-        notes: &[HandleNote],
+        notes: &[Note],
         patience: Patience,
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<(), Refused> {
@@ -315,13 +315,13 @@ impl<'a> Channel<'a> {
         }
     }
 
-    /// Takes the oldest record, with its payload at the front of `into`, which grows where it must. `attach` counts a handle
-    /// in this process, before the record is gone; `hopeless` tells why waiting for one would be in vain, if it would.
+    /// Takes the oldest record, with its payload at the front of `into`, which grows where it must. `attach` makes
+    /// what a note stands for this process's own, before the record is gone; if it fails, the record stays. `hopeless` tells why waiting for one would be in vain, if it would.
     pub(crate) fn get<H>(
         self,
         into: &mut Vec<u8>,
         patience: Patience,
-        attach: impl Fn(HandleNote) -> Option<H>,
+        attach: impl Fn(Note) -> std::io::Result<H>,
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<Taken<H>, Refused> {
         let mut slept = false;

@@ -78,6 +78,8 @@ pub(crate) mod say {
     pub(crate) const LEAVING: u64 = 6;
     /// What brigade-sys writes about a fatal signal follows. It counts if the process then ends by that signal.
     pub(crate) const CRASH: u64 = 7;
+    /// A socket follows, for the first process of the session: whoever made it wants to talk with the keeper (keeper.rs).
+    pub(crate) const KEEPER: u64 = 8;
 }
 
 /// Runs this process as a child if it is one, and never returns then.
@@ -150,6 +152,15 @@ fn run(mut given: Vec<OwnedFd>) -> ! {
         }
     };
     std::process::exit(code)
+}
+
+/// Passes a descriptor to the parent.
+pub(crate) fn pass_to_parent(tag: u64, descriptor: OwnedFd) -> io::Result<()> {
+    if CONTROL.get().is_none_or(|&(_, pid)| pid != std::process::id()) {
+        return Err(no_parent());
+    }
+    let parcel = Parcel { descriptors: vec![descriptor], ..Parcel::default() };
+    parcel::send(control(), tag, &parcel, Blocking::Wait)
 }
 
 /// Says with which code this process ends: a host that collects every status itself would keep it from us.

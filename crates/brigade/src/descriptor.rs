@@ -6,14 +6,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::parcel;
 
-/// An open descriptor that can stand anywhere in the arguments of a process or a pool task, and in what they return.
+/// An open descriptor that can stand anywhere in a value that is sent: in arguments and results, and in messages of queues and
+/// pipes.
 ///
-/// The receiver gets a descriptor of its own for the same open file; the sender keeps its own.
+/// The receiver gets a descriptor of its own for the same open file; the sender keeps its own. While a message waits, the first
+/// process of the tree keeps a copy for it, so the sender may end at once; it may not keep more than its limit on open files
+/// allows. What no message carries any more is closed.
 ///
 /// # Example
 /// ```
-/// # fn main() -> std::io::Result<()> {
-/// let file = brigade::Descriptor::from(std::fs::File::open("/dev/null")?);
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let files = brigade::Queue::bounded(1)?;
+/// files.put(brigade::Descriptor::from(std::fs::File::open("/dev/null")?))?;
+/// let file = std::fs::File::from(files.get()?.into_owned_fd());
 /// # drop(file);
 /// # Ok(())
 /// # }

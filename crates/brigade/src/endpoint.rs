@@ -1,13 +1,15 @@
 //! A value into a channel, a value out of a channel: what queues and pipes have in common. The bytes are kept in channel.rs.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::channel::{Patience, Refused};
+use crate::channel::{Channel, Note, Patience, Refused};
 use crate::error::SystemError;
+use crate::keeper;
 use crate::object::Handle;
 use crate::parcel::{self, Parcel};
 use crate::scratch;
@@ -70,12 +72,15 @@ where
         return Err(PutFault::Refused(reason));
     }
     let parcel = Parcel::pack_into(value, scratch::take()).map_err(PutFault::Encode)?;
-    if !parcel.descriptors.is_empty() {
-        let error = io::Error::other("descriptors travel to processes and pool tasks, not through queues");
-        return Err(PutFault::Refused(Refused::Memory(error)));
-    }
+    let mut notes: Vec<Note> = parcel.handles.iter().map(|handle| handle.note().into()).collect();
+    // Before the message: whoever sees the message can have them.
+    let deposit = keeper::deposit(parcel.descriptors).map_err(|error| PutFault::Refused(Refused::Memory(error)))?;
+    notes.extend(deposit.as_ref().map(|deposit| Note::Descriptors(deposit.ticket())));
     let channel = end.handle().object().channel();
-    let outcome = channel.put(&parcel.bytes, &parcel.notes(), patience, || end.is_put_in_vain());
+    let outcome = channel.put(&parcel.bytes, &notes, patience, || end.is_put_in_vain());
+    if let (Some(deposit), Ok(())) = (deposit, &outcome) {
+        deposit.entrust();
+    }
     scratch::give_back(parcel.bytes);
     outcome.map_err(PutFault::Refused)
 }
@@ -84,17 +89,58 @@ pub(crate) fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) 
     if let Some(reason) = why_gone(end) {
         return Err(GetFault::Refused(reason));
     }
-    let attach = |note| Handle::arrive(note).ok();
     let mut buffer = scratch::take();
-    let taken = end.handle().object().channel().get(&mut buffer, patience, attach, || end.is_get_in_vain());
-    let value = match taken {
-        Ok(taken) => {
-            parcel::unpack_from(&buffer[..taken.payload_bytes], Vec::new(), taken.handles).map_err(GetFault::Decode)
+    let value = match take(end.handle().object().channel(), &mut buffer, patience, || end.is_get_in_vain()) {
+        Ok(Message { n_bytes, descriptors, handles }) => {
+            parcel::unpack_from(&buffer[..n_bytes], descriptors, handles).map_err(GetFault::Decode)
         }
         Err(reason) => Err(GetFault::Refused(reason)),
     };
     scratch::give_back(buffer);
     value
+}
+
+/// What a note stood for, now that it is this process's own.
+enum Attached {
+    /// `None` where the handle could not be counted: the value that needs it does not decode.
+    Handle(Option<Handle>),
+    Descriptors(u64, Vec<OwnedFd>),
+}
+
+fn attach(note: Note) -> io::Result<Attached> {
+    Ok(match note {
+        Note::Handle(note) => Attached::Handle(Handle::arrive(note).ok()),
+        Note::Descriptors(ticket) => Attached::Descriptors(ticket, keeper::fetch(ticket)?),
+    })
+}
+
+/// A message that was taken out, with all that came with it.
+pub(crate) struct Message {
+    /// So many bytes at the front of the buffer are its own.
+    pub(crate) n_bytes: usize,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) handles: Vec<Option<Handle>>,
+}
+
+/// Takes a message out of a channel.
+pub(crate) fn take(
+    channel: Channel<'_>,
+    buffer: &mut Vec<u8>,
+    patience: Patience,
+    hopeless: impl Fn() -> Option<Refused>,
+) -> Result<Message, Refused> {
+    let taken = channel.get(buffer, patience, attach, hopeless)?;
+    let (mut descriptors, mut handles) = (Vec::new(), Vec::with_capacity(taken.attached.len()));
+    for attached in taken.attached {
+        match attached {
+            Attached::Handle(handle) => handles.push(handle),
+            Attached::Descriptors(ticket, ours) => {
+                keeper::let_go(ticket);
+                descriptors.extend(ours);
+            }
+        }
+    }
+    Ok(Message { n_bytes: taken.payload_bytes, descriptors, handles })
 }
 
 /// Waits until a get would not wait, at most for `timeout`; whether it came to be.

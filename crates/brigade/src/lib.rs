@@ -30,6 +30,7 @@ mod descriptor;
 mod endpoint;
 mod entry;
 mod error;
+mod keeper;
 mod last_words;
 mod lifeline;
 mod manager;

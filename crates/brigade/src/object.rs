@@ -10,10 +10,13 @@ use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
 
 pub(crate) use crate::channel::HandleNote;
-use crate::channel::{Channel, Sight, fact};
+use crate::channel::{Channel, Note, Sight, fact};
 use crate::error::MemoryError;
+use crate::keeper;
 use crate::lifeline::Cadence;
-use crate::session::{Ends, Holders, LastSeen, Participant, Session, WindowId, WindowKind, refuse_forked, session};
+use crate::session::{
+    Ends, Holders, LastSeen, Participant, Session, WindowId, WindowKind, existing, refuse_forked, session,
+};
 
 /// The first word of every window: how many bytes of it are mapped.
 const MAPPED_BYTES: usize = 0;
@@ -291,6 +294,7 @@ pub(crate) fn reap(dead: Participant) -> Vec<Participant> {
         |session| {
             let orphans = session.reap(dead);
             session.free_windows(|| unreachable_windows(session));
+            keeper::sweep();
             orphans
         },
     )
@@ -310,6 +314,7 @@ fn free_garbage(session: &'static Session, window: WindowId) {
         let is_in_use = session.windows().any(|used| used == window);
         if is_in_use && !has_handles(session, window) { vec![window] } else { Vec::new() }
     });
+    keeper::sweep();
 }
 
 /// The windows that no process can reach: neither by a handle nor by a handle in a message it could receive.
@@ -327,8 +332,22 @@ fn unreachable_windows(session: &'static Session) -> Vec<WindowId> {
     }
 }
 
+/// The descriptors that messages in queues carry, by the numbers under which they are kept.
+pub(crate) fn tickets_in_queues() -> HashSet<u64> {
+    let Some(session) = existing() else { return HashSet::new() };
+    let notes = carried(session).into_iter();
+    let tickets = notes.filter_map(|(_, note)| if let Note::Descriptors(ticket) = note { Some(ticket) } else { None });
+    tickets.collect()
+}
+
 /// Every handle in a message that waits in a queue, with the queue it is in.
 fn notes_in_queues(session: &'static Session) -> Vec<(WindowId, HandleNote)> {
+    let notes = carried(session).into_iter();
+    notes.filter_map(|(inside, note)| if let Note::Handle(note) = note { Some((inside, note)) } else { None }).collect()
+}
+
+/// What messages that wait in queues carry beside their bytes, with the queue each is in.
+fn carried(session: &'static Session) -> Vec<(WindowId, Note)> {
     let mut found = Vec::new();
     for window in session.carrying_windows() {
         // A queue that is being made or freed at this moment has no messages that count.

@@ -9,6 +9,7 @@
 //!      0  magic u64
 //!     64  lock u32           serializes the slow paths: joining, leaving, making and freeing windows
 //!    128  n_participants u64 · 136 n_windows u64     one past the highest ever used
+//!    192  n_tickets u64      numbers given to descriptors in messages so far (see keeper.rs)
 //!   4 Ki  participants u64 × 4 096    state · generation · parent
 //!  64 Ki  windows u64 × 65 536        kind, and whether it carries handles · generation
 //!   1 Mi  epochs u32 × 65 536         for each window; grows before any count of its handles grows (see handles.rs)
@@ -47,6 +48,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
 const LOCK: OwnedLock = OwnedLock::at(64);
 const N_PARTICIPANTS: usize = 128;
 const N_WINDOWS: usize = 136;
+const N_TICKETS: usize = 192;
 const PARTICIPANTS: usize = 4 << 10;
 /// Processes of one session that may be alive at a time.
 pub(crate) const MAX_PARTICIPANTS: usize = 4096;
@@ -241,6 +243,16 @@ impl Session {
         let word = self.participant(participant.slot).load(Ordering::Acquire);
         let generation = (word >> 8) & GENERATION_MASK;
         generation != u64::from(participant.generation) || !self.is_slot_alive(participant.slot, word)
+    }
+
+    /// A number that no descriptors in a message had before. Never 0.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.word(N_TICKETS).fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether descriptors were ever put into a message.
+    pub(crate) fn has_tickets(&self) -> bool {
+        self.word(N_TICKETS).load(Ordering::Relaxed) != 0
     }
 
     /// The place of this process among the participants.

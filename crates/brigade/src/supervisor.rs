@@ -171,6 +171,13 @@ pub(crate) fn spawn_later(mut order: Order, then: impl FnOnce(Result<Arc<Child>,
     }
 }
 
+/// Does something on the supervisor's thread, if there is one.
+pub(crate) fn later(work: impl FnOnce() + Send + 'static) {
+    if let Some(supervisor) = running() {
+        supervisor.submit(Box::new(|_| work()));
+    }
+}
+
 /// Returns once everything that children had said by now was heard.
 pub(crate) fn catch_up() {
     if let Some(supervisor) = running() {

@@ -10,7 +10,7 @@ use brigade_sys::shared::circle::Circle;
 
 use super::log::{self, Log};
 use super::note::NOTE_BYTES;
-use super::{Channel, GET_LOCK, GET_STATE, HandleNote, MOST_WAITING, PUT_STATE, Patience, RING, Refused, Taken};
+use super::{Channel, GET_LOCK, GET_STATE, MOST_WAITING, Note, PUT_STATE, Patience, RING, Refused, Taken};
 
 const HEADER_BYTES: usize = 16;
 /// How often handles in waiting messages are looked for without the lock before it is taken.
@@ -64,11 +64,11 @@ enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing<'a> {
     payload: &'a [u8],
-    notes: &'a [HandleNote],
+    notes: &'a [Note],
 }
 
 impl<'a> Outgoing<'a> {
-    pub(super) const fn new(payload: &'a [u8], notes: &'a [HandleNote]) -> Self {
+    pub(super) const fn new(payload: &'a [u8], notes: &'a [Note]) -> Self {
         Self { payload, notes }
     }
 
@@ -103,7 +103,7 @@ struct Found {
     payload_bytes: usize,
     /// Counted from the start of the record.
     payload_at: u64,
-    notes: Vec<HandleNote>,
+    notes: Vec<Note>,
 }
 
 /// Where the next record is, and where each of the two stores ends.
@@ -186,7 +186,7 @@ impl Channel<'_> {
     pub(super) fn get_locked<H>(
         self,
         into: &mut Vec<u8>,
-        attach: &impl Fn(HandleNote) -> Option<H>,
+        attach: &impl Fn(Note) -> std::io::Result<H>,
     ) -> Result<Taken<H>, Refused> {
         let got = Totals::from(GET_STATE.load_exclusive(self.mapping));
         let mut put = self.sight.of_putters.load();
@@ -207,21 +207,21 @@ impl Channel<'_> {
             into.resize(record.payload_bytes, 0);
         }
         self.read(cursor, record.payload_at, &mut into[..record.payload_bytes])?;
-        let handles = record.notes.into_iter().map(attach).collect();
+        let attached = record.notes.into_iter().map(attach).collect::<Result<_, _>>().map_err(Refused::Memory)?;
         let place = cursor.place();
         let after = got.after(place, record.n_bytes);
         GET_STATE.store(self.mapping, after.words());
         if place == Place::Log {
             self.log().give_back(got.log_bytes, after.log_bytes, put.log_bytes);
         }
-        Ok(Taken { payload_bytes: record.payload_bytes, handles })
+        Ok(Taken { payload_bytes: record.payload_bytes, attached })
     }
 
-    /// The handles in all records that nobody has taken yet.
+    /// What all records that nobody has taken yet carry beside their bytes.
     ///
     /// Looked at without the lock, which a stopped process may hold: what was read counts if nothing was taken meanwhile.
     /// Only where records are taken without a pause the lock is waited for.
-    pub(crate) fn notes_inside(self) -> Vec<HandleNote> {
+    pub(crate) fn notes_inside(self) -> Vec<Note> {
         for _ in 0..N_UNLOCKED_LOOKS {
             let before = GET_STATE.load(self.mapping);
             let notes = self.notes_from(Totals::from(before));
@@ -238,7 +238,7 @@ impl Channel<'_> {
         notes
     }
 
-    fn notes_from(self, got: Totals) -> Vec<HandleNote> {
+    fn notes_from(self, got: Totals) -> Vec<Note> {
         let mut notes = Vec::new();
         let put = Totals::from(PUT_STATE.load(self.mapping));
         if put.without(got).is_none() {
@@ -272,7 +272,7 @@ impl Channel<'_> {
         }
         let mut note_bytes = vec![0; n_notes * NOTE_BYTES];
         self.read(cursor, HEADER_BYTES as u64, &mut note_bytes)?;
-        let notes = note_bytes.chunks(NOTE_BYTES).filter_map(HandleNote::from_bytes).collect();
+        let notes = note_bytes.chunks(NOTE_BYTES).filter_map(Note::from_bytes).collect();
         Ok(Some(Found { n_bytes, payload_bytes, payload_at: (HEADER_BYTES + note_bytes.len()) as u64, notes }))
     }
 

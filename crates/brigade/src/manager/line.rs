@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::channel::{self, Bounds, HandleNote, Patience, Refused};
+use crate::channel::{self, Bounds, HandleNote, Note, Patience, Refused};
+use crate::endpoint::{Message, take};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival};
@@ -30,7 +31,8 @@ impl Line {
         patience: Patience,
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<(), Refused> {
-        self.0.object().channel().put(payload, notes, patience, hopeless)
+        let notes: Vec<Note> = notes.iter().copied().map(Note::from).collect();
+        self.0.object().channel().put(payload, &notes, patience, hopeless)
     }
 
     pub(super) fn receive(
@@ -39,10 +41,10 @@ impl Line {
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<Arrival, Refused> {
         let mut bytes = Vec::new();
-        let attach = |note| Handle::arrive(note).ok();
-        let taken = self.0.object().channel().get(&mut bytes, patience, attach, hopeless)?;
-        bytes.truncate(taken.payload_bytes);
-        Ok(Arrival { bytes, descriptors: Vec::new(), handles: taken.handles })
+        let Message { n_bytes, descriptors, handles } =
+            take(self.0.object().channel(), &mut bytes, patience, hopeless)?;
+        bytes.truncate(n_bytes);
+        Ok(Arrival { bytes, descriptors, handles })
     }
 
     /// After this, nothing more can be sent.

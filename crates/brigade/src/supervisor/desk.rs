@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use super::record::Child;
 use super::{Caller, OnExit, SUPERVISOR, Supervisor, lock};
 use crate::child::say;
+use crate::keeper;
 use crate::last_words::CrashReport;
 use crate::object::{self, Handle};
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
@@ -168,6 +169,10 @@ impl Desk {
 
 impl Talk {
     fn take_in(&self, tag: u64, arrival: Arrival) {
+        if tag == say::KEEPER {
+            arrival.descriptors.into_iter().for_each(keeper::receive_line);
+            return;
+        }
         let mut dropped_outside_of_the_lock = None;
         let mut state = self.child.state();
         match tag {
