@@ -286,8 +286,12 @@ impl Receiver {
     }
 
     fn collect(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Collected> {
-        self.buffer.resize(2 * MAX_PACKET_BYTES, 0);
         loop {
+            match passing::next_length(socket.as_fd(), blocking) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Collected::NotYet),
+                // Only as much as is needed: most parcels are small, and a large buffer is a page fault for every 4 KiB.
+                n_bytes => self.buffer.resize(n_bytes?, 0),
+            }
             let packet = match passing::receive(socket.as_fd(), &mut self.buffer, blocking) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     return Ok(Collected::NotYet);

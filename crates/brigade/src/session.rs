@@ -363,22 +363,25 @@ impl Session {
         if word & state::MASK == state::FREE {
             return true;
         }
-        if self.is_slot_alive(slot, word) {
-            return false;
-        }
-        self.clear(slot, word);
-        true
+        !self.is_slot_alive(slot, word) && self.clear(slot, word)
     }
 
-    /// Forgets a dead process: first its row, then its word, so that dying in between is harmless.
-    fn clear(&self, slot: u16, word: u64) {
+    /// Forgets a dead process: first its row, then its word, so that dying in between is harmless. Whether it was done.
+    fn clear(&self, slot: u16, word: u64) -> bool {
+        let free = word & !state::MASK;
+        if word & state::MASK == state::RESERVED {
+            // It never joined, so it never counted a handle; should it join at this moment, it stays.
+            return self.participant(slot).compare_exchange(word, free, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        }
         self.tell_barriers_of(slot);
         let row = (ROWS + usize::from(slot) * ROW_BYTES) as u64;
         // Punching a hole into our own allocated memory has no reason to fail; should it, the row still belongs to a
         // dead process and the slot is simply not used again.
-        if memory::give_back(&self.arena, row, ROW_BYTES as u64).is_ok() {
-            self.participant(slot).store(word & !state::MASK, Ordering::Release);
+        let is_empty = memory::give_back(&self.arena, row, ROW_BYTES as u64).is_ok();
+        if is_empty {
+            self.participant(slot).store(free, Ordering::Release);
         }
+        is_empty
     }
 
     /// Forgets a process that is known to be dead, and clears its place. Returns those that it had started and that still

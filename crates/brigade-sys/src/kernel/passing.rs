@@ -63,6 +63,23 @@ pub fn send(socket: impl AsFd, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>], 
     Ok(())
 }
 
+/// How many bytes the next packet has; 0 also when the other side is gone and nothing is left.
+///
+/// # Errors
+/// What recvmsg(2) says.
+pub fn next_length(socket: impl AsFd, blocking: Blocking) -> io::Result<usize> {
+    let mut flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    if blocking == Blocking::Never {
+        flags |= RecvFlags::DONTWAIT;
+    }
+    let nothing: &mut [u8] = &mut [];
+    match rustix::io::retry_on_intr(|| rustix::net::recv(socket.as_fd(), &mut *nothing, flags)) {
+        Err(Errno::CONNRESET) => Ok(0),
+        Ok((_, n_bytes)) => Ok(n_bytes),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Receives one packet; `None` when the other side is gone and nothing is left.
 ///
 /// # Errors

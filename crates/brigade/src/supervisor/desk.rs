@@ -14,7 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::process::Signal;
 
 use super::record::Child;
-use super::{Caller, OnExit, SUPERVISOR, Supervisor, lock};
+use super::{Caller, OnExit, OnParentExit, SUPERVISOR, Supervisor, lock};
 use crate::child::say;
 use crate::keeper;
 use crate::last_words::CrashReport;
@@ -179,7 +179,10 @@ impl Talk {
             say::ENTERED => {
                 state.has_entered = true;
                 dropped_outside_of_the_lock = state.arguments.take();
-                self.child.changed.notify_all();
+                if self.child.on_parent_exit == OnParentExit::Detach {
+                    // Nobody else waits for this.
+                    self.child.changed.notify_all();
+                }
             }
             say::RESULT => {
                 if !arrival.handles.is_empty() {
