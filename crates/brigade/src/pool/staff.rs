@@ -61,17 +61,16 @@ impl Inner {
         Ok(inner)
     }
 
-    /// Starts workers in empty places, and waits until the kernel has made them.
+    /// Starts workers in empty places, and waits until the kernel has made them: one after the other, since each needs more
+    /// descriptors on the way than it does later.
     fn hire_all(self: &Arc<Self>, place_idxs: impl IntoIterator<Item = usize>) -> Result<(), SpawnError> {
-        let (answer, answers) = mpsc::channel();
-        let mut n_ordered = 0;
         for place_idx in place_idxs {
-            let answer = answer.clone();
+            let (answer, answered) = mpsc::sync_channel(1);
             self.hire(place_idx, move |hired| drop(answer.send(hired)))?;
-            n_ordered += 1;
+            // Without an answer the pool is gone, and with it the question.
+            answered.recv().unwrap_or(Ok(()))?;
         }
-        drop(answer);
-        answers.iter().take(n_ordered).collect()
+        Ok(())
     }
 
     /// Has a worker started in an empty place. Tasks can be given to it from now on.
@@ -84,10 +83,12 @@ impl Inner {
         let (member, setup) =
             prepared.map_err(|error| SpawnError::system("make the shared memory of a worker", &error))?;
         let pool = Arc::downgrade(self);
+        let arguments = Parcel::pack(&setup)?;
+        drop(setup);
         let order = Order {
             entry: entry_of(worker::run).map_err(|_| SpawnError::NotInMainProgram)?,
             name: format!("worker-{}", place_idx + 1),
-            arguments: Parcel::pack(&setup)?,
+            arguments,
             on_parent_exit: OnParentExit::Terminate,
             surroundings: Surroundings { group: self.staffing.process_group.into(), ..Surroundings::default() },
             caller: Some(self.staffing.caller.clone()),
