@@ -57,7 +57,11 @@ pub use current::{Current, Parent, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
 pub use last_words::{CrashKind, CrashReport, PanicReport};
-pub use manager::{CallError, ManagedDict, ManagedList, ManagedSet, ManagedValue, Manager, ManagerError, Service};
+pub use manager::{
+    CallError, Managed, ManagedBarrier, ManagedCondition, ManagedDict, ManagedEvent, ManagedList, ManagedLock,
+    ManagedReentrantLock, ManagedRwLock, ManagedSemaphore, ManagedSet, ManagedValue, Manager, ManagerBuilder,
+    ManagerDied, ManagerError, Service,
+};
 pub use memory::{Blob, BlobBuilder, Shared, SharedMutex, SharedMutexError, SharedMutexGuard, SharedSlice};
 pub use pipe::{
     Duplex, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,

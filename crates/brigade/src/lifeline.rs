@@ -52,10 +52,15 @@ impl Lifeline {
 
     pub(crate) fn has_ended(&self) -> bool {
         if !self.has_ended.load(Ordering::Relaxed) && self.cadence.is_due() {
-            let is_dead = session().map_or(true, |session| session.is_dead(self.of.owner()));
-            self.has_ended.store(is_dead, Ordering::Relaxed);
+            return self.has_ended_now();
         }
         self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// The same, asked of the kernel at this moment.
+    pub(crate) fn has_ended_now(&self) -> bool {
+        let is_dead = session().map_or(true, |session| session.is_dead(self.of.owner()));
+        self.has_ended.fetch_or(is_dead, Ordering::Relaxed) || is_dead
     }
 }
 

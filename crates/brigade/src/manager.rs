@@ -2,9 +2,11 @@
 //! Objects in shared memory are used where they are, and the manager only holds them; the others are called in its process:
 //! see manager/client.rs for the way there and manager/server.rs for what is done.
 
+mod builder;
 mod client;
 mod containers;
 mod errors;
+mod held;
 mod line;
 mod objects;
 mod request;
@@ -16,22 +18,24 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::builder::ManagerBuilder;
 use self::client::Link;
 pub use self::containers::{ManagedDict, ManagedList, ManagedSet, ManagedValue};
-pub use self::errors::{CallError, ManagerError};
-use self::line::Line;
+pub use self::errors::{CallError, ManagerDied, ManagerError};
+pub use self::held::{
+    Managed, ManagedBarrier, ManagedCondition, ManagedEvent, ManagedLock, ManagedReentrantLock, ManagedRwLock,
+    ManagedSemaphore,
+};
 use self::request::{Deadline, Kind, Order};
 pub use self::service::Service;
-use crate::lifeline::Lifeline;
 use crate::object::Handle;
 use crate::parcel::Parcel;
-use crate::process::{Process, spawn_named};
+use crate::process::Process;
 use crate::queue::{ManagedQueue, Queue};
 use crate::session::refuse_forked;
-use crate::supervisor::OnParentExit;
+use crate::status::ExitStatus;
+use crate::sync::{Barrier, Condition, Event, Lock, ReentrantLock, RwLock, Semaphore};
 
-/// Requests that may be on their way to the manager at a time; who asks for more waits for room.
-const N_UNDER_WAY: u64 = 1024;
 /// How long a manager has to end by itself when it is dropped; it has nothing to do but let go.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -70,11 +74,7 @@ impl Manager {
     /// # Errors
     /// [`ManagerError`]; no process is left then.
     pub fn start() -> Result<Self, ManagerError> {
-        let requests = Line::new(N_UNDER_WAY)?;
-        let process = spawn_named("manager".to_owned(), requests.clone(), server::run, OnParentExit::Terminate)?;
-        // A line was made just now, so there is a session, and every process has a place in it.
-        let participant = process.participant().ok_or(ManagerError::ManagerDied)?;
-        Ok(Self { process, link: Link { requests, manager: Lifeline::of(participant) } })
+        Self::builder().start()
     }
 
     /// Its process.
@@ -147,6 +147,82 @@ impl Manager {
         Ok(ManagedQueue::new(queue, self.link.manager.clone()))
     }
 
+    /// Makes a lock, which the manager holds.
+    ///
+    /// # Errors
+    /// - `Memory`: there is no memory for it.
+    /// - `ManagerDied`: the manager has ended.
+    pub fn lock(&self) -> Result<ManagedLock, ManagerError> {
+        self.hold(Lock::new()?, Lock::handle)
+    }
+
+    /// Makes a lock that its holder can take again, which the manager holds.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn reentrant_lock(&self) -> Result<ManagedReentrantLock, ManagerError> {
+        self.hold(ReentrantLock::new()?, ReentrantLock::handle)
+    }
+
+    /// Makes a lock for many readers or one writer, which the manager holds.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn rw_lock(&self) -> Result<ManagedRwLock, ManagerError> {
+        self.hold(RwLock::new()?, RwLock::handle)
+    }
+
+    /// Makes a semaphore with so many permits, which the manager holds.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Memory` also if [`Semaphore::new`] refuses the number.
+    pub fn semaphore(&self, n_permits: usize) -> Result<ManagedSemaphore, ManagerError> {
+        self.hold(Semaphore::new(n_permits)?, Semaphore::handle)
+    }
+
+    /// Makes an event that is clear, which the manager holds.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn event(&self) -> Result<ManagedEvent, ManagerError> {
+        self.hold(Event::new()?, Event::handle)
+    }
+
+    /// Makes a condition for which nobody waits, which the manager holds.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn condition(&self) -> Result<ManagedCondition, ManagerError> {
+        self.hold(Condition::new()?, Condition::handle)
+    }
+
+    /// Makes a barrier for so many parties, which the manager holds.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock); `Memory` also if [`Barrier::new`] refuses the number.
+    pub fn barrier(&self, n_parties: usize) -> Result<ManagedBarrier, ManagerError> {
+        self.hold(Barrier::new(n_parties)?, Barrier::handle)
+    }
+
+    fn hold<H>(&self, object: H, handle: fn(&H) -> &Handle) -> Result<Managed<H>, ManagerError> {
+        self.keep(handle(&object))?;
+        Ok(Managed::new(object, self.link.manager.clone()))
+    }
+
+    /// Ends the manager, as dropping it does, and tells how it ended: by itself with code 0, unless something had ended it
+    /// before, or it did not end within a second and was killed.
+    pub fn shutdown(self) -> ExitStatus {
+        self.end()
+    }
+
+    fn end(&self) -> ExitStatus {
+        self.link.requests.close();
+        self.process.wait_timeout(GRACE).unwrap_or_else(|| {
+            self.process.kill();
+            self.process.wait()
+        })
+    }
+
     /// Gives an object in shared memory to the manager to hold.
     fn keep(&self, object: &Handle) -> Result<(), ManagerError> {
         let arguments = Parcel::default();
@@ -157,14 +233,9 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        if refuse_forked().is_err() {
-            // It is the manager of the process that was forked.
-            return;
-        }
-        self.link.requests.close();
-        if self.process.wait_timeout(GRACE).is_none() {
-            self.process.kill();
-            self.process.wait();
+        // After a `fork()` it is still the manager of the process that was forked.
+        if refuse_forked().is_ok() {
+            self.end();
         }
     }
 }

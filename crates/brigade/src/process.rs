@@ -21,7 +21,7 @@ pub use crate::procfs::Usage;
 use crate::procfs::{self, Ticks};
 use crate::session::Participant;
 use crate::status::{End, ExitStatus};
-use crate::supervisor::{self, Child, OnParentExit, SpawnError};
+use crate::supervisor::{self, Child, SpawnError};
 use crate::wire::{DecodeError, EncodeError};
 
 /// Runs `function` in a new process of this program, with `args`, and returns when the kernel has made the process.
@@ -73,20 +73,6 @@ where
     R: Serialize + DeserializeOwned,
 {
     Process::builder().spawn(args, function)
-}
-
-pub(crate) fn spawn_named<A, R, F>(
-    name: String,
-    args: A,
-    function: F,
-    on_parent_exit: OnParentExit,
-) -> Result<Process<R>, SpawnError>
-where
-    F: Fn(A) -> R + Copy + 'static,
-    A: Serialize + DeserializeOwned,
-    R: Serialize + DeserializeOwned,
-{
-    Process::builder().name(name).on_parent_exit(on_parent_exit).spawn(args, function)
 }
 
 /// A process started by [`spawn`], whose function returns `R`.

@@ -79,6 +79,13 @@ fn deadline_after(timeout: Duration) -> Option<Instant> {
 /// What every handle to an object can do: be cloned and sent.
 macro_rules! handle {
     ($name:ident) => {
+        impl $name {
+            /// The counted handle, for a manager to hold.
+            pub(crate) const fn handle(&self) -> &crate::object::Handle {
+                &self.handle
+            }
+        }
+
         impl Clone for $name {
             /// Another handle to the same object.
             ///

@@ -3,10 +3,12 @@
 use std::error::Error;
 
 use brigade::{
-    CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedDict, ManagedList,
-    ManagedQueue, ManagedSet, ManagedValue, Manager, ManagerError, MemoryError, PanicReport, Pool, PoolBroken,
-    PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue, Service, Shared, SharedMutex,
-    SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError,
+    CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedBarrier,
+    ManagedCondition, ManagedDict, ManagedEvent, ManagedList, ManagedLock, ManagedQueue, ManagedReentrantLock,
+    ManagedRwLock, ManagedSemaphore, ManagedSet, ManagedValue, Manager, ManagerDied, ManagerError, MemoryError,
+    PanicReport, Pool, PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue,
+    Service, Shared, SharedMutex, SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError,
+    TryPutError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +31,13 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_send_and_sync::<ManagedList<Anything>>();
     is_send_and_sync::<ManagedSet<Anything>>();
     is_send_and_sync::<ManagedValue<Anything>>();
+    is_send_and_sync::<ManagedLock>();
+    is_send_and_sync::<ManagedReentrantLock>();
+    is_send_and_sync::<ManagedRwLock>();
+    is_send_and_sync::<ManagedSemaphore>();
+    is_send_and_sync::<ManagedEvent>();
+    is_send_and_sync::<ManagedCondition>();
+    is_send_and_sync::<ManagedBarrier>();
     is_send_and_sync::<SharedSlice<u64>>();
     is_send_and_sync::<Shared<u64>>();
     is_send_and_sync::<SharedMutex<u64>>();
@@ -45,6 +54,13 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_value::<ManagedList<Anything>>();
     is_value::<ManagedSet<Anything>>();
     is_value::<ManagedValue<Anything>>();
+    is_value::<ManagedLock>();
+    is_value::<ManagedReentrantLock>();
+    is_value::<ManagedRwLock>();
+    is_value::<ManagedSemaphore>();
+    is_value::<ManagedEvent>();
+    is_value::<ManagedCondition>();
+    is_value::<ManagedBarrier>();
     is_value::<SharedSlice<u64>>();
     is_value::<Shared<u64>>();
     is_value::<SharedMutex<u64>>();
@@ -67,6 +83,7 @@ fn errors_are_values_too() {
     is_error::<TaskError>();
     is_error::<ManagerError>();
     is_error::<CallError>();
+    is_error::<ManagerDied>();
     is_error::<MemoryError>();
     is_error::<SharedMutexError>();
     is_error::<EncodeError>();

@@ -1,14 +1,11 @@
 //! What the structures in shared bytes ask about processes: who is calling, and whether another still lives. How that is
-//! found out is not known here. Also how long a sleeper sleeps before it asks again.
+//! found out is not known here.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::bytes::SharedBytes;
 use super::lock::{OwnedLock, Owner};
-
-/// How often a sleeper looks again at what it waits for. Neither a death nor a wake that was lost with a dying process delays
-/// anybody longer than that.
-pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub use super::nap::{LOOK_EVERY, nap_before};
 
 /// Who is who among the processes that share some bytes.
 pub trait Census {
@@ -18,16 +15,6 @@ pub trait Census {
     fn place(&self) -> usize;
     /// Whether a process has ended. Takes a system call; the answer "yes" is for good.
     fn is_dead(&self, owner: Owner) -> bool;
-}
-
-/// How long to sleep before looking again; `None` once the deadline has come.
-#[must_use]
-pub fn nap_before(deadline: Option<Instant>) -> Option<Duration> {
-    let Some(deadline) = deadline else {
-        return Some(LOOK_EVERY);
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    (!left.is_zero()).then(|| left.min(LOOK_EVERY))
 }
 
 /// The owner in the upper half of a word whose lower half is a number that belongs to it.

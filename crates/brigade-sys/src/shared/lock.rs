@@ -10,13 +10,13 @@
 //! `W` is the highest bit. A sleeper looks every 100 ms whether the owner is still alive, so neither a killed owner nor a
 //! wake that was given to a process that died delays anybody longer than that.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::atomics::Ordering;
 use super::bytes::SharedBytes;
+use super::nap::nap_before;
 
 const WAITERS: u32 = 1 << 31;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Turns before sleeping: about a microsecond, longer than any of our critical sections without a system call.
 const N_SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 
@@ -104,19 +104,9 @@ impl OwnedLock {
             {
                 continue;
             }
-            let nap = match deadline {
-                None => LOOK_EVERY,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        // Sleeping may have been too short for asking whether the owner lives.
-                        return self
-                            .take_from_the_dead(memory, me, &is_dead)
-                            .map(Acquired::FromTheDead)
-                            .ok_or(TimedOut);
-                    }
-                    left.min(LOOK_EVERY)
-                }
+            let Some(nap) = nap_before(deadline) else {
+                // Sleeping may have been too short for asking whether the owner lives.
+                return self.take_from_the_dead(memory, me, &is_dead).map(Acquired::FromTheDead).ok_or(TimedOut);
             };
             memory.futex_wait(self.offset, seen | WAITERS, Some(nap));
             if let Some(dead) = self.take_from_the_dead(memory, me, &is_dead) {

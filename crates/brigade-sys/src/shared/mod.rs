@@ -10,6 +10,7 @@ pub mod flag;
 pub mod flip;
 pub mod gate;
 pub mod lock;
+pub mod nap;
 pub mod permits;
 pub mod reentrant;
 pub mod ring;

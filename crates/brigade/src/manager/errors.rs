@@ -28,6 +28,11 @@ pub enum ManagerError {
     Construction(#[source] CallError),
 }
 
+/// The manager that held an object has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[error("the manager has ended")]
+pub struct ManagerDied;
+
 impl From<CallError> for ManagerError {
     fn from(error: CallError) -> Self {
         match error {
