@@ -79,7 +79,11 @@ impl Parcel {
         bytes.clear();
         // Packing can nest: a value's own Serialize may send something.
         let _outer = OuterPacking(PACKING.replace(Some(ManuallyDrop::default())));
-        wire::encode_checked(value, &mut bytes)?;
+        wire::encode_checked(value, &mut bytes, |bytes| {
+            // With copies of what travels along, since to decode takes it. Where there is no room for copies the receiver sees.
+            let copies = PACKING.with_borrow(|packing| packing.as_ref().and_then(|packing| packing.try_clone().ok()));
+            copies.map_or(Ok(()), |(descriptors, handles)| unpack_from::<T>(bytes, descriptors, handles).map(drop))
+        })?;
         let packed = PACKING.take().map(ManuallyDrop::into_inner).expect("it was put there above");
         Ok(Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
     }
@@ -105,6 +109,17 @@ pub(crate) fn unpack_from<T: DeserializeOwned>(
     let unpacking = Unpacking { descriptors: descriptors.into_iter().map(Some).collect(), handles };
     let _outer = OuterUnpacking(UNPACKING.replace(Some(ManuallyDrop::new(unpacking))));
     wire::decode(bytes)
+}
+
+impl Packing {
+    fn try_clone(&self) -> std::io::Result<(Vec<OwnedFd>, Vec<Option<Handle>>)> {
+        let descriptor = |descriptor: &OwnedFd| descriptor.try_clone().and_then(memory::move_up);
+        let handle = |handle: &Handle| handle.try_clone().map(Some).map_err(std::io::Error::other);
+        Ok((
+            self.descriptors.iter().map(descriptor).collect::<Result<_, _>>()?,
+            self.handles.iter().map(handle).collect::<Result<_, _>>()?,
+        ))
+    }
 }
 
 /// What was being packed around this. It comes back in the end, also if a value's `Serialize` panics.

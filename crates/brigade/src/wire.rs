@@ -34,19 +34,19 @@
 //! # Limits
 //!
 //! - Values nest at most [`MAX_DEPTH`] deep; deeper ones fail when encoded.
-//! - A type whose two halves disagree (`rename(serialize = "a", deserialize = "b")`), and a 128-bit integer or a
-//!   non-string where serde's own buffer cannot hold it, can only be noticed by reading the bytes back:
-//!   [`encode_checked`] does that, once for each type and for every message with a 128-bit integer.
+//! - A type whose two halves disagree (`rename(serialize = "a", deserialize = "b")`, a field that may be skipped and has no
+//!   default), and a 128-bit integer or a non-string where serde's own buffer cannot hold it, can only be noticed by reading
+//!   the bytes back: [`encode_checked`] does that, once for each shape (shape.rs) that values of a type have, and for every
+//!   message with a 128-bit integer.
 
 mod decode;
 mod encode;
 mod names;
+mod shape;
 #[cfg(test)]
 mod tests;
 
 use std::any::type_name;
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
@@ -129,21 +129,25 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -
     encode::append(value, out).map(|_| ()).map_err(EncodeError::of::<T>)
 }
 
-/// Like [`encode_into`], and reads back what was written where only that shows whether the receiver can.
+/// Like [`encode_into`], and has `read` read back what was written where only that shows whether the receiver can.
 ///
-/// That is the first message of each type in each thread, and each message with a 128-bit integer, which serde cannot
-/// buffer for `untagged`, `flatten` and `tag`. Messages with handles are not read back: reading takes the handle.
-pub(crate) fn encode_checked<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// That is each message whose shape is new for its type in this thread, and each with a 128-bit integer, which serde cannot
+/// buffer for `untagged`, `flatten` and `tag`.
+pub(crate) fn encode_checked<T: Serialize>(
+    value: &T,
+    out: &mut Vec<u8>,
+    read: impl FnOnce(&[u8]) -> Result<(), DecodeError>,
+) -> Result<(), EncodeError> {
     let start = out.len();
     let contents = encode::append(value, out).map_err(EncodeError::of::<T>)?;
-    if contents.handles || !contents.wide_integers && is_known::<T>() {
+    if !contents.wide_integers && shape::is_known::<T>(contents.shape) {
         return Ok(());
     }
-    if let Err(cause) = decode::whole::<T>(&out[start..]) {
+    if let Err(cause) = read(&out[start..]) {
         out.truncate(start);
-        return Err(EncodeError::of::<T>(format_args!("it would not decode: {cause}")));
+        return Err(EncodeError::of::<T>(format_args!("it would not decode: {}", cause.message())));
     }
-    remember::<T>();
+    shape::remember::<T>(contents.shape);
     Ok(())
 }
 
@@ -151,25 +155,6 @@ pub(crate) fn encode_checked<T: Serialize + DeserializeOwned>(value: &T, out: &m
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode::whole(bytes)
         .map_err(|cause: Fault| DecodeError { type_name: type_name::<T>().to_owned(), message: cause.to_string() })
-}
-
-thread_local! {
-    /// The type that was remembered last: most messages have the type of the one before, and looking here costs no hashing.
-    static LAST: Cell<usize> = const { Cell::new(0) };
-    static SEEN: RefCell<HashSet<usize>> = RefCell::default();
-}
-
-/// Whether a value of this type was read back in this thread before. The address of its name stands for the type.
-fn is_known<T>() -> bool {
-    let name = type_name::<T>().as_ptr().addr();
-    // At the end of a thread the set may be gone already; then it is read back once more.
-    LAST.get() == name || SEEN.try_with(|seen| seen.borrow().contains(&name)).unwrap_or(false)
-}
-
-fn remember<T>() {
-    let name = type_name::<T>().as_ptr().addr();
-    LAST.set(name);
-    let _ = SEEN.try_with(|seen| seen.borrow_mut().insert(name));
 }
 
 /// A failure inside serde, before the type's name is added to it.

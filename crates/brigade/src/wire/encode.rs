@@ -2,18 +2,21 @@
 //! What the bytes mean is told in wire.rs; sequences, maps and structs are finished in compound.rs.
 
 mod compound;
+mod run;
 
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use self::compound::{Entries, Fields, Items};
 use super::names::{self, NamesWritten};
+use super::shape::{Marks, Shape};
 use super::{Fault, HANDLE, MAX_DEPTH, tag, too_deep};
 
 /// What a message holds that its sender treats specially.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Contents {
-    pub(super) handles: bool,
     pub(super) wide_integers: bool,
+    /// `None` if it is like no other.
+    pub(super) shape: Option<Shape>,
 }
 
 /// Appends `value`; after an error `out` is as before.
@@ -21,7 +24,10 @@ pub(super) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Res
     let start = out.len();
     let mut encoder = Encoder::new(out);
     match value.serialize(&mut encoder) {
-        Ok(()) => Ok(encoder.contents),
+        Ok(()) => {
+            let shape = encoder.marks.with(encoder.names.shape(), encoder.kinds);
+            Ok(Contents { shape, ..encoder.contents })
+        }
         Err(fault) => {
             out.truncate(start);
             Err(fault)
@@ -37,17 +43,29 @@ pub(super) struct Encoder<'a> {
     /// lets the field be; whatever else is written sets it to `NOTHING`, by which the sequence notices.
     packing: u8,
     contents: Contents,
+    /// The tags that were written, one bit each.
+    kinds: u32,
+    marks: Marks,
 }
 
 impl<'a> Encoder<'a> {
     fn new(out: &'a mut Vec<u8>) -> Self {
         let contents = Contents::default();
-        Self { out, names: NamesWritten::new(), depth: 0, packing: tag::NOTHING, contents }
+        Self {
+            out,
+            names: NamesWritten::new(),
+            depth: 0,
+            packing: tag::NOTHING,
+            contents,
+            kinds: 0,
+            marks: Marks::default(),
+        }
     }
 
     #[inline]
     fn tag(&mut self, tag: u8) {
         self.packing = tag::NOTHING;
+        self.kinds |= 1 << tag;
         self.out.push(tag);
     }
 
@@ -189,7 +207,6 @@ impl<'s, 'a> Serializer for &'s mut Encoder<'a> {
         if name != HANDLE {
             return value.serialize(self);
         }
-        self.contents.handles = true;
         self.tag(tag::HANDLE);
         self.inner(value)
     }
@@ -223,13 +240,37 @@ impl<'s, 'a> Serializer for &'s mut Encoder<'a> {
         Items::start(self, length, depth_outside)
     }
 
+    /// What `Vec` and slices call, with all their elements at once.
+    fn collect_seq<I>(self, elements: I) -> Result<(), Fault>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        let mut elements = elements.into_iter();
+        let length = match elements.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        let mut items = self.serialize_seq(length)?;
+        while let Some(element) = elements.next() {
+            items.item(&element)?;
+            if items.is_packing_bytes()
+                && let Some(other) = run::append_bytes(&mut items, &mut elements)
+            {
+                items.item(&other)?;
+            }
+        }
+        SerializeSeq::end(items)
+    }
+
     #[inline]
     fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, Fault> {
         let depth_outside = self.depth;
         Items::start(self, Some(length), depth_outside)
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, length: usize) -> Result<Self::SerializeTupleStruct, Fault> {
+    fn serialize_tuple_struct(self, name: &'static str, length: usize) -> Result<Self::SerializeTupleStruct, Fault> {
+        self.marks.length_of(name, length);
         let depth_outside = self.depth;
         Items::start(self, Some(length), depth_outside)
     }
@@ -241,6 +282,7 @@ impl<'s, 'a> Serializer for &'s mut Encoder<'a> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleVariant, Fault> {
+        self.marks.length_of(variant, length);
         let depth_outside = self.depth;
         self.tag(tag::ENUM);
         self.name(variant);

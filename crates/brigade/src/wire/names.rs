@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use super::shape::Shape;
+
 /// A name that was not written before.
 pub(super) const DEFINE: u8 = 0;
 /// A name whose number does not fit into one byte.
@@ -60,11 +62,12 @@ pub(super) struct NamesWritten {
     far: BTreeMap<(usize, usize), usize>,
     /// The number after the last one used: fields mostly follow each other as they did the first time.
     guess_idx: usize,
+    shape: Shape,
 }
 
 impl NamesWritten {
     pub(super) fn new() -> Self {
-        Self { names: Names::new(), far: BTreeMap::new(), guess_idx: 0 }
+        Self { names: Names::new(), far: BTreeMap::new(), guess_idx: 0, shape: Shape::default() }
     }
 
     /// The name's number, or `None` if it is new and has now got the next one.
@@ -75,9 +78,15 @@ impl NamesWritten {
                 self.far.insert(place(name), self.names.count);
             }
             self.names.push(name);
+            self.shape.add(place(name).0 as u64);
         }
         self.guess_idx = known.map_or(self.names.count, |name_idx| name_idx + 1);
         known
+    }
+
+    /// The names that were written, in whichever order.
+    pub(super) const fn shape(&self) -> Shape {
+        self.shape
     }
 
     fn find(&self, name: &'static str) -> Option<usize> {

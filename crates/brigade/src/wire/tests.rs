@@ -18,12 +18,16 @@ use serde_json::json;
 
 use super::*;
 
+fn check<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    encode_checked(value, out, |bytes| decode::<T>(bytes).map(drop))
+}
+
 /// Sends a value with others in front of it and behind it, so that a byte too many or too few is noticed.
 #[track_caller]
 fn crosses<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     let among_others = (1u8, value, "end".to_owned());
     let mut bytes = Vec::new();
-    encode_checked(&among_others, &mut bytes).unwrap();
+    check(&among_others, &mut bytes).unwrap();
     let back: (u8, T, String) = decode(&bytes).unwrap_or_else(|error| panic!("{error}\n{among_others:?}\n{bytes:?}"));
     assert_eq!(back, among_others, "{bytes:?}");
 }
@@ -545,12 +549,73 @@ fn what_the_receiver_could_not_read_fails_at_the_sender() {
     #[derive(Serialize, Deserialize)]
     struct Quiet(Vec<Wide>);
     let mut out = vec![7];
-    assert!(encode_checked(&Renamed { field: 1 }, &mut out).unwrap_err().type_name().ends_with("Renamed"));
+    assert!(check(&Renamed { field: 1 }, &mut out).unwrap_err().type_name().ends_with("Renamed"));
     // The first value of its type is fine, so only the 128-bit integer can tell.
-    encode_checked(&Quiet(vec![]), &mut Vec::new()).unwrap();
-    let error = encode_checked(&Quiet(vec![Wide::Number(1)]), &mut out).unwrap_err();
+    check(&Quiet(vec![]), &mut Vec::new()).unwrap();
+    let error = check(&Quiet(vec![Wide::Number(1)]), &mut out).unwrap_err();
     assert!(error.message().starts_with("it would not decode: "), "{error}");
     assert_eq!(out, [7]);
+}
+
+/// The first value of its type is fine; what is wrong shows in a later one only.
+#[test]
+fn a_value_of_a_new_shape_is_checked_though_others_of_its_type_were() {
+    #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+    struct Gap {
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        no_default: Vec<u8>,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct TupleGap(#[serde(skip_serializing_if = "Option::is_none")] Option<u8>, u8);
+    #[derive(Serialize, Deserialize)]
+    enum Sided {
+        Good,
+        #[serde(rename(serialize = "there", deserialize = "back"))]
+        Bad,
+        Pair(u8, #[serde(skip_serializing_if = "Option::is_none")] Option<u8>),
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Around {
+        before: u8,
+        #[serde(flatten)]
+        gap: Gap,
+    }
+    let mut out = Vec::new();
+    let refused = |error: Result<(), EncodeError>| assert!(error.unwrap_err().message().contains("not decode"));
+    let mut good = Vec::new();
+    let (full, empty) = (Gap { no_default: vec![1] }, Gap { no_default: vec![] });
+    check(&full, &mut good).unwrap();
+    refused(check(&empty, &mut out));
+    refused(check(&empty, &mut out));
+    check(&vec![full.clone(); 3], &mut good).unwrap();
+    refused(check(&vec![full.clone(), empty.clone(), full.clone()], &mut out));
+    check(&TupleGap(Some(1), 2), &mut good).unwrap();
+    refused(check(&TupleGap(None, 2), &mut out));
+    check(&vec![Sided::Good, Sided::Pair(1, Some(2))], &mut good).unwrap();
+    refused(check(&vec![Sided::Good, Sided::Bad], &mut out));
+    refused(check(&vec![Sided::Pair(1, None)], &mut out));
+    check(&Around { before: 1, gap: full }, &mut good).unwrap();
+    refused(check(&Around { before: 1, gap: empty }, &mut out));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_value_is_not_checked_again_for_its_size_or_the_order_of_its_parts() {
+    let mut n_read = 0;
+    let mut write = |value: &Vec<Shape>| {
+        encode_checked(value, &mut Vec::new(), |_| {
+            n_read += 1;
+            Ok(())
+        })
+        .unwrap();
+    };
+    let mut all = shapes();
+    write(&all);
+    all.reverse();
+    write(&all);
+    all.extend(shapes());
+    write(&all);
+    assert_eq!(n_read, 1);
 }
 
 #[test]
@@ -671,4 +736,34 @@ fn a_packed_sequence_of_bytes_is_a_byte_string_too() {
         assert_eq!(decode::<Buffer>(&encode(&bytes).unwrap()).unwrap(), Buffer(bytes));
     }
     assert!(decode::<Buffer>(&encode(&vec![1u16, 2]).unwrap()).is_err());
+}
+
+/// Not a claim but a figure: `cargo test --release -p brigade --lib bytes_per_second -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures, and claims nothing"]
+fn bytes_per_second() {
+    let rate = |what: &str, run: &mut dyn FnMut() -> usize| {
+        let best = (0..20).map(|_| {
+            let start = std::time::Instant::now();
+            let n_bytes = std::hint::black_box(run());
+            n_bytes as f64 / start.elapsed().as_secs_f64()
+        });
+        println!("{what}: {:.2} GB/s", best.fold(0.0, f64::max) / 1e9);
+    };
+    macro_rules! measure {
+        ($($element:ty),*) => {$(
+            let values = vec![7 as $element; (1 << 20) / size_of::<$element>()];
+            let bytes = encode(&values).unwrap();
+            let mut out = Vec::with_capacity(2 << 20);
+            rate(concat!("encode ", stringify!($element)), &mut || {
+                out.clear();
+                encode_into(std::hint::black_box(&values), &mut out).unwrap();
+                out.len()
+            });
+            rate(concat!("decode ", stringify!($element)), &mut || {
+                decode::<Vec<$element>>(std::hint::black_box(&bytes)).unwrap().len() * size_of::<$element>()
+            });
+        )*};
+    }
+    measure!(u8, u16, u32, u64, f64);
 }

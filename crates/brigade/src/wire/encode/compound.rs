@@ -76,7 +76,18 @@ impl<'s, 'a> Items<'s, 'a> {
     }
 
     #[inline]
-    fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    pub(super) const fn is_packing_bytes(&self) -> bool {
+        self.packed == tag::U8
+    }
+
+    /// More elements of a sequence that had bytes only.
+    pub(super) fn append_packed_bytes(&mut self, bytes: &[u8]) {
+        self.encoder.out.extend_from_slice(bytes);
+        self.count += bytes.len() as u64;
+    }
+
+    #[inline]
+    pub(super) fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         let start = self.encoder.out.len();
         value.serialize(&mut *self.encoder)?;
         self.count += 1;
@@ -188,6 +199,8 @@ tuples! {
 pub(in crate::wire) struct Entries<'s, 'a> {
     encoder: &'s mut Encoder<'a>,
     header: Header,
+    /// Written without a length: by what serde flattens, whose keys are the names of fields.
+    has_fields: bool,
     n_keys: u64,
     n_values: u64,
     depth_outside: usize,
@@ -201,7 +214,7 @@ impl<'s, 'a> Entries<'s, 'a> {
     ) -> Result<Self, Fault> {
         encoder.enter()?;
         let header = Header::start(encoder, announced);
-        Ok(Self { encoder, header, n_keys: 0, n_values: 0, depth_outside })
+        Ok(Self { encoder, header, has_fields: announced.is_none(), n_keys: 0, n_values: 0, depth_outside })
     }
 }
 
@@ -214,7 +227,12 @@ impl ser::SerializeMap for Entries<'_, '_> {
             return Err(Fault::custom("a map's key is followed by a key"));
         }
         self.n_keys += 1;
-        key.serialize(&mut *self.encoder)
+        let start = self.encoder.out.len();
+        key.serialize(&mut *self.encoder)?;
+        if self.has_fields {
+            self.encoder.marks.key(&self.encoder.out[start..]);
+        }
+        Ok(())
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
@@ -263,6 +281,11 @@ macro_rules! structs {
             ) -> Result<(), Fault> {
                 self.encoder.name(name);
                 value.serialize(&mut *self.encoder)
+            }
+
+            fn skip_field(&mut self, name: &'static str) -> Result<(), Fault> {
+                self.encoder.marks.absence_of(name);
+                Ok(())
             }
 
             fn end(self) -> Result<(), Fault> {
