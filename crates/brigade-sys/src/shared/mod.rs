@@ -9,6 +9,7 @@ pub mod event;
 pub mod flag;
 pub mod flip;
 pub mod gate;
+pub mod leases;
 pub mod lock;
 pub mod nap;
 pub mod permits;
