@@ -39,7 +39,7 @@ use brigade_sys::shared::flip::Flip;
 use brigade_sys::shared::lock::OwnedLock;
 use brigade_sys::shared::watch::Watchers;
 
-pub(crate) use self::note::{HandleNote, Note};
+pub(crate) use self::note::{HandleNote, NOTE_BYTES, Note};
 use self::records::{Outgoing, Totals};
 use crate::session::{MAX_PARTICIPANTS, Session, WindowId};
 use crate::spin;
@@ -89,7 +89,7 @@ impl Patience {
         Instant::now().checked_add(timeout).map_or(Self::Forever, Self::Until)
     }
 
-    const fn deadline(self) -> Option<Instant> {
+    pub(crate) const fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),
             Self::Never | Self::Forever => None,

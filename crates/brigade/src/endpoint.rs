@@ -68,6 +68,19 @@ pub(crate) fn put<T>(end: &impl Endpoint, value: &T, patience: Patience) -> Resu
 where
     T: Serialize + DeserializeOwned,
 {
+    let channel = end.handle().object().channel();
+    put_by(end, value, |bytes, notes| channel.put(bytes, notes, patience, || end.is_put_in_vain()))
+}
+
+/// The same, with `put` for what puts the bytes and the notes of the message.
+pub(crate) fn put_by<T>(
+    end: &impl Endpoint,
+    value: &T,
+    put: impl FnOnce(&[u8], &[Note]) -> Result<(), Refused>,
+) -> Result<(), PutFault>
+where
+    T: Serialize + DeserializeOwned,
+{
     if let Some(reason) = why_gone(end) {
         return Err(PutFault::Refused(reason));
     }
@@ -76,8 +89,7 @@ where
     // Before the message: whoever sees the message can have them.
     let deposit = keeper::deposit(parcel.descriptors).map_err(|error| PutFault::Refused(Refused::Memory(error)))?;
     notes.extend(deposit.as_ref().map(|deposit| Note::Descriptors(deposit.ticket())));
-    let channel = end.handle().object().channel();
-    let outcome = channel.put(&parcel.bytes, &notes, patience, || end.is_put_in_vain());
+    let outcome = put(&parcel.bytes, &notes);
     if let (Some(deposit), Ok(())) = (deposit, &outcome) {
         deposit.entrust();
     }
@@ -101,13 +113,14 @@ pub(crate) fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) 
 }
 
 /// What a note stood for, now that it is this process's own.
-enum Attached {
+pub(crate) enum Attached {
     /// `None` where the handle could not be counted: the value that needs it does not decode.
     Handle(Option<Handle>),
     Descriptors(u64, Vec<OwnedFd>),
 }
 
-fn attach(note: Note) -> io::Result<Attached> {
+/// Makes what a note stands for this process's own. It stays where it is as well.
+pub(crate) fn attach(note: Note) -> io::Result<Attached> {
     Ok(match note {
         Note::Handle(note) => Attached::Handle(Handle::arrive(note).ok()),
         Note::Descriptors(ticket) => Attached::Descriptors(ticket, keeper::fetch(ticket)?),

@@ -30,6 +30,7 @@ mod descriptor;
 mod endpoint;
 mod entry;
 mod error;
+mod joinable;
 mod keeper;
 mod last_words;
 mod lifeline;
@@ -56,6 +57,7 @@ pub use at_exit::at_exit;
 pub use current::{Current, Parent, available_cpus, current, parent};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, SystemError};
+pub use joinable::{JoinError, JoinTimeoutError, JoinableConsumer, JoinableProducer, JoinableQueue, Lease};
 pub use last_words::{CrashKind, CrashReport, PanicReport};
 pub use manager::{
     CallError, Managed, ManagedBarrier, ManagedCondition, ManagedDict, ManagedEvent, ManagedList, ManagedLock,

@@ -1,5 +1,5 @@
 //! Handles to shared objects: counted, cloned, sent, and the last one frees the object.
-//! What the object does is in queue.rs and memory/; how counts survive deaths is in session.rs.
+//! What the object does is in queue.rs, joinable.rs, memory/ and sync/; how counts survive deaths is in session.rs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,6 +12,7 @@ use brigade_sys::shared::bytes::SharedBytes;
 pub(crate) use crate::channel::HandleNote;
 use crate::channel::{Channel, Note, Sight, fact};
 use crate::error::MemoryError;
+use crate::joinable::Store;
 use crate::keeper;
 use crate::lifeline::Cadence;
 use crate::session::{
@@ -55,6 +56,36 @@ impl Object {
 
     pub(crate) const fn channel(&self) -> Channel<'_> {
         Channel::new(self.session, &self.mapping, self.window, &self.sight)
+    }
+
+    /// What [`channel`](Self::channel) is for a joinable queue.
+    pub(crate) const fn store(&self) -> Store<'_> {
+        Store::new(self.session, &self.mapping, self.window)
+    }
+
+    /// Makes facts known; only queues of either kind have any.
+    fn establish(&self, facts: u32) {
+        match self.kind {
+            WindowKind::Queue => self.channel().establish(facts),
+            WindowKind::JoinableQueue => self.store().establish(facts),
+            _ => {}
+        }
+    }
+
+    fn is_fact(&self, fact: u32) -> bool {
+        match self.kind {
+            WindowKind::Queue => self.channel().is_fact(fact),
+            WindowKind::JoinableQueue => self.store().is_fact(fact),
+            _ => false,
+        }
+    }
+
+    fn notes_inside(&self) -> Vec<Note> {
+        match self.kind {
+            WindowKind::Queue => self.channel().notes_inside(),
+            WindowKind::JoinableQueue => self.store().notes_inside(),
+            _ => Vec::new(),
+        }
     }
 
     fn map(session: &'static Session, window: WindowId, kind: WindowKind, n_bytes: usize) -> Result<Self, MemoryError> {
@@ -115,9 +146,19 @@ impl Handle {
         n_bytes: usize,
         initialize: impl FnOnce(&Object),
     ) -> Result<Self, MemoryError> {
+        Self::create_growing(kind, n_bytes, n_bytes, initialize)
+    }
+
+    /// The same, with only the first `n_allocated` bytes allocated. The others must be before they are touched.
+    pub(crate) fn create_growing(
+        kind: WindowKind,
+        n_bytes: usize,
+        n_allocated: usize,
+        initialize: impl FnOnce(&Object),
+    ) -> Result<Self, MemoryError> {
         let session = session()?;
         let window = session.create_window(kind)?;
-        let made = memory::allocate(session.arena(), window.offset(), n_bytes as u64)
+        let made = memory::allocate(session.arena(), window.offset(), n_allocated as u64)
             .map_err(|error| MemoryError::new("allocate a shared object", &error))
             .and_then(|()| Object::map(session, window, kind, n_bytes));
         match made {
@@ -160,11 +201,9 @@ impl Handle {
             return Ok(Self { object, ends });
         }
         object.session.add_handle(object.window, ends)?;
-        if object.kind == WindowKind::Queue {
-            let putter = if ends.can_put() { fact::OTHER_PUTTER } else { 0 };
-            let getter = if ends.can_get() { fact::OTHER_GETTER } else { 0 };
-            object.channel().establish(putter | getter);
-        }
+        let putter = if ends.can_put() { fact::OTHER_PUTTER } else { 0 };
+        let getter = if ends.can_get() { fact::OTHER_GETTER } else { 0 };
+        object.establish(putter | getter);
         Ok(Self { object, ends })
     }
 
@@ -179,6 +218,14 @@ impl Handle {
         // Counted anew before the old one goes, so that there is one at every moment.
         self.object.session.add_handle(self.object.window, ends)?;
         Ok(Self { object: Arc::clone(&self.object), ends })
+    }
+
+    /// A handle for as long as an item is worked on. It counts as one that could put, since the item may come back, but not as
+    /// another handle that once was.
+    pub(crate) fn for_lease(&self) -> Result<Self, MemoryError> {
+        refuse_forked()?;
+        self.object.session.add_handle(self.object.window, Ends::Put)?;
+        Ok(Self { object: Arc::clone(&self.object), ends: Ends::Put })
     }
 
     pub(crate) fn note(&self) -> HandleNote {
@@ -198,14 +245,18 @@ impl Handle {
 
     /// Whether a get that finds nothing would wait for ever: no handle but this one could put, and once there was another.
     pub(crate) fn is_without_putters(&self) -> bool {
-        self.object.channel().is_fact(fact::OTHER_PUTTER)
-            && self.is_alone(Holders::Putters, u64::from(self.ends.can_put()))
+        self.is_without_putters_but(0)
+    }
+
+    /// The same, where `n_leases` belong to this handle ([`for_lease`](Self::for_lease)).
+    pub(crate) fn is_without_putters_but(&self, n_leases: u64) -> bool {
+        self.object.is_fact(fact::OTHER_PUTTER)
+            && self.is_alone(Holders::Putters, u64::from(self.ends.can_put()) + n_leases)
     }
 
     /// The same for a put that finds no room.
     pub(crate) fn is_without_getters(&self) -> bool {
-        self.object.channel().is_fact(fact::OTHER_GETTER)
-            && self.is_alone(Holders::Getters, u64::from(self.ends.can_get()))
+        self.object.is_fact(fact::OTHER_GETTER) && self.is_alone(Holders::Getters, u64::from(self.ends.can_get()))
     }
 
     /// Whether this is the only handle, whatever it can do, of all that living processes and waiting messages have.
@@ -261,10 +312,14 @@ impl Drop for Handle {
         }
         let Object { session, window, kind, .. } = *self.object;
         session.remove_handle(window, self.ends, || {
-            if kind == WindowKind::Queue {
-                self.notice_lost_getters();
-                // Somebody may wait for what only this handle could have brought.
-                self.object.channel().wake_all();
+            // Somebody may wait for what only this handle could have brought.
+            match kind {
+                WindowKind::Queue => {
+                    self.notice_lost_getters();
+                    self.object.channel().wake_all();
+                }
+                WindowKind::JoinableQueue => self.object.store().wake_all(),
+                _ => {}
             }
         });
         if !session.has_own_handles(window, Holders::Any) && !has_handles(session, window) {
@@ -293,11 +348,23 @@ pub(crate) fn reap(dead: Participant) -> Vec<Participant> {
         |_| Vec::new(),
         |session| {
             let orphans = session.reap(dead);
-            session.free_windows(|| unreachable_windows(session));
+            session.free_windows(|| {
+                give_back_leases(session);
+                unreachable_windows(session)
+            });
             keeper::sweep();
             orphans
         },
     )
+}
+
+/// Puts items back into their queues that the dead were working on. No window is freed meanwhile.
+fn give_back_leases(session: &'static Session) {
+    for window in session.windows() {
+        if let Ok(object) = Object::open(session, window, WindowKind::JoinableQueue) {
+            object.store().settle();
+        }
+    }
 }
 
 /// Whether a process of the session is dead.
@@ -351,8 +418,9 @@ fn carried(session: &'static Session) -> Vec<(WindowId, Note)> {
     let mut found = Vec::new();
     for window in session.carrying_windows() {
         // A queue that is being made or freed at this moment has no messages that count.
-        if let Ok(object) = Object::open(session, window, WindowKind::Queue) {
-            found.extend(object.channel().notes_inside().into_iter().map(|note| (window, note)));
+        let mut kinds = [WindowKind::Queue, WindowKind::JoinableQueue].into_iter();
+        if let Some(object) = kinds.find_map(|kind| Object::open(session, window, kind).ok()) {
+            found.extend(object.notes_inside().into_iter().map(|note| (window, note)));
         }
     }
     found

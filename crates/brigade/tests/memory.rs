@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use brigade::{Blob, Descriptor, Pool, Process, Shared, SharedMutex, SharedMutexError, SharedSlice, TaskError};
+use brigade::{Blob, Descriptor, Pool, Process, Queue, Shared, SharedMutex, SharedMutexError, SharedSlice, TaskError};
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -301,6 +301,18 @@ fn a_blob_is_the_same_bytes_in_every_process_and_can_be_sent_on() {
     assert!(Blob::from_slice(&[0_u8; 7]).unwrap().as_slice::<u32>().is_none());
     assert!(Blob::builder(0).unwrap().seal().unwrap().is_empty());
     assert!(Blob::builder(usize::MAX).is_err());
+}
+
+#[test]
+fn a_blob_goes_through_a_queue_and_stays_after_its_sender() {
+    let queue = Queue::bounded(2).unwrap();
+    let sender: Process<()> = brigade::spawn(queue.clone(), |queue| {
+        queue.put((1_u32, Blob::from_slice(&[5_u16; 1000]).unwrap())).unwrap();
+    })
+    .unwrap();
+    sender.join().unwrap();
+    let (number, blob): (u32, Blob) = queue.get().unwrap();
+    assert_eq!((number, blob.as_slice::<u16>()), (1, Some(&[5; 1000][..])));
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::error::Error;
 
 use brigade::{
-    CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, ManagedBarrier,
-    ManagedCondition, ManagedDict, ManagedEvent, ManagedList, ManagedLock, ManagedQueue, ManagedReentrantLock,
-    ManagedRwLock, ManagedSemaphore, ManagedSet, ManagedValue, Manager, ManagerDied, ManagerError, MemoryError,
-    PanicReport, Pool, PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue,
-    Service, Shared, SharedMutex, SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError,
-    TryPutError,
+    Blob, BlobBuilder, CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, JoinError,
+    JoinTimeoutError, JoinableConsumer, JoinableProducer, JoinableQueue, Lease, ManagedBarrier, ManagedCondition,
+    ManagedDict, ManagedEvent, ManagedList, ManagedLock, ManagedQueue, ManagedReentrantLock, ManagedRwLock,
+    ManagedSemaphore, ManagedSet, ManagedValue, Manager, ManagerDied, ManagerError, MemoryError, PanicReport, Pool,
+    PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue, Service, Shared,
+    SharedMutex, SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +41,12 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_send_and_sync::<SharedSlice<u64>>();
     is_send_and_sync::<Shared<u64>>();
     is_send_and_sync::<SharedMutex<u64>>();
+    is_send_and_sync::<Blob>();
+    is_send_and_sync::<BlobBuilder>();
+    is_send_and_sync::<JoinableQueue<Anything>>();
+    is_send_and_sync::<JoinableProducer<Anything>>();
+    is_send_and_sync::<JoinableConsumer<Anything>>();
+    is_send_and_sync::<Lease<u64>>();
     is_send_and_sync::<Process<Anything>>();
     is_send_and_sync::<Task<Anything>>();
     is_send_and_sync::<Pool>();
@@ -64,6 +70,10 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
     is_value::<SharedSlice<u64>>();
     is_value::<Shared<u64>>();
     is_value::<SharedMutex<u64>>();
+    is_value::<Blob>();
+    is_value::<JoinableQueue<Anything>>();
+    is_value::<JoinableProducer<Anything>>();
+    is_value::<JoinableConsumer<Anything>>();
     is_value::<Descriptor>();
 }
 
@@ -86,6 +96,8 @@ fn errors_are_values_too() {
     is_error::<ManagerDied>();
     is_error::<MemoryError>();
     is_error::<SharedMutexError>();
+    is_error::<JoinError>();
+    is_error::<JoinTimeoutError>();
     is_error::<EncodeError>();
     is_error::<DecodeError>();
     is_error::<PanicReport>();

@@ -3,7 +3,7 @@
 use crate::session::{Ends, WindowId};
 
 /// Bytes of a note inside a record.
-pub(super) const NOTE_BYTES: usize = 16;
+pub(crate) const NOTE_BYTES: usize = 16;
 /// Stands where a handle has the kind of its object.
 const DESCRIPTORS: u8 = u8::MAX;
 
@@ -35,7 +35,7 @@ impl From<HandleNote> for Note {
 }
 
 impl Note {
-    pub(super) fn to_bytes(self) -> [u8; NOTE_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; NOTE_BYTES] {
         let mut bytes = [0; NOTE_BYTES];
         match self {
             Self::Handle(note) => {
@@ -57,7 +57,7 @@ impl Note {
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let kind = *bytes.get(8)?;
         if kind == DESCRIPTORS {
             return Some(Self::Descriptors(u64::from_le_bytes(bytes.get(0..8)?.try_into().ok()?)));

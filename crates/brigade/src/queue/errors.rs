@@ -28,7 +28,7 @@ macro_rules! put_error {
         }
 
         impl<T> $name<T> {
-            pub(super) fn of(fault: PutFault, value: T) -> Self {
+            pub(crate) fn of(fault: PutFault, value: T) -> Self {
                 match fault {
                     $(PutFault::Refused(Refused::NotNow) => Self::$own(value),)?
                     PutFault::Refused(Refused::Closed) => Self::Closed(value),
@@ -133,7 +133,7 @@ macro_rules! get_error {
         }
 
         impl $name {
-            pub(super) fn of(fault: GetFault) -> Self {
+            pub(crate) fn of(fault: GetFault) -> Self {
                 match fault {
                     $(GetFault::Refused(Refused::NotNow) => Self::$own,)?
                     GetFault::Refused(Refused::Closed) => Self::Closed,

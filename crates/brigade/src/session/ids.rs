@@ -60,6 +60,7 @@ pub(crate) enum WindowKind {
     Anchor = 3,
     Shared = 4,
     Mutex = 5,
+    JoinableQueue = 6,
     Lock = 16,
     ReentrantLock = 17,
     RwLock = 18,
@@ -70,12 +71,13 @@ pub(crate) enum WindowKind {
 }
 
 impl WindowKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Queue,
         Self::Slice,
         Self::Anchor,
         Self::Shared,
         Self::Mutex,
+        Self::JoinableQueue,
         Self::Lock,
         Self::ReentrantLock,
         Self::RwLock,
