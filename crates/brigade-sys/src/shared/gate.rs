@@ -16,8 +16,8 @@
 //! | barred           | readers wait, those inside leave            | its writer: writing, or open if it gives up            |
 //! | barred, writing  | the writer is inside                        | its writer: open; after its death: the next, unchanged |
 //!
-//! A reader counts itself in its own row and then looks at the gate; a writer bars the gate and then looks at the rows. All of
-//! these are sequentially consistent, so one of them sees the other. A row of a dead process counts for nothing, and is
+//! A reader counts itself in its own row and then looks at the gate; a writer bars the gate and then looks at the rows. A full
+//! fence stands between the two steps on both sides, so one of them sees the other. A row of a dead process counts for nothing, and is
 //! overwritten by the next process in that place; so a dead reader needs no repair. A dead writer leaves the writer lock in
 //! its name: whoever takes that from it finds in the gate how far it had come. If it was writing, the next one inside is told.
 //!
@@ -27,7 +27,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::atomics::Ordering;
+use super::atomics::{AtomicU64, Ordering, fence};
 use super::bytes::SharedBytes;
 use super::census::{Census, nap_before, owned_number, to_owned_number};
 use super::event::{Event, Wake};
@@ -45,7 +45,7 @@ const WRITING: u64 = 1 << 30;
 const WAITING: u64 = WRITING - 1;
 const ONE_PHASE: u64 = 1 << 32;
 /// How long a writer lets those in who waited for the last one.
-const COURTESY: Duration = Duration::from_millis(10);
+const COURTESY: Duration = if cfg!(loom) { Duration::ZERO } else { Duration::from_millis(10) };
 
 const fn phase(gate: u64) -> u64 {
     gate & !(ONE_PHASE - 1)
@@ -115,8 +115,8 @@ impl Gate {
 
     /// Leaves as a reader.
     pub fn leave<M: SharedBytes>(self, memory: &M, census: &impl Census) {
-        // SeqCst: pairs with the loads in `has_readers`; what was read was read before.
-        self.row(memory, census).fetch_sub(1, Ordering::SeqCst);
+        // Release: pairs with the Acquire loads in `n_readers`; what was read was read before.
+        self.row(memory, census).fetch_sub(1, Ordering::Release);
         self.left().notify(memory, Wake::All);
     }
 
@@ -153,8 +153,8 @@ impl Gate {
 
     /// Opens the gate and gives the writer lock up: leaves as the writer.
     pub fn open<M: SharedBytes>(self, memory: &M) {
-        // Pairs with the load in `go_in`: who comes in sees what was written.
-        memory.word64(self.base + GATE).fetch_and(!(BARRED | WRITING), Ordering::SeqCst);
+        // Release: pairs with the Acquire load in `gate`; who comes in sees what was written.
+        memory.word64(self.base + GATE).fetch_and(!(BARRED | WRITING), Ordering::AcqRel);
         self.opened().notify(memory, Wake::All);
         // Last: a free writer lock means that the gate is open, or about to be barred by its next owner.
         self.writer_lock().unlock(memory);
@@ -170,10 +170,10 @@ impl Gate {
     /// How many readers who live are inside, or just trying to be.
     #[must_use]
     pub fn n_readers<M: SharedBytes>(self, memory: &M, census: &impl Census) -> u64 {
-        // SeqCst: see the head of this file. The number of rows grows before a new row counts.
-        let n_rows = memory.word32(self.base + N_ROWS).load(Ordering::SeqCst) as usize;
+        // Acquire, here and below: pairs with the Release in `leave`. The number of rows grows before a new row counts.
+        let n_rows = memory.word32(self.base + N_ROWS).load(Ordering::Acquire) as usize;
         let living_in = |place: usize| {
-            let word = memory.word64(self.base + ROWS + place * ROW_BYTES).load(Ordering::SeqCst);
+            let word = memory.word64(self.base + ROWS + place * ROW_BYTES).load(Ordering::Acquire);
             match owned_number(word) {
                 (Some(owner), n_readers) if n_readers > 0 && (owner == census.me() || !census.is_dead(owner)) => {
                     u64::from(n_readers)
@@ -187,7 +187,8 @@ impl Gate {
     /// Counts a reader in, and out again if the gate turns out to be barred.
     fn go_in<M: SharedBytes>(self, memory: &M, census: &impl Census) -> bool {
         self.enter_row(memory, census);
-        // SeqCst: see the head of this file.
+        // The count must be visible before the gate is read: pairs with the fence in `bar`.
+        fence(Ordering::SeqCst);
         let is_open = self.gate(memory) & BARRED == 0;
         if !is_open {
             self.leave(memory, census);
@@ -201,13 +202,13 @@ impl Gate {
             let seen = row.load(Ordering::Relaxed);
             if owned_number(seen).0 == Some(census.me()) {
                 // From now on only this process changes the row.
-                row.fetch_add(1, Ordering::SeqCst);
+                row.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            // A dead process was in this place before. First the number of rows: a writer that misses it is seen by us.
-            memory.word32(self.base + N_ROWS).fetch_max(census.place() as u32 + 1, Ordering::SeqCst);
+            // A dead process was in this place before, or nobody.
+            memory.word32(self.base + N_ROWS).fetch_max(census.place() as u32 + 1, Ordering::Relaxed);
             let first = to_owned_number(census.me(), 1);
-            if row.compare_exchange(seen, first, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            if row.compare_exchange(seen, first, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return;
             }
         }
@@ -219,14 +220,14 @@ impl Gate {
             let is_new = gate & BARRED != 0 && counted_in != Some(phase(gate)) && gate & WAITING < WAITING;
             is_new.then_some(gate + 1)
         };
-        let updated = memory.word64(self.base + GATE).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        let updated = memory.word64(self.base + GATE).fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         updated.map_or(counted_in, |gate| Some(phase(gate)))
     }
 
     fn count_as_waiting_no_more<M: SharedBytes>(self, memory: &M, counted_in: Option<u64>) {
         let one_less =
             |gate: u64| (counted_in == Some(phase(gate)) && gate & WAITING > 0).then(|| gate.wrapping_sub(1));
-        if memory.word64(self.base + GATE).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+        if memory.word64(self.base + GATE).fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok() {
             self.left().notify(memory, Wake::All);
         }
     }
@@ -253,8 +254,10 @@ impl Gate {
 
     fn bar<M: SharedBytes>(self, memory: &M) {
         let next = |gate: u64| Some(phase(gate).wrapping_add(ONE_PHASE) | BARRED);
-        let barred = memory.word64(self.base + GATE).fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        let barred = memory.word64(self.base + GATE).fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
         debug_assert!(barred.is_ok(), "every gate can be barred");
+        // The bar must be visible before the rows are read: pairs with the fence in `go_in`.
+        fence(Ordering::SeqCst);
     }
 
     /// Waits until no reader is inside, and becomes the writer; or opens the gate again.
@@ -267,7 +270,7 @@ impl Gate {
         loop {
             let ticket = self.left().announce(memory);
             if self.n_readers(memory, census) == 0 {
-                memory.word64(self.base + GATE).fetch_or(WRITING, Ordering::SeqCst);
+                memory.word64(self.base + GATE).fetch_or(WRITING, Ordering::AcqRel);
                 return Ok(());
             }
             let Some(nap) = nap_before(deadline) else {
@@ -288,10 +291,10 @@ impl Gate {
     }
 
     fn gate<M: SharedBytes>(self, memory: &M) -> u64 {
-        memory.word64(self.base + GATE).load(Ordering::SeqCst)
+        memory.word64(self.base + GATE).load(Ordering::Acquire)
     }
 
-    fn row<'m, M: SharedBytes>(self, memory: &'m M, census: &impl Census) -> &'m super::atomics::AtomicU64 {
+    fn row<'m, M: SharedBytes>(self, memory: &'m M, census: &impl Census) -> &'m AtomicU64 {
         memory.word64(self.base + ROWS + census.place() * ROW_BYTES)
     }
 

@@ -28,3 +28,5 @@ mod loom_tests;
 pub mod model;
 #[cfg(all(loom, test))]
 mod mortal;
+#[cfg(all(loom, test))]
+mod sync_loom_tests;

@@ -182,11 +182,11 @@ impl Waiters {
         {
             return false;
         }
-        let state = memory.word32(entry);
-        if state.compare_exchange(WAITING, IDLE, Ordering::AcqRel, Ordering::Acquire) == Err(NOTIFIED) {
+        let ended = memory.word32(entry).compare_exchange(WAITING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if ended == Err(NOTIFIED) {
             // First to another, then free: if we die in between, the entry still says that there is one to pass on.
             self.notify(memory, census, 1);
-            state.store(IDLE, Ordering::Release);
+            memory.word32(entry).store(IDLE, Ordering::Release);
         }
         true
     }
