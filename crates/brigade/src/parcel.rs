@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use brigade_sys::kernel::memory;
-use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS, MAX_PACKET_BYTES};
+use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS, MAX_PACKET_BYTES, Packet};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -216,8 +216,9 @@ impl<'de> Deserialize<'de> for HandleNumber {
 #[derive(Debug, Serialize, Deserialize)]
 struct Label {
     tag: u64,
-    n_descriptors: usize,
-    /// The bytes are in sealed memory, which is the last descriptor.
+    /// So many descriptors, for which there was no room in the packet, wait in a socket, which is the last one in it.
+    n_carried: usize,
+    /// The bytes are in sealed memory, which is the last descriptor of all.
     in_memory: bool,
     handles: Vec<HandleNote>,
 }
@@ -225,8 +226,8 @@ struct Label {
 /// Sends a parcel. It stays with the caller, whose clones of the handles must outlive the journey.
 ///
 /// # Errors
-/// `EPIPE` when the other side is gone; `WouldBlock` if it does not read and `blocking` forbids to wait (then nothing of a
-/// parcel with at most [`MAX_DESCRIPTORS`] descriptors was sent).
+/// `EPIPE` when the other side is gone; `WouldBlock` if it does not read and `blocking` forbids to wait, then nothing was sent;
+/// what socketpair(2), memfd_create(2) and sendmsg(2) say.
 pub(crate) fn send(socket: impl AsFd, tag: u64, parcel: &Parcel, blocking: Blocking) -> std::io::Result<()> {
     let notes = parcel.notes();
     let mut descriptors: Vec<BorrowedFd<'_>> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
@@ -240,37 +241,38 @@ pub(crate) fn send(socket: impl AsFd, tag: u64, parcel: &Parcel, blocking: Block
         (notes, None)
     };
     descriptors.extend(memory.as_ref().map(AsFd::as_fd));
-    let label = Label { tag, n_descriptors: descriptors.len(), in_memory, handles: label_handles };
+    let carried =
+        if descriptors.len() > MAX_DESCRIPTORS { descriptors.split_off(MAX_DESCRIPTORS - 1) } else { Vec::new() };
+    let carrier = if carried.is_empty() { None } else { Some(carry(&carried)?) };
+    descriptors.extend(carrier.as_ref().map(AsFd::as_fd));
+    let label = Label { tag, n_carried: carried.len(), in_memory, handles: label_handles };
     let label = wire::encode(&label).map_err(std::io::Error::other)?;
     let label_length = (label.len() as u32).to_le_bytes();
     let inline: &[u8] = if in_memory { &[] } else { &parcel.bytes };
-    let (first, rest) = descriptors.split_at(descriptors.len().min(MAX_DESCRIPTORS));
-    passing::send(socket.as_fd(), &[&label_length, &label, inline], first, blocking)?;
-    for chunk in rest.chunks(MAX_DESCRIPTORS) {
-        passing::send(socket.as_fd(), &[&[0]], chunk, Blocking::Wait)?;
+    passing::send(socket.as_fd(), &[&label_length, &label, inline], &descriptors, blocking)
+}
+
+/// Puts descriptors into a socket of their own, from which the receiver takes them. The kernel has room for more packets than
+/// a process can have descriptors for, so this never waits.
+fn carry(descriptors: &[BorrowedFd<'_>]) -> std::io::Result<OwnedFd> {
+    let (ours, theirs) = passing::pair()?;
+    for chunk in descriptors.chunks(MAX_DESCRIPTORS) {
+        passing::send(&ours, &[&[0]], chunk, Blocking::Never)?;
     }
-    Ok(())
+    Ok(theirs)
 }
 
 /// What goes ahead of a parcel of plain bytes: for who can make a packet when no parcel can be made any more.
 pub(crate) fn head_of_plain(tag: u64) -> Vec<u8> {
-    let label = Label { tag, n_descriptors: 0, in_memory: false, handles: Vec::new() };
+    let label = Label { tag, n_carried: 0, in_memory: false, handles: Vec::new() };
     let label = wire::encode(&label).expect("a label is plain data");
     [(label.len() as u32).to_le_bytes().as_slice(), &label].concat()
 }
 
-/// Puts parcels together again from packets.
+/// Takes parcels out of packets.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    begun: Option<(Label, Vec<u8>, Vec<OwnedFd>)>,
     buffer: Vec<u8>,
-}
-
-/// The packets of one parcel, put together.
-enum Collected {
-    Whole(Label, Vec<u8>, Vec<OwnedFd>),
-    NotYet,
-    Gone,
 }
 
 /// What a look at the socket brought.
@@ -288,60 +290,52 @@ pub(crate) enum Received {
 
 impl Receiver {
     pub(crate) fn receive(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Received> {
-        Ok(match self.collect(socket, blocking)? {
-            Collected::Whole(label, bytes, descriptors) => finish(label, bytes, descriptors)?,
-            Collected::NotYet => Received::NotYet,
-            Collected::Gone => Received::Gone,
+        Ok(match self.take_packet(socket, blocking) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Received::NotYet,
+            Err(error) => return Err(error),
+            Ok(None) => Received::Gone,
+            Ok(Some(packet)) => finish(&self.buffer[..packet.n_bytes], packet.descriptors)?,
         })
     }
 
     /// Takes one parcel out and counts no handle in it.
     pub(crate) fn discard(&mut self, socket: impl AsFd) -> std::io::Result<()> {
-        self.collect(socket, Blocking::Wait).map(drop)
+        self.take_packet(socket, Blocking::Wait).map(drop)
     }
 
-    fn collect(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Collected> {
-        loop {
-            match passing::next_length(socket.as_fd(), blocking) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Collected::NotYet),
-                // Only as much as is needed: most parcels are small, and a large buffer is a page fault for every 4 KiB.
-                n_bytes => self.buffer.resize(n_bytes?, 0),
-            }
-            let packet = match passing::receive(socket.as_fd(), &mut self.buffer, blocking) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Ok(Collected::NotYet);
-                }
-                Ok(None) => return Ok(Collected::Gone),
-                other => other?.expect("None was handled above"),
-            };
-            let (label, bytes, mut descriptors) = match self.begun.take() {
-                Some(begun) => begun,
-                None => begin(&self.buffer[..packet.n_bytes])?,
-            };
-            descriptors.extend(packet.descriptors);
-            if descriptors.len() < label.n_descriptors {
-                self.begun = Some((label, bytes, descriptors));
-                continue;
-            }
-            return Ok(Collected::Whole(label, bytes, descriptors));
-        }
+    fn take_packet(&mut self, socket: impl AsFd, blocking: Blocking) -> std::io::Result<Option<Packet>> {
+        // Only as much as is needed: most parcels are small, and a large buffer is a page fault for every 4 KiB.
+        self.buffer.resize(passing::next_length(socket.as_fd(), blocking)?, 0);
+        passing::receive(socket.as_fd(), &mut self.buffer, blocking)
     }
+}
+
+/// Adds what a carrier holds, in the place of the carrier.
+fn unload(descriptors: &mut Vec<OwnedFd>, n_carried: usize) -> std::io::Result<()> {
+    let carrier = descriptors.pop().ok_or_else(|| broken("the carrier of descriptors is missing"))?;
+    let n_all = descriptors.len() + n_carried;
+    while descriptors.len() < n_all {
+        let packet = passing::receive(&carrier, &mut [0], Blocking::Never)?;
+        let packet = packet.filter(|packet| !packet.descriptors.is_empty());
+        descriptors.extend(packet.ok_or_else(|| broken("descriptors of a value are missing"))?.descriptors);
+    }
+    Ok(())
 }
 
 fn broken(what: &str) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, what)
 }
 
-fn begin(packet: &[u8]) -> std::io::Result<(Label, Vec<u8>, Vec<OwnedFd>)> {
+fn finish(packet: &[u8], mut descriptors: Vec<OwnedFd>) -> std::io::Result<Received> {
     let (length, rest) = packet.split_first_chunk().ok_or_else(|| broken("a packet without a label"))?;
     let (label, bytes) = rest
         .split_at_checked(u32::from_le_bytes(*length) as usize)
         .ok_or_else(|| broken("a packet with half a label"))?;
-    let label = wire::decode(label).map_err(std::io::Error::other)?;
-    Ok((label, bytes.to_vec(), Vec::new()))
-}
-
-fn finish(label: Label, mut bytes: Vec<u8>, mut descriptors: Vec<OwnedFd>) -> std::io::Result<Received> {
+    let label: Label = wire::decode(label).map_err(std::io::Error::other)?;
+    if label.n_carried > 0 {
+        unload(&mut descriptors, label.n_carried)?;
+    }
+    let mut bytes = bytes.to_vec();
     let mut notes = label.handles;
     if label.in_memory {
         let held = descriptors.pop().ok_or_else(|| broken("the memory of a value is missing"))?;
