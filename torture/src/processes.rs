@@ -36,8 +36,7 @@ impl ProcessInfo {
     }
 }
 
-/// All descendants of this process, and what must once have been one: processes of the same program and the same process group
-/// whose parent is not this process's ancestor either.
+/// All descendants of this process, and its [`orphans`].
 #[must_use]
 pub fn family() -> Vec<ProcessInfo> {
     let all = all();
@@ -52,13 +51,21 @@ pub fn family() -> Vec<ProcessInfo> {
             break;
         }
     }
-    let program = program_of(me);
-    let group = all.iter().find(|process| process.pid == me).map(|process| process.group);
-    let is_orphan = |process: &ProcessInfo| {
-        process.parent_pid <= 1 && Some(process.group) == group && program_of(process.pid) == program
-    };
-    let is_ours = |process: &ProcessInfo| descendants.contains(&process.pid) || is_orphan(process);
+    let orphans: HashSet<u32> = orphans().into_iter().map(|process| process.pid).collect();
+    let is_ours = |process: &ProcessInfo| descendants.contains(&process.pid) || orphans.contains(&process.pid);
     all.into_iter().filter(|process| process.pid != me && is_ours(process)).collect()
+}
+
+/// What must once have been a descendant: processes of the same program and the same process group that have lost their parent.
+#[must_use]
+pub fn orphans() -> Vec<ProcessInfo> {
+    let me = std::process::id();
+    let (program, own) = (program_of(me), ProcessInfo::of(me));
+    let is_orphan = |process: &ProcessInfo| {
+        let is_lost = process.parent_pid <= 1 && process.pid != me;
+        is_lost && own.as_ref().is_some_and(|own| own.group == process.group) && program_of(process.pid) == program
+    };
+    all().into_iter().filter(is_orphan).collect()
 }
 
 fn all() -> Vec<ProcessInfo> {

@@ -14,6 +14,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use crate::processes::ProcessInfo;
 use crate::random::Random;
 
 const BEGIN: Signal = Signal::USR1;
@@ -48,7 +49,9 @@ fn is_traced() -> bool {
 /// A process or thread under the hand of this thread, which must be one of its parent.
 #[derive(Debug)]
 pub struct Victim {
+    /// The thread that is stepped.
     pid: Pid,
+    is_first_thread: bool,
 }
 
 /// Where a victim is after it was let go on.
@@ -68,7 +71,7 @@ impl Victim {
     /// # Errors
     /// What the kernel says; `UnexpectedEof` if it ended before.
     pub fn at_begin(pid: u32) -> io::Result<Self> {
-        let victim = Self { pid: Pid::from_raw(pid.cast_signed()) };
+        let victim = Self { pid: Pid::from_raw(pid.cast_signed()), is_first_thread: true };
         ptrace::seize(victim.pid, Options::empty())?;
         loop {
             match victim.wait()? {
@@ -77,6 +80,36 @@ impl Victim {
                 Some(signal) => ptrace::cont(victim.pid, nix::sys::signal::Signal::try_from(signal & 0x7f).ok())?,
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
+        }
+    }
+
+    /// Takes hold of another thread instead, by its name, and lets the first one run into the window.
+    ///
+    /// # Errors
+    /// What the kernel says; `NotFound` if there is no such thread.
+    pub fn thread(self, name: &str) -> io::Result<Self> {
+        let is_it = |folder: &std::path::Path| {
+            std::fs::read_to_string(folder.join("comm")).is_ok_and(|found| found.trim_end() == name)
+        };
+        let listed = std::fs::read_dir(format!("/proc/{}/task", self.pid))?.flatten();
+        let found = listed.map(|entry| entry.path()).find(|folder| is_it(folder));
+        let number = found.and_then(|folder| folder.file_name()?.to_str()?.parse().ok());
+        let thread = Self { pid: Pid::from_raw(number.ok_or(io::ErrorKind::NotFound)?), is_first_thread: false };
+        ptrace::seize(thread.pid, Options::empty())?;
+        ptrace::interrupt(thread.pid)?;
+        thread.wait()?;
+        ptrace::cont(self.pid, None)?;
+        Ok(thread)
+    }
+
+    /// After it was killed: takes note of the end of a thread that only its tracer hears of.
+    pub fn bury(self) {
+        if !self.is_first_thread
+            && let Some(pid) = rustix::process::Pid::from_raw(self.pid.as_raw())
+        {
+            let options = WaitIdOptions::EXITED;
+            // Whatever this says, nothing is left to be done.
+            let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), options));
         }
     }
 
@@ -127,15 +160,14 @@ impl Victim {
     /// Steps it to the end of the window, at most `n_most` times, and tells the address of every instruction.
     ///
     /// # Errors
-    /// What the kernel says; `UnexpectedEof` if it ended.
+    /// What the kernel says.
     pub fn trace(&self, n_most: usize) -> io::Result<Vec<u64>> {
         let mut addresses = Vec::new();
         loop {
             addresses.push(self.program_counter()?);
             match self.step()? {
                 Stop::Within if addresses.len() < n_most => {}
-                Stop::Within | Stop::AtEnd => return Ok(addresses),
-                Stop::Gone => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Stop::Within | Stop::AtEnd | Stop::Gone => return Ok(addresses),
             }
         }
     }
@@ -192,9 +224,13 @@ pub fn choose_points(addresses: &[u64], n_points: usize, random: &mut Random) ->
 /// Whether a process sleeps in the kernel, and not because it was stopped.
 #[must_use]
 pub fn is_asleep(pid: u32) -> bool {
-    // The state follows the name, which ends with the last parenthesis.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    ProcessInfo::of(pid).is_some_and(|process| process.state == 'S')
+}
+
+/// Whether the first thread of a victim, of which another one is stepped, has come to the end of the window.
+#[must_use]
+pub fn is_at_end(pid: u32) -> bool {
+    ProcessInfo::of(pid).is_some_and(|process| process.state == 't')
 }
 
 #[cfg(test)]

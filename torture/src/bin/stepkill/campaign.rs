@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use brigade::{Process, Queue};
@@ -24,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 const FOR_EVER: Duration = Duration::from_secs(20);
 /// Longer windows are measured in part.
 const MOST_STEPS: usize = 300_000;
+/// Windows up to this length get all points that were asked for.
+const CHEAP_STEPS: usize = 20_000;
 /// A scenario that failed this often has been understood.
 const MOST_FAILURES: usize = 3;
 
@@ -36,11 +39,29 @@ pub trait Scenario: 'static {
     const NAME: &'static str;
     /// Whether the victim comes to sleep, and [`relieve`](Self::relieve) wakes it.
     const SLEEPS: bool = false;
+    /// Whether somebody [attends](Self::attend), asleep, and is woken by what the victim does.
+    const IS_ATTENDED: bool = false;
+    /// Which thread of the victim is killed step by step, if not its first.
+    const THREAD: Option<&'static str> = None;
     /// The handles that victims and survivors have in common.
     type Shared: Serialize + DeserializeOwned + Clone + Send + Sync;
 
+    /// Whether only the parent can look, for it alone has what it takes.
+    const IS_PRIVATE: bool = false;
+
     /// Makes what is shared.
     fn set_up() -> Result<Self::Shared, Fault>;
+
+    /// In the parent: lets go of what is not in the shared handles.
+    fn tear_down() {}
+
+    /// In the parent: starts a victim, or finds one.
+    fn launch(shared: &Self::Shared, round: u64) -> Result<Target, Fault>
+    where
+        Self: Sized,
+    {
+        Ok(Target::Process(brigade::spawn((shared.clone(), round), be_victim::<Self>)?))
+    }
 
     /// In the parent, before a victim is started.
     fn prepare(_shared: &Self::Shared, _round: u64) -> Result<(), Fault> {
@@ -48,21 +69,60 @@ pub trait Scenario: 'static {
     }
 
     /// What the victim has at hand when the window begins.
-    type Ready;
+    type Ready<'a>;
 
     /// In the victim, before the window: whatever only the first call of its kind does.
-    fn arrive(shared: &Self::Shared, round: u64) -> Result<Self::Ready, Fault>;
+    fn arrive(shared: &Self::Shared, round: u64) -> Result<Self::Ready<'_>, Fault>;
 
     /// In the victim: the window.
-    fn act(shared: &Self::Shared, ready: Self::Ready) -> Result<(), Fault>;
+    fn act<'a>(shared: &'a Self::Shared, ready: Self::Ready<'a>) -> Result<(), Fault>;
 
     /// In the parent, when the victim sleeps within the window.
     fn relieve(_shared: &Self::Shared) -> Result<(), Fault> {
         Ok(())
     }
 
+    /// In the parent, on a thread of its own, from before the window on: sleeps until the victim has done something.
+    fn attend(_shared: &Self::Shared) -> Result<u64, Fault> {
+        Err("nobody attends this".into())
+    }
+
+    /// In the parent, after all checks: ends the sleep of who attended in vain.
+    fn dismiss(_shared: &Self::Shared) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// In a survivor: goes on, and says what is wrong.
     fn check(shared: &Self::Shared, death: &Death) -> Result<(), Fault>;
+}
+
+/// Who is to die.
+pub enum Target {
+    Process(Process<()>),
+    /// The worker of a pool, which buries it.
+    Worker(u32),
+}
+
+impl Target {
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Process(process) => process.pid(),
+            Self::Worker(pid) => *pid,
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
+            // It is stopped by its tracer or dead and not collected: the number is its own.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+
+    fn wait(&self) {
+        if let Self::Process(process) = self {
+            process.wait();
+        }
+    }
 }
 
 /// How a victim came to its end.
@@ -74,6 +134,8 @@ pub struct Death {
     pub is_completed: bool,
     /// The parent had woken it.
     pub is_relieved: bool,
+    /// What came to who attended, if anything did.
+    pub attended: Option<u64>,
 }
 
 /// What is asked for.
@@ -188,9 +250,11 @@ fn kill_all_over<S: Scenario>(options: &Options, watchdog: &Watchdog, outcome: &
     watchdog.feed(format!("{}: measuring", S::NAME));
     let addresses = stage.measure(0)?;
     outcome.n_steps = addresses.len();
-    let chosen = stepkill::choose_points(&addresses, options.n_points, &mut random);
+    // Each step is a stop, so long windows are given fewer points.
+    let n_points = (options.n_points * CHEAP_STEPS / addresses.len().max(1)).clamp(3, options.n_points.max(3));
+    let chosen = stepkill::choose_points(&addresses, n_points, &mut random);
     let mut points: Vec<Point> = chosen.into_iter().map(Point::After).collect();
-    points.extend([Point::AtEnd; 3]);
+    points.extend(vec![Point::AtEnd; 1 + options.n_points / 100]);
     if S::SLEEPS {
         points.extend(vec![Point::Asleep; options.n_points.div_ceil(20)]);
     }
@@ -238,52 +302,89 @@ impl<S: Scenario> Stage<S> {
     }
 
     fn clear(self) -> Result<(), Fault> {
+        S::tear_down();
         self.commands.close();
         Ok(self.survivor.join()?)
     }
 
-    fn start(&self, round: u64) -> Result<Process<()>, Fault> {
+    fn start(&self, round: u64) -> Result<(Target, Victim), Fault> {
         S::prepare(&self.shared, round)?;
-        Ok(brigade::spawn((self.shared.clone(), round), be_victim::<S>)?)
+        let target = S::launch(&self.shared, round)?;
+        let begun = Victim::at_begin(target.pid()).and_then(|victim| match S::THREAD {
+            Some(name) => victim.thread(name),
+            None => Ok(victim),
+        });
+        Ok((target, begun.map_err(|error| format!("the victim did not begin: {error}"))?))
     }
 
     /// Lets one victim do the whole window, and tells the address of each instruction, as it lies in the program's file.
     fn measure(&self, round: u64) -> Result<Vec<u64>, Fault> {
-        let process = self.start(round)?;
-        let victim = Victim::at_begin(process.pid())?;
-        let _pinned = Pinned::with(process.pid())?;
-        let base = base_address(process.pid());
-        let (is_relieved, addresses) =
-            self.with_relief(process.pid(), Relief::Wake, || Ok(victim.trace(MOST_STEPS)?))?;
-        process.kill();
-        process.wait();
-        S::check(&self.shared, &Death { round, is_completed: addresses.len() < MOST_STEPS, is_relieved })?;
-        Ok(addresses.into_iter().map(|address| address.wrapping_sub(base)).collect())
+        let mut addresses = Vec::new();
+        self.with_victim(round, Relief::Wake, |pid, victim| {
+            let base = base_address(pid);
+            let traced = victim.trace(MOST_STEPS)?;
+            addresses.extend(traced.into_iter().map(|address| address.wrapping_sub(base)));
+            Ok(if addresses.len() < MOST_STEPS { Stop::AtEnd } else { Stop::Within })
+        })?;
+        Ok(addresses)
     }
 
     /// Kills one victim at a point; how long the survivors took to go on.
     fn kill_one(&self, round: u64, point: Point) -> Result<Duration, Fault> {
-        let process = self.start(round)?;
-        let victim = Victim::at_begin(process.pid()).map_err(|error| format!("the victim did not begin: {error}"))?;
-        let pinned = Pinned::with(process.pid())?;
         let relief = if matches!(point, Point::Asleep) { Relief::Kill } else { Relief::Wake };
-        let (is_relieved, stop) = self.with_relief(process.pid(), relief, || match point {
+        let within = self.with_victim(round, relief, |_, victim| match point {
             Point::After(n_steps) => Ok(victim.steps(n_steps)?),
             Point::AtEnd | Point::Asleep => Ok(victim.to_end()?),
         })?;
-        drop(pinned);
-        let killed = Instant::now();
-        process.kill();
-        process.wait();
-        let death = Death { round, is_completed: stop == Stop::AtEnd, is_relieved };
-        if round.is_multiple_of(2) {
-            S::check(&self.shared, &death)?;
-        } else {
-            self.commands.put(death)?;
-            self.answers.get()??;
-        }
-        let within = killed.elapsed();
         if within > LIMIT { Err(format!("the survivors took {within:?}").into()) } else { Ok(within) }
+    }
+
+    /// Starts a victim, does `step_it`, kills it, and lets the survivors look; how long they took.
+    fn with_victim(
+        &self,
+        round: u64,
+        relief: Relief,
+        step_it: impl FnOnce(u32, &Victim) -> Result<Stop, Fault>,
+    ) -> Result<Duration, Fault> {
+        std::thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            if S::IS_ATTENDED {
+                let shared = &self.shared;
+                let attend = move || tell.send(S::attend(shared).map_err(|fault| fault.to_string()));
+                let attendant = scope.spawn(attend);
+                wait_for_sleep(&attendant);
+            }
+            let (target, victim) = self.start(round)?;
+            let pinned = Pinned::with(target.pid())?;
+            let stepped = self.with_relief(target.pid(), relief, || step_it(target.pid(), &victim));
+            drop(pinned);
+            let killed = Instant::now();
+            target.kill();
+            victim.bury();
+            target.wait();
+            let (is_relieved, stop) = stepped?;
+            // A thread is stepped until its process is killed at the end of the window.
+            let is_completed = stop == Stop::AtEnd || S::THREAD.is_some() && stop == Stop::Gone;
+            let attended = if S::IS_ATTENDED { told.recv_timeout(LIMIT / 2).ok().transpose()? } else { None };
+            // Where nothing came there may have been nothing to come.
+            let in_vain = if attended.is_none() && S::IS_ATTENDED { LIMIT / 2 } else { Duration::ZERO };
+            let death = Death { round, is_completed, is_relieved, attended };
+            let checked = self.check(&death);
+            let within = killed.elapsed().saturating_sub(in_vain);
+            if S::IS_ATTENDED && attended.is_none() {
+                S::dismiss(&self.shared)?;
+                told.recv()??;
+            }
+            checked.map(|()| within)
+        })
+    }
+
+    fn check(&self, death: &Death) -> Result<(), Fault> {
+        if S::IS_PRIVATE || death.round.is_multiple_of(2) {
+            return S::check(&self.shared, death);
+        }
+        self.commands.put(*death)?;
+        Ok(self.answers.get()??)
     }
 
     /// Does `work`, which steps a victim, while another thread looks whether it sleeps and relieves it. Says whether it did.
@@ -293,7 +394,7 @@ impl<S: Scenario> Stage<S> {
         relief: Relief,
         work: impl FnOnce() -> Result<T, Fault>,
     ) -> Result<(bool, T), Fault> {
-        if !S::SLEEPS {
+        if !S::SLEEPS && S::THREAD.is_none() {
             return Ok((false, work()?));
         }
         let is_over = AtomicBool::new(false);
@@ -322,8 +423,9 @@ fn relieve_sleeper<S: Scenario>(
 ) -> Result<bool, Fault> {
     let mut n_asleep = 0;
     while !is_over.load(Ordering::Acquire) {
-        n_asleep = if stepkill::is_asleep(pid) { n_asleep + 1 } else { 0 };
-        if n_asleep == 2 && relief == Relief::Wake {
+        let is_due = if S::THREAD.is_some() { stepkill::is_at_end(pid) } else { stepkill::is_asleep(pid) };
+        n_asleep = if is_due { n_asleep + 1 } else { 0 };
+        if n_asleep == 2 && relief == Relief::Wake && S::THREAD.is_none() {
             S::relieve(shared)?;
             return Ok(true);
         }
@@ -337,6 +439,14 @@ fn relieve_sleeper<S: Scenario>(
         std::thread::sleep(Duration::from_micros(300));
     }
     Ok(false)
+}
+
+/// Gives a thread the time to fall asleep: nothing but a sleeper without a deadline is to be seen, and it may look around first.
+fn wait_for_sleep<T>(thread: &std::thread::ScopedJoinHandle<'_, T>) {
+    let start = Instant::now();
+    while !thread.is_finished() && start.elapsed() < Duration::from_millis(20) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The calling thread and a victim on one processor, until dropped.

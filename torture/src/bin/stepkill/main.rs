@@ -3,9 +3,14 @@
 //! What is done and what must hold is in the scenarios; how a victim is led to its death is in campaign.rs.
 #![forbid(unsafe_code)]
 
+mod attended;
 mod campaign;
+mod handles;
+mod memory;
+mod pool;
 mod queue;
 mod red;
+mod sync;
 
 use std::process::ExitCode;
 
@@ -46,6 +51,24 @@ fn scenarios(options: &Options) -> Report {
     report.add::<queue::GetFromLog>(options);
     report.add::<queue::PutBlocked>(options);
     report.add::<queue::GetBlocked>(options);
+    report.add::<attended::PutForSleeper>(options);
+    report.add::<attended::GetForSleeper>(options);
+    report.add::<pool::ResultAndTask>(options);
+    report.add::<pool::ResultAndTaskAgain>(options);
+    report.add::<sync::LockAndUnlock>(options);
+    report.add::<sync::LockFromTheDead>(options);
+    report.add::<sync::UnlockForSleeper>(options);
+    report.add::<sync::EventSet>(options);
+    report.add::<sync::EventWait>(options);
+    report.add::<sync::PermitAndBack>(options);
+    report.add::<sync::PermitForSleeper>(options);
+    report.add::<memory::SharedUpdate>(options);
+    report.add::<memory::MutexCommit>(options);
+    report.add::<handles::MakeAndSend>(options);
+    report.add::<handles::ReceiveAndDrop>(options);
+    report.add::<handles::StartAsked>(options);
+    report.add::<handles::StartDone>(options);
+    report.add::<handles::Reap>(options);
     report
 }
 

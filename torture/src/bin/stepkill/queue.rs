@@ -101,7 +101,7 @@ pub struct PutInRing;
 impl Scenario for PutInRing {
     const NAME: &'static str = "queue: put, ring";
     type Shared = Items;
-    type Ready = Item;
+    type Ready<'a> = Item;
 
     fn set_up() -> Result<Items, Fault> {
         Ok(Items::bounded(8)?)
@@ -131,7 +131,7 @@ pub struct PutInLog;
 impl Scenario for PutInLog {
     const NAME: &'static str = "queue: put, log";
     type Shared = Items;
-    type Ready = Item;
+    type Ready<'a> = Item;
 
     fn set_up() -> Result<Items, Fault> {
         Ok(Items::bounded(8)?)
@@ -161,7 +161,7 @@ pub struct GetFromRing;
 impl Scenario for GetFromRing {
     const NAME: &'static str = "queue: get, ring";
     type Shared = Items;
-    type Ready = ();
+    type Ready<'a> = ();
 
     fn set_up() -> Result<Items, Fault> {
         Ok(Items::bounded(8)?)
@@ -191,7 +191,7 @@ pub struct GetFromLog;
 impl Scenario for GetFromLog {
     const NAME: &'static str = "queue: get, log";
     type Shared = Items;
-    type Ready = ();
+    type Ready<'a> = ();
 
     fn set_up() -> Result<Items, Fault> {
         Ok(Items::bounded(8)?)
@@ -224,7 +224,7 @@ impl Scenario for PutBlocked {
     const NAME: &'static str = "queue: put, sleep and wake";
     const SLEEPS: bool = true;
     type Shared = Items;
-    type Ready = Item;
+    type Ready<'a> = Item;
 
     fn set_up() -> Result<Items, Fault> {
         Ok(Items::bounded(2)?)
@@ -268,7 +268,7 @@ impl Scenario for GetBlocked {
     const NAME: &'static str = "queue: get, sleep and wake";
     const SLEEPS: bool = true;
     type Shared = Items;
-    type Ready = ();
+    type Ready<'a> = ();
 
     fn set_up() -> Result<Items, Fault> {
         Ok(Items::bounded(2)?)

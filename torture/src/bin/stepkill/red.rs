@@ -26,7 +26,7 @@ pub struct NaiveLock;
 impl Scenario for NaiveLock {
     const NAME: &'static str = "red: a lock without an owner";
     type Shared = SharedSlice<u64>;
-    type Ready = u64;
+    type Ready<'a> = u64;
 
     fn set_up() -> Result<Self::Shared, Fault> {
         Ok(SharedSlice::new(1)?)
@@ -73,7 +73,7 @@ fn publish(words: &SharedSlice<u64>, value: u64) {
 impl Scenario for ClaimThenPublish {
     const NAME: &'static str = "red: claim, then publish";
     type Shared = SharedSlice<u64>;
-    type Ready = u64;
+    type Ready<'a> = u64;
 
     fn set_up() -> Result<Self::Shared, Fault> {
         Ok(SharedSlice::new(PLACES + N_PLACES as usize)?)

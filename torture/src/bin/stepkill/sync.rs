@@ -1,0 +1,329 @@
+//! Deaths of those who take, hold, give up or wait for what is in `brigade::sync`.
+//!
+//! What must hold: the next locker after a dead holder is told so, once; permits of the dead come back; whoever waits is answered.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use brigade::{Event, Lock, LockGuard, LockTimeoutError, OwnerDied, Semaphore, SharedSlice};
+
+use crate::campaign::{Death, Fault, Scenario};
+
+/// Longer than anybody who goes on has to wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A lock, and two numbers under it that are equal whenever nobody holds it.
+type Guarded = (Lock, SharedSlice<u64>);
+
+fn guarded() -> Result<Guarded, Fault> {
+    Ok((Lock::new()?, SharedSlice::new(2)?))
+}
+
+/// The guard, and whether the last holder died with it.
+fn take(lock: &Lock) -> Result<(LockGuard<'_>, bool), Fault> {
+    match lock.lock_timeout(PATIENCE) {
+        Ok(guard) => Ok((guard, false)),
+        Err(LockTimeoutError::OwnerDied(guard)) => Ok((guard, true)),
+        Err(error) => Err(format!("{error:?}").into()),
+    }
+}
+
+/// What a holder does: between the two stores the numbers differ.
+fn work_under(lock: &Lock, numbers: &SharedSlice<u64>) {
+    let guard = lock.lock().unwrap_or_else(OwnerDied::into_inner);
+    numbers.store(0, numbers.load(0) + 1);
+    numbers.store(1, numbers.load(0));
+    drop(guard);
+}
+
+/// The next locker mends what was left behind if it was told to, and finds nothing to mend if it was not.
+fn check_lock((lock, numbers): &Guarded, may_be_dead: bool) -> Result<(), Fault> {
+    let (guard, owner_died) = take(lock)?;
+    let pair = numbers.read(0..2);
+    if owner_died && !may_be_dead {
+        return Err("the lock was given up, but counts as that of a dead holder".into());
+    }
+    if !owner_died && pair[0] != pair[1] {
+        return Err(format!("nobody was told that {pair:?} was left behind").into());
+    }
+    numbers.store(1, pair[0]);
+    drop(guard);
+    let (_guard, owner_died) = take(lock)?;
+    if owner_died { Err("the death was told twice".into()) } else { Ok(()) }
+}
+
+/// Taking a lock and giving it up.
+pub struct LockAndUnlock;
+
+impl Scenario for LockAndUnlock {
+    const NAME: &'static str = "lock: take, hold, give up";
+    type Shared = Guarded;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Guarded, Fault> {
+        guarded()
+    }
+
+    fn arrive((_, numbers): &Guarded, _round: u64) -> Result<(), Fault> {
+        work_under(&Lock::new()?, numbers);
+        Ok(())
+    }
+
+    fn act((lock, numbers): &Guarded, (): ()) -> Result<(), Fault> {
+        work_under(lock, numbers);
+        Ok(())
+    }
+
+    fn check(shared: &Guarded, death: &Death) -> Result<(), Fault> {
+        check_lock(shared, !death.is_completed)
+    }
+}
+
+/// Taking a lock from a dead holder: the recovery itself.
+pub struct LockFromTheDead;
+
+impl Scenario for LockFromTheDead {
+    const NAME: &'static str = "lock: take from the dead";
+    type Shared = Guarded;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Guarded, Fault> {
+        guarded()
+    }
+
+    fn prepare((lock, _): &Guarded, _round: u64) -> Result<(), Fault> {
+        let (taken, is_taken) = (lock.clone(), Event::new()?);
+        let holder = brigade::spawn((taken, is_taken.clone()), |(lock, is_taken): (Lock, Event)| {
+            let _guard = lock.lock();
+            is_taken.set();
+            std::thread::park();
+        })?;
+        is_taken.wait();
+        holder.kill();
+        holder.wait();
+        Ok(())
+    }
+
+    fn arrive((_, numbers): &Guarded, _round: u64) -> Result<(), Fault> {
+        work_under(&Lock::new()?, numbers);
+        Ok(())
+    }
+
+    fn act((lock, numbers): &Guarded, (): ()) -> Result<(), Fault> {
+        work_under(lock, numbers);
+        Ok(())
+    }
+
+    fn check(shared: &Guarded, death: &Death) -> Result<(), Fault> {
+        check_lock(shared, !death.is_completed)
+    }
+}
+
+/// Giving a lock up while somebody sleeps for it.
+pub struct UnlockForSleeper;
+
+impl Scenario for UnlockForSleeper {
+    const NAME: &'static str = "lock: give up for a sleeper";
+    const IS_ATTENDED: bool = true;
+    type Shared = (Lock, Event);
+    type Ready<'a> = LockGuard<'a>;
+
+    fn set_up() -> Result<Self::Shared, Fault> {
+        Ok((Lock::new()?, Event::new()?))
+    }
+
+    fn arrive((lock, is_held): &Self::Shared, _round: u64) -> Result<LockGuard<'_>, Fault> {
+        let guard = lock.lock().unwrap_or_else(OwnerDied::into_inner);
+        is_held.set();
+        // The one who attends takes the lock once it is held: until it sleeps, that is a matter of its waking up.
+        std::thread::sleep(Duration::from_millis(5));
+        Ok(guard)
+    }
+
+    fn act<'a>(_shared: &'a Self::Shared, guard: LockGuard<'a>) -> Result<(), Fault> {
+        drop(guard);
+        Ok(())
+    }
+
+    fn attend((lock, is_held): &Self::Shared) -> Result<u64, Fault> {
+        is_held.wait();
+        is_held.clear();
+        Ok(u64::from(take(lock)?.1))
+    }
+
+    fn check(_shared: &Self::Shared, death: &Death) -> Result<(), Fault> {
+        match death.attended {
+            Some(0) => Ok(()),
+            Some(_) if !death.is_completed => Ok(()),
+            Some(_) => Err("the lock was given up, but counts as that of a dead holder".into()),
+            None => Err("who slept for the lock of the dead sleeps on".into()),
+        }
+    }
+}
+
+/// Setting an event that somebody waits for.
+pub struct EventSet;
+
+impl Scenario for EventSet {
+    const NAME: &'static str = "event: set for a sleeper";
+    const IS_ATTENDED: bool = true;
+    type Shared = Event;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Event, Fault> {
+        Ok(Event::new()?)
+    }
+
+    fn arrive(_event: &Event, _round: u64) -> Result<(), Fault> {
+        Event::new()?.set();
+        Ok(())
+    }
+
+    fn act(event: &Event, (): ()) -> Result<(), Fault> {
+        event.set();
+        Ok(())
+    }
+
+    fn attend(event: &Event) -> Result<u64, Fault> {
+        event.wait();
+        Ok(1)
+    }
+
+    fn dismiss(event: &Event) -> Result<(), Fault> {
+        event.set();
+        // Whoever attends next must find it clear; who attends now notices that it was set.
+        event.clear();
+        Ok(())
+    }
+
+    fn check(event: &Event, death: &Death) -> Result<(), Fault> {
+        let is_set = event.is_set();
+        event.clear();
+        match death.attended {
+            Some(_) if is_set => Ok(()),
+            Some(_) => Err("somebody woke, but the event is not set".into()),
+            None if is_set => Err("the event is set, and who waits for it sleeps on".into()),
+            None if death.is_completed => Err("the event was set, and is not".into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waiting for an event.
+pub struct EventWait;
+
+impl Scenario for EventWait {
+    const NAME: &'static str = "event: wait, sleep and wake";
+    const SLEEPS: bool = true;
+    type Shared = Event;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Event, Fault> {
+        Ok(Event::new()?)
+    }
+
+    fn prepare(event: &Event, _round: u64) -> Result<(), Fault> {
+        event.clear();
+        Ok(())
+    }
+
+    fn arrive(_event: &Event, _round: u64) -> Result<(), Fault> {
+        Event::new()?.wait_timeout(Duration::from_millis(1));
+        Ok(())
+    }
+
+    fn act(event: &Event, (): ()) -> Result<(), Fault> {
+        event.wait();
+        Ok(())
+    }
+
+    fn relieve(event: &Event) -> Result<(), Fault> {
+        event.set();
+        Ok(())
+    }
+
+    fn check(event: &Event, death: &Death) -> Result<(), Fault> {
+        if event.is_set() != death.is_relieved {
+            return Err("a dead waiter changed the event".into());
+        }
+        event.set();
+        if event.wait_timeout(PATIENCE) { Ok(()) } else { Err("nobody gets through".into()) }
+    }
+}
+
+/// Taking a permit and giving it back.
+pub struct PermitAndBack;
+
+impl Scenario for PermitAndBack {
+    const NAME: &'static str = "semaphore: acquire, release";
+    type Shared = Semaphore;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Semaphore, Fault> {
+        Ok(Semaphore::new(2)?)
+    }
+
+    fn arrive(_semaphore: &Semaphore, _round: u64) -> Result<(), Fault> {
+        drop(Semaphore::new(1)?.acquire());
+        Ok(())
+    }
+
+    fn act(semaphore: &Semaphore, (): ()) -> Result<(), Fault> {
+        drop(semaphore.acquire());
+        Ok(())
+    }
+
+    fn check(semaphore: &Semaphore, _death: &Death) -> Result<(), Fault> {
+        all_permits_are_back(semaphore)
+    }
+}
+
+fn all_permits_are_back(semaphore: &Semaphore) -> Result<(), Fault> {
+    let permits: Option<Vec<_>> = (0..semaphore.permits()).map(|_| semaphore.acquire_timeout(PATIENCE)).collect();
+    let permits = permits.ok_or("a permit of the dead does not come back")?;
+    if semaphore.try_acquire().is_some() {
+        return Err("there is a permit more than there were".into());
+    }
+    drop(permits);
+    if semaphore.available() == semaphore.permits() { Ok(()) } else { Err("permits are lost".into()) }
+}
+
+/// Giving a permit back while somebody sleeps for it.
+pub struct PermitForSleeper;
+
+impl Scenario for PermitForSleeper {
+    const NAME: &'static str = "semaphore: release for a sleeper";
+    const IS_ATTENDED: bool = true;
+    type Shared = (Semaphore, Event);
+    type Ready<'a> = brigade::Permit<'a>;
+
+    fn set_up() -> Result<Self::Shared, Fault> {
+        Ok((Semaphore::new(1)?, Event::new()?))
+    }
+
+    fn arrive((semaphore, is_held): &Self::Shared, _round: u64) -> Result<brigade::Permit<'_>, Fault> {
+        let permit = semaphore.acquire();
+        is_held.set();
+        std::thread::sleep(Duration::from_millis(5));
+        Ok(permit)
+    }
+
+    fn act<'a>(_shared: &'a Self::Shared, permit: brigade::Permit<'a>) -> Result<(), Fault> {
+        drop(permit);
+        Ok(())
+    }
+
+    fn attend((semaphore, is_held): &Self::Shared) -> Result<u64, Fault> {
+        is_held.wait();
+        is_held.clear();
+        drop(semaphore.acquire());
+        Ok(1)
+    }
+
+    fn check((semaphore, _): &Self::Shared, death: &Death) -> Result<(), Fault> {
+        if death.attended.is_none() {
+            return Err("who slept for the permit of the dead sleeps on".into());
+        }
+        all_permits_are_back(semaphore)
+    }
+}
