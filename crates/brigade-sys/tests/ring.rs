@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::shared::atomics::Ordering;
-use brigade_sys::shared::bytes::SharedBytes;
+use brigade_sys::shared::bytes::{SharedBytes, Wait};
 use brigade_sys::shared::event::{Event, Wake};
 use brigade_sys::shared::ring::{Consumer, Layout, Producer, PushError};
 use proptest::prelude::*;
@@ -142,4 +142,32 @@ fn two_threads_pass_a_million_records_and_sleep_in_between() {
         space.notify(&memory, Wake::All);
     }
     sender.join().unwrap();
+}
+
+/// Whoever waited for a pool's results slept for ever when a worker was killed at one of a few instructions: it had moved the
+/// bell and had not woken the sleeper yet, and no later notification did, for the bell said that nobody slept.
+#[test]
+fn a_sleeper_is_roused_though_its_notifier_died_before_the_wake() {
+    const BELL: Event = Event::at(0);
+    let memory = mapping(4096);
+    let ticket = BELL.announce(&memory);
+    let (say, heard) = std::sync::mpsc::channel();
+    let sleeper = std::thread::spawn({
+        let memory = Arc::clone(&memory);
+        move || {
+            say.send(rustix::thread::gettid()).unwrap();
+            BELL.sleep(&memory, ticket, Some(std::time::Duration::from_secs(20)))
+        }
+    });
+    let sleeping = heard.recv().unwrap();
+    let state = || std::fs::read_to_string(format!("/proc/self/task/{sleeping}/stat")).unwrap();
+    while !state().rsplit(") ").next().unwrap().starts_with('S') {
+        std::thread::yield_now();
+    }
+    // The first half of `notify`; death comes before the second.
+    memory.word32(0).fetch_add(1, Ordering::AcqRel);
+    BELL.notify(&memory, Wake::All);
+    assert!(!sleeper.is_finished(), "nobody has woken it so far");
+    BELL.rouse(&memory);
+    assert_eq!(sleeper.join().unwrap(), Wait::Woken);
 }

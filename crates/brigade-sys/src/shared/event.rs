@@ -11,7 +11,7 @@
 //! makes the condition true, then looks at the word. A full fence stands between the two steps on both sides, so one of
 //! them sees the other. A sleeper killed at any step leaves at worst the bit set, which costs one idle wake. A notifier
 //! killed between its change and its wake leaves a sleeper asleep: whoever can lose its notifier waits with a deadline
-//! or is woken by the reaper of the dead.
+//! or is [roused](Event::rouse) by the reaper of the dead: a mere notification would find that nobody sleeps any more.
 
 use std::time::Duration;
 
@@ -79,6 +79,14 @@ impl Event {
             };
             memory.futex_wake(self.offset, n_sleepers);
         }
+    }
+
+    /// Wakes all, also those whose notifier died after it had moved the word and before it woke them. For the reaper of
+    /// a process that may have been a notifier.
+    pub fn rouse<M: SharedBytes>(self, memory: &M) {
+        // Moved too, so that whoever has announced and not looked again does not fall asleep now.
+        memory.word32(self.offset).fetch_add(2, Ordering::AcqRel);
+        memory.futex_wake(self.offset, i32::MAX as u32);
     }
 
     /// Whether somebody announced to sleep and was not notified since.

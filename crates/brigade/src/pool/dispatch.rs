@@ -160,6 +160,11 @@ impl Inner {
         lane::BELL.notify(&self.bell.mapping, Wake::All);
     }
 
+    /// The same, also if the bell says that nobody sleeps: whoever said so may have died before it woke the sleeper.
+    pub(super) fn rouse(&self) {
+        lane::BELL.rouse(&self.bell.mapping);
+    }
+
     /// Lets somebody else take results out, if that is needed.
     fn hand_over(&self, state: &mut State) {
         if state.pumper == Pumper::Getter {

@@ -214,6 +214,8 @@ impl Inner {
         let mut harvest = Harvest::default();
         pool.lock().give_out(&mut harvest);
         pool.deliver_for_others(harvest);
+        // It may have died between moving the bell and waking who sleeps on it; no other worker would wake that one.
+        pool.rouse();
         pool.staff_changed.notify_all();
     }
 
