@@ -122,7 +122,8 @@ fn open_parent(pid: u32) -> Option<OwnedFd> {
     (rustix::process::getppid() == Some(pid)).then_some(pidfd)
 }
 
-/// How many processors this process may use: the affinity mask, and a quota of its control group, rounded up.
+/// How many processors this process may use: those of its affinity mask, or fewer where a quota of its control group is
+/// smaller (rounded down, but at least one).
 #[must_use]
 pub fn available_cpus() -> usize {
     // std looks at both; it fails only where neither can be read, and one processor is always there.

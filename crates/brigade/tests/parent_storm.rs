@@ -84,10 +84,15 @@ fn kill(victim: &mut Child) {
 fn collect_all() -> Result<(u64, Duration), String> {
     let start = Instant::now();
     let mut n_processes = 0;
+    let mut is_slow = false;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => n_processes += 1,
             Err(Errno::CHILD) => return Ok((n_processes, start.elapsed())),
+            _ if start.elapsed() > Duration::from_millis(300) && !is_slow => {
+                is_slow = true;
+                println!("slow: {}", describe_children());
+            }
             _ if start.elapsed() > Duration::from_secs(1) => return Err(describe_children()),
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -103,10 +108,14 @@ fn describe_children() -> String {
     }
     let describe = |pid: &str| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.lines().take(3).collect::<Vec<_>>().join(", ")
+        ["Name:", "State:", "PPid:"]
+            .iter()
+            .filter_map(|key| status.lines().find(|line| line.starts_with(key)))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let left: Vec<String> = children.split_whitespace().chain(threads.split_whitespace()).map(describe).collect();
-    format!("after a second there still are: {left:?}")
+    format!("there still are: {left:?}")
 }
 
 /// A parent that starts, joins and uses processes of all kinds, without end.

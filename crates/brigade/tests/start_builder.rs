@@ -1,7 +1,6 @@
 //! What a process can be given besides its arguments, and what happens where it cannot be had.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
-use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::time::{Duration, Instant};
 
@@ -130,7 +129,9 @@ fn a_limit_that_is_no_limit_is_refused() {
 fn another_file_is_executed_only_if_it_is_this_build() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By another process: a descriptor open for writing here would reach what other tests start at that moment.
+    let program = std::env::current_exe().unwrap();
+    assert!(std::process::Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
     let process = Process::builder().exe(&copy).spawn((), |()| std::fs::read_link("/proc/self/exe").unwrap());
     assert_eq!(process.unwrap().join().unwrap(), copy.canonicalize().unwrap());
 
@@ -238,9 +239,6 @@ fn a_file_given_as_output_is_not_kept_open_here() {
 
 #[test]
 fn a_start_that_fails_leaves_no_descriptor_and_no_child() {
-    let n_open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    brigade::spawn((), |()| ()).unwrap().join().unwrap();
-    let file = File::open("/dev/null").unwrap();
     let process = brigade::spawn((), |()| {
         // In a process of its own, so that no other test opens anything meanwhile.
         brigade::spawn((), |()| ()).unwrap().join().unwrap();
@@ -251,10 +249,8 @@ fn a_start_that_fails_leaves_no_descriptor_and_no_child() {
         assert!(brigade::active_children().is_empty());
         (before, n_open_here())
     });
-    drop(file);
-    assert!(n_open() > 3);
     let (before, after) = process.unwrap().join().unwrap();
-    assert_eq!(before, after);
+    assert!(after <= before, "{before} descriptors were open, and now {after}");
 }
 
 fn n_open_here() -> usize {

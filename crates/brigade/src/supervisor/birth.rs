@@ -121,7 +121,9 @@ impl Desk {
             state: Mutex::new(State { arguments: Some(order.arguments), ..State::default() }),
             changed: Condvar::new(),
         });
-        if let Err(error) = sent {
+        if let Err(error) = sent
+            && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        {
             child.state().start_failure = Some(format!("cannot send the arguments: {error}"));
             child.signal(Signal::KILL);
         }
@@ -138,44 +140,73 @@ impl Desk {
 
     /// Makes the process and has it execute this program.
     fn execute(&self, order: &Order, caller: &Caller, given: &[BorrowedFd<'_>]) -> Result<Started, SpawnError> {
-        let failed = |attempt| move |error: io::Error| SpawnError::system(attempt, &error);
+        let strings = Strings::of(order, given.len())?;
         let around = &order.surroundings;
-        let is_detached = order.on_parent_exit == OnParentExit::Detach;
-        let marker = Marker { n_given: given.len(), detached_from: is_detached.then(std::process::id) };
-        let environment = around.environment.strings(&marker.to_string()).map_err(failed("set the environment"))?;
-        let arguments: io::Result<Vec<CString>> =
-            std::env::args_os().map(|argument| Ok(CString::new(argument.into_vec())?)).collect();
-        let arguments = arguments.map_err(failed("pass the program's arguments on"))?;
-        let folder = around.folder.as_ref().map(|folder| c_path(folder)).transpose();
-        let folder = folder.map_err(failed("enter the folder"))?;
-        let path = around.executable.as_deref().map(this_build).transpose()?;
         let inherited_nice = (caller.nice != self.own.nice).then_some(caller.nice);
-        let mut program = Program {
-            path: path.as_deref().unwrap_or(THIS_PROGRAM),
-            arguments: &arguments,
-            environment: &environment,
+        let program = Program {
+            path: strings.path.as_deref().unwrap_or(THIS_PROGRAM),
+            arguments: &strings.arguments,
+            environment: &strings.environment,
             descriptors: given,
             standard: around.standard.each_ref().map(|descriptor| descriptor.as_ref().map(AsFd::as_fd)),
-            folder: folder.as_deref(),
+            folder: strings.folder.as_deref(),
             group: around.group,
             nice: around.nice.or(inherited_nice),
             processors: (caller.processors != self.own.processors).then_some(caller.processors),
             limits: &around.limits,
-            without_parent: if is_detached { WithoutParent::Lives } else { WithoutParent::Dies },
+            without_parent: match order.on_parent_exit {
+                OnParentExit::Detach => WithoutParent::Lives,
+                OnParentExit::Join | OnParentExit::Terminate => WithoutParent::Dies,
+            },
         };
-        let mut started = spawn::spawn(&program);
-        if around.nice.is_none() && failed_at(&started, Step::Nice) {
-            // Lowering it again takes a right that the caller may have lost since it had that value itself.
-            program.nice = None;
-            started = spawn::spawn(&program);
-        }
-        if path.is_none() && failed_at(&started, Step::Execute) && !Path::new("/proc/self/exe").exists() {
-            let named = as_it_was_named()?;
-            program.path = &named;
-            started = spawn::spawn(&program);
-        }
-        started.map_err(|error| SpawnError::system(attempt(error.step), &error.cause))
+        start(program, around)
     }
+}
+
+/// What the kernel is to read when it starts a process, as it wants it.
+struct Strings {
+    /// `None` is this program.
+    path: Option<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    folder: Option<CString>,
+}
+
+impl Strings {
+    fn of(order: &Order, n_given: usize) -> Result<Self, SpawnError> {
+        let failed = |attempt| move |error: io::Error| SpawnError::system(attempt, &error);
+        let around = &order.surroundings;
+        let is_detached = order.on_parent_exit == OnParentExit::Detach;
+        let marker = Marker { n_given, detached_from: is_detached.then(std::process::id) };
+        let arguments: io::Result<Vec<CString>> =
+            std::env::args_os().map(|argument| Ok(CString::new(argument.into_vec())?)).collect();
+        Ok(Self {
+            path: around.executable.as_deref().map(this_build).transpose()?,
+            arguments: arguments.map_err(failed("pass the program's arguments on"))?,
+            environment: around.environment.strings(&marker.to_string()).map_err(failed("set the environment"))?,
+            folder: around
+                .folder
+                .as_ref()
+                .map(|folder| c_path(folder))
+                .transpose()
+                .map_err(failed("enter the folder"))?,
+        })
+    }
+}
+
+/// Starts a program, and once more in another way where that is what stood in its way.
+fn start(mut program: Program<'_>, around: &Surroundings) -> Result<Started, SpawnError> {
+    let mut started = spawn::spawn(&program);
+    if around.nice.is_none() && failed_at(&started, Step::Nice) {
+        // Lowering it again takes a right that the caller may have lost since it had that value itself.
+        program.nice = None;
+        started = spawn::spawn(&program);
+    }
+    if around.executable.is_none() && failed_at(&started, Step::Execute) && !Path::new("/proc/self/exe").exists() {
+        let named = as_it_was_named()?;
+        started = spawn::spawn(&Program { path: &named, ..program });
+    }
+    started.map_err(|error| SpawnError::system(attempt(error.step), &error.cause))
 }
 
 /// What this process executes, also if the file has another name by now, or none.

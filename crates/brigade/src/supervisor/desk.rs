@@ -140,18 +140,20 @@ impl Desk {
     /// Deals with a child that has ended.
     fn bury(&mut self, supervisor: &Supervisor, number: u64) {
         self.hear(number);
-        let Some(talk) = self.talks.remove(&number) else {
+        let Some(Talk { child, socket, on_exit, .. }) = self.talks.remove(&number) else {
             return;
         };
-        let _ = epoll::delete(&self.epoll, &talk.child.pidfd);
-        let status = talk.child.status_at_end();
+        // Before anybody hears of the end, so that who counts descriptors then counts none of it.
+        drop(socket);
+        let _ = epoll::delete(&self.epoll, &child.pidfd);
+        let status = child.status_at_end();
         let out_of_memory = status.signal() == Some(Signal::KILL.as_raw()) && self.oom_kills.has_grown();
-        if let Some(participant) = talk.child.participant {
+        if let Some(participant) = child.participant {
             self.orphans.take_over(object::reap(participant));
         }
         lock(&supervisor.children).remove(&number);
         let arguments = {
-            let mut state = talk.child.state();
+            let mut state = child.state();
             state.status = Some(status);
             state.out_of_memory = out_of_memory;
             state.arguments.take()
@@ -159,10 +161,10 @@ impl Desk {
         if let Some(arguments) = arguments {
             arguments.handles.iter().for_each(Handle::tell_lost_on_the_way);
         }
-        talk.child.changed.notify_all();
+        child.changed.notify_all();
         select::process_has_ended();
-        if let Some(on_exit) = talk.on_exit {
-            on_exit(&talk.child);
+        if let Some(on_exit) = on_exit {
+            on_exit(&child);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Runs a test once more as a program of its own, in conditions that a test inside its harness cannot make.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Set for the program that plays the host.
@@ -18,17 +19,26 @@ pub fn run_host(test: &str, script: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = folder.path().join("host");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    copy_this_program(&program, 0o755);
     Command::new("timeout")
         .args(["-s", "KILL", "60", "bash", "-c", script, "bash"])
         .arg(&program)
         .args(["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(ROLE, "1")
+        // To put names to addresses takes half a second in a debug build.
+        .env("RUST_BACKTRACE", "0")
         .env("HOST_FOLDER", folder.path())
         .current_dir("/")
         .output()
         .unwrap()
+}
+
+/// Copies this program. Another process does it: a descriptor open for writing here would reach whatever other tests start at
+/// that moment, and a file that somebody writes cannot be executed.
+pub fn copy_this_program(to: &Path, mode: u32) {
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(to).status().unwrap();
+    assert!(copied.success());
+    std::fs::set_permissions(to, PermissionsExt::from_mode(mode)).unwrap();
 }
 
 /// Runs the named test as a host, which must succeed.
