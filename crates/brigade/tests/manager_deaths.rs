@@ -304,9 +304,13 @@ fn managers_leave_neither_processes_nor_descriptors() {
             let lock = manager.lock().unwrap();
             drop(lock.lock());
         }
-        let left = brigade::active_children();
-        let n_more = n_descriptors() as isize - before as isize;
-        assert!(left.is_empty() && n_more <= 0, "{left:?}, {n_more} descriptors");
+        assert!(brigade::active_children().is_empty());
+        // The thread that heard of a manager's end may just be putting its descriptors away.
+        let since = Instant::now();
+        while n_descriptors() > before {
+            assert!(since.elapsed() < LIMIT, "{} descriptors more", n_descriptors() - before);
+            std::thread::yield_now();
+        }
     });
     child.unwrap().join().unwrap();
 }

@@ -114,15 +114,15 @@ impl Server {
             if self.is_main_asleep.load(Ordering::SeqCst) {
                 self.main_thread.unpark();
             }
-            // Once the manager is told to end, what still lies there is for nobody. An error ends it too: it would come again.
-            let Some(record) = taken.ok().filter(|_| !self.requests.is_closed()) else {
+            // Once the manager is told to end, what still lies there is for nobody. It also ends where there is no memory for
+            // taking a request, or what comes was written by no client: somebody may wait for an answer who would never hear.
+            let request = taken.ok().filter(|_| !self.requests.is_closed()).and_then(Request::from_record);
+            let Some(request) = request else {
                 self.is_over.store(true, Ordering::SeqCst);
                 self.main_thread.unpark();
                 return;
             };
-            if let Some(request) = Request::from_record(record) {
-                self.do_what_is_asked(request);
-            }
+            self.do_what_is_asked(request);
             term.n_steps.fetch_add(1, Ordering::SeqCst);
         }
     }

@@ -23,8 +23,8 @@ use crate::parcel::Parcel;
 /// no handle is left by which it could be reached.
 ///
 /// A caller that is killed in the midst of a call disturbs nobody; its call is made, or not. A function that panics is its
-/// caller's error, and the object takes no more calls ([`CallError::Poisoned`]). One that ends the process (`exit`, `abort`,
-/// a stack that overflows) ends the manager.
+/// caller's error, and the object takes no more calls ([`CallError::Poisoned`]). One that ends the process (`exit`, a stack
+/// that overflows, a panic in a program built with `panic=abort`) ends the manager.
 ///
 /// A function may call other objects of the same manager. Where that would wait for itself, it is
 /// [`CallError::WouldDeadlock`].
