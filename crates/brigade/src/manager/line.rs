@@ -9,6 +9,7 @@ use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival};
 use crate::session::WindowKind;
+use crate::spin::Spin;
 
 /// Bytes of an anchor: what a mapping takes.
 const ANCHOR_BYTES: usize = 4096;
@@ -40,9 +41,12 @@ impl Line {
         patience: Patience,
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<Arrival, Refused> {
+        let channel = self.0.object().channel();
+        // The other side is a function's length away. Falling asleep too early would be paid for by both, in turn, for ever.
+        let mut spin = Spin::default();
+        while channel.len() == 0 && spin.turn() {}
         let mut bytes = Vec::new();
-        let Message { n_bytes, descriptors, handles } =
-            take(self.0.object().channel(), &mut bytes, patience, hopeless)?;
+        let Message { n_bytes, descriptors, handles } = take(channel, &mut bytes, patience, hopeless)?;
         bytes.truncate(n_bytes);
         Ok(Arrival { bytes, descriptors, handles })
     }
