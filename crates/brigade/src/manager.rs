@@ -227,7 +227,7 @@ impl Manager {
     fn keep(&self, object: &Handle) -> Result<(), ManagerError> {
         let arguments = Parcel::default();
         let order = Order { kind: Kind::Keep, object, entry: None, arguments, deadline: Deadline::NONE };
-        Ok(self.link.tell(&order)?)
+        Ok(self.link.tell(order)?)
     }
 }
 

@@ -348,3 +348,17 @@ fn threads_of_one_process_call_at_the_same_time() {
     });
     assert_eq!(total.get(), Ok(1600));
 }
+
+#[test]
+fn open_files_travel_to_a_manager_and_back() {
+    use std::io::{Read, Write};
+    let manager = Manager::start().unwrap();
+    let keeper = manager.service(None, |file: Option<brigade::Descriptor>| file).unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    keeper.call(Some(brigade::Descriptor::from(writer)), |kept, file| *kept = file).unwrap();
+    let back = keeper.call((), |kept, ()| kept.take()).unwrap().unwrap();
+    std::fs::File::from(back.into_owned_fd()).write_all(b"there and back").unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "there and back");
+}

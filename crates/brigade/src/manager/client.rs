@@ -33,7 +33,7 @@ impl Link {
         }
         let answer = take_line()?;
         let deadline = order.deadline;
-        self.ask(&order, Some(&answer))?;
+        self.ask(order, Some(&answer))?;
         let arrived = answer.receive(deadline.patience(), || self.is_over());
         let record = arrived.map_err(|refused| describe(refused, "receive the answer of the manager"))?;
         give_line_back(answer);
@@ -41,21 +41,18 @@ impl Link {
     }
 
     /// Asks for something that has no answer.
-    pub(super) fn tell(&self, order: &Order<'_>) -> Result<(), CallError> {
+    pub(super) fn tell(&self, order: Order<'_>) -> Result<(), CallError> {
         refuse_forked()?;
         self.ask(order, None)
     }
 
-    fn ask(&self, order: &Order<'_>, answer: Option<&Line>) -> Result<(), CallError> {
+    fn ask(&self, mut order: Order<'_>, answer: Option<&Line>) -> Result<(), CallError> {
         if self.manager.has_ended() {
             return Err(CallError::ManagerDied);
         }
-        if !order.arguments.descriptors.is_empty() {
-            let error = std::io::Error::other("descriptors travel to processes and pool tasks, not to a manager");
-            return Err(describe(Refused::Memory(error), "send a request to the manager"));
-        }
         let (payload, notes) = order.to_record(answer);
-        let sent = self.requests.send(&payload, &notes, order.deadline.patience(), || self.is_over());
+        let descriptors = std::mem::take(&mut order.arguments.descriptors);
+        let sent = self.requests.send(&payload, &notes, descriptors, order.deadline.patience(), || self.is_over());
         sent.map_err(|refused| describe(refused, "send a request to the manager"))
     }
 

@@ -1,11 +1,14 @@
 //! Records with handles between a manager and its clients: one line for all requests, one for each answer that is awaited.
 //! The bytes move in channel.rs; what they mean is in request.rs.
 
+use std::os::fd::OwnedFd;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::{self, Bounds, HandleNote, Note, Patience, Refused};
 use crate::endpoint::{Message, take};
 use crate::error::MemoryError;
+use crate::keeper;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival};
 use crate::session::WindowKind;
@@ -28,12 +31,20 @@ impl Line {
     pub(super) fn send(
         &self,
         payload: &[u8],
-        notes: &[HandleNote],
+        handles: &[HandleNote],
+        descriptors: Vec<OwnedFd>,
         patience: Patience,
         hopeless: impl Fn() -> Option<Refused>,
     ) -> Result<(), Refused> {
-        let notes: Vec<Note> = notes.iter().copied().map(Note::from).collect();
-        self.0.object().channel().put(payload, &notes, patience, hopeless)
+        let mut notes: Vec<Note> = handles.iter().copied().map(Note::from).collect();
+        // Before the record: whoever sees the record can have them.
+        let deposit = keeper::deposit(descriptors).map_err(Refused::Memory)?;
+        notes.extend(deposit.as_ref().map(|deposit| Note::Descriptors(deposit.ticket())));
+        self.0.object().channel().put(payload, &notes, patience, hopeless)?;
+        if let Some(deposit) = deposit {
+            deposit.entrust();
+        }
+        Ok(())
     }
 
     pub(super) fn receive(

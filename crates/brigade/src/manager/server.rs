@@ -173,20 +173,14 @@ impl Server {
 }
 
 /// Answers. Never waits: the line is used for one call at a time. If it cannot be written to, its client is gone.
-fn answer(line: Option<&Line>, outcome: Result<Parcel, CallError>) {
+fn answer(line: Option<&Line>, mut outcome: Result<Parcel, CallError>) {
     let Some(line) = line else { return };
-    let outcome = outcome.and_then(|value| {
-        if value.descriptors.is_empty() {
-            return Ok(value);
-        }
-        let error = std::io::Error::other("descriptors travel to processes and pool tasks, not from a manager");
-        Err(CallError::Memory(MemoryError::new("send the answer", &error)))
-    });
     let notes = outcome.as_ref().map(Parcel::notes).unwrap_or_default();
-    let sent = line.send(&answer_bytes(&outcome), &notes, Patience::Never, || None);
+    let descriptors = outcome.as_mut().map(|value| std::mem::take(&mut value.descriptors)).unwrap_or_default();
+    let sent = line.send(&answer_bytes(&outcome), &notes, descriptors, Patience::Never, || None);
     if let Err(Refused::Memory(error)) = sent {
         let error = Err(CallError::Memory(MemoryError::new("send the answer", &error)));
-        let _ = line.send(&answer_bytes(&error), &[], Patience::Never, || None);
+        let _ = line.send(&answer_bytes(&error), &[], Vec::new(), Patience::Never, || None);
     }
 }
 
