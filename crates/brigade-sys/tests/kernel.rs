@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use brigade_sys::kernel::ending::{self, Ending};
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS};
+use brigade_sys::kernel::sealed::{self, Draft, Sealed};
 use brigade_sys::kernel::signals::SignalMask;
 use brigade_sys::kernel::spawn::{self, Program, Step};
 use brigade_sys::kernel::{liveness, memory::LOWEST_OWN_DESCRIPTOR};
@@ -36,7 +37,8 @@ fn memory_that_is_not_sealed_or_too_small_is_not_mapped() {
 
 #[test]
 fn memory_given_back_reads_as_zeros_and_takes_no_room() {
-    let memory = memory::create_holding(c"test", &[&[7; 5000], &[8; 5000]]).unwrap();
+    let memory = memory::create(c"test", 10_000).unwrap();
+    memory::write_at(&memory, 0, &[[7; 5000], [8; 5000]].concat()).unwrap();
     let mut bytes = [0; 4];
     memory::read_at(&memory, 4998, &mut bytes).unwrap();
     assert_eq!(bytes, [7, 7, 8, 8]);
@@ -44,6 +46,26 @@ fn memory_given_back_reads_as_zeros_and_takes_no_room() {
     memory::read_at(&memory, 4998, &mut bytes).unwrap();
     assert_eq!(bytes, [0; 4]);
     assert!(memory::read_at(&memory, 9_998, &mut bytes).is_err());
+}
+
+#[test]
+fn sealed_memory_holds_its_parts_and_nothing_changes_it() {
+    let memory = sealed::create(c"test", &[&[7; 5000], &[], &[8; 5000]]).unwrap();
+    assert!(memory::write_at(&memory, 0, &[1]).is_err());
+    assert!(memory::give_back(&memory, 0, 4096).is_err());
+    assert!(Mapping::new(memory.as_fd(), 0, 10_000).is_err());
+    let bytes = Sealed::open(memory).unwrap();
+    assert_eq!((bytes.len(), bytes[4999], bytes[5000]), (10_000, 7, 8));
+}
+
+#[test]
+fn a_draft_is_sealed_only_when_nobody_can_write_any_more() {
+    let mut draft = Draft::new(c"test", 10_000).unwrap();
+    draft[9_999] = 1;
+    let bytes = Sealed::open(draft.seal().unwrap()).unwrap();
+    assert_eq!((bytes.len(), bytes[0], bytes[9_999]), (10_000, 0, 1));
+    assert!(Sealed::open(memory::create(c"test", 4096).unwrap()).is_err());
+    assert!(Sealed::open(Draft::new(c"test", 0).unwrap().seal().unwrap()).unwrap().is_empty());
 }
 
 #[test]

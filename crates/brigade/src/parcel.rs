@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use brigade_sys::kernel::memory;
 use brigade_sys::kernel::passing::{self, Blocking, MAX_DESCRIPTORS, MAX_PACKET_BYTES, Packet};
+use brigade_sys::kernel::sealed::{self, Sealed};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -31,15 +32,25 @@ pub(crate) struct Parcel {
 #[derive(Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) bytes: Vec<u8>,
+    /// Where the bytes are instead, if they are many.
+    pub(crate) large: Option<Large>,
     pub(crate) descriptors: Vec<OwnedFd>,
     /// `None` where a handle could not be counted here, for lack of memory: the value that needs it does not decode.
     pub(crate) handles: Vec<Option<Handle>>,
+}
+
+/// Sealed memory with the bytes of a value from `start` on: they are decoded where they are.
+#[derive(Debug)]
+pub(crate) struct Large {
+    memory: Sealed,
+    start: usize,
 }
 
 impl From<Parcel> for Arrival {
     fn from(parcel: Parcel) -> Self {
         Self {
             bytes: parcel.bytes,
+            large: None,
             descriptors: parcel.descriptors,
             handles: parcel.handles.into_iter().map(Some).collect(),
         }
@@ -96,7 +107,8 @@ impl Parcel {
 impl Arrival {
     /// Decodes the value. Descriptors and handles that it does not ask for are released.
     pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
-        unpack_from(&self.bytes, self.descriptors, self.handles)
+        let bytes = self.large.as_ref().map_or(&self.bytes[..], |large| &large.memory[large.start..]);
+        unpack_from(bytes, self.descriptors, self.handles)
     }
 }
 
@@ -236,7 +248,7 @@ pub(crate) fn send(socket: impl AsFd, tag: u64, parcel: &Parcel, blocking: Block
     let (label_handles, memory) = if in_memory {
         let notes_bytes = wire::encode(&notes).map_err(std::io::Error::other)?;
         let length = (notes_bytes.len() as u64).to_le_bytes();
-        (Vec::new(), Some(memory::create_holding(c"brigade-value", &[&length, &notes_bytes, &parcel.bytes])?))
+        (Vec::new(), Some(sealed::create(c"brigade-value", &[&length, &notes_bytes, &parcel.bytes])?))
     } else {
         (notes, None)
     };
@@ -335,22 +347,19 @@ fn finish(packet: &[u8], mut descriptors: Vec<OwnedFd>) -> std::io::Result<Recei
     if label.n_carried > 0 {
         unload(&mut descriptors, label.n_carried)?;
     }
-    let mut bytes = bytes.to_vec();
-    let mut notes = label.handles;
+    let bytes = bytes.to_vec();
+    let (mut notes, mut large) = (label.handles, None);
     if label.in_memory {
         let held = descriptors.pop().ok_or_else(|| broken("the memory of a value is missing"))?;
-        let n_bytes = memory::sealed_size(&held)?;
-        let mut length = [0; 8];
-        memory::read_at(&held, 0, &mut length)?;
-        let n_notes_bytes = u64::from_le_bytes(length);
-        let n_value_bytes = n_bytes.checked_sub(8).and_then(|left| left.checked_sub(n_notes_bytes));
-        let n_value_bytes = n_value_bytes.ok_or_else(|| broken("the memory of a value is too small"))?;
-        let mut notes_bytes = vec![0; n_notes_bytes as usize];
-        memory::read_at(&held, 8, &mut notes_bytes)?;
-        notes = wire::decode(&notes_bytes).map_err(std::io::Error::other)?;
-        bytes = vec![0; n_value_bytes as usize];
-        memory::read_at(&held, 8 + n_notes_bytes, &mut bytes)?;
+        let memory = Sealed::open(held)?;
+        let too_small = || broken("the memory of a value is too small");
+        let (length, rest) = memory.split_first_chunk().ok_or_else(too_small)?;
+        let n_notes_bytes = u64::from_le_bytes(*length) as usize;
+        let (notes_bytes, value) = rest.split_at_checked(n_notes_bytes).ok_or_else(too_small)?;
+        notes = wire::decode(notes_bytes).map_err(std::io::Error::other)?;
+        let start = memory.len() - value.len();
+        large = Some(Large { memory, start });
     }
     let handles = notes.into_iter().map(|note| Handle::arrive(note).ok()).collect();
-    Ok(Received::Parcel { tag: label.tag, arrival: Arrival { bytes, descriptors, handles } })
+    Ok(Received::Parcel { tag: label.tag, arrival: Arrival { bytes, large, descriptors, handles } })
 }

@@ -213,6 +213,21 @@ fn a_panic_or_a_discard_leaves_a_locked_value_as_it_was() {
 }
 
 #[test]
+fn a_forked_process_is_refused_the_lock_and_leaves_its_parents_alone() {
+    let value = SharedMutex::new([1_u64; 4]).unwrap();
+    let mut locked = value.lock().unwrap();
+    locked[0] = 2;
+    let code = brigade_sys::kernel::fork::code_of_fork(|| {
+        let is_refused = matches!(value.try_lock(), Err(SharedMutexError::Forked));
+        i32::from(!is_refused || value.load() != [1; 4])
+    });
+    assert_eq!(code.unwrap(), Some(0));
+    assert_eq!(value.try_lock().unwrap_err(), SharedMutexError::WouldBlock);
+    drop(locked);
+    assert_eq!(value.load(), [2, 1, 1, 1]);
+}
+
+#[test]
 fn waiting_for_a_locked_value_ends_at_the_deadline() {
     let value = SharedMutex::new(0_u64).unwrap();
     let locked = value.lock().unwrap();
@@ -347,6 +362,9 @@ impl<'de> Deserialize<'de> for Smuggled {
 #[test]
 fn memory_that_could_still_change_is_no_blob() {
     let pool = Pool::new(1).unwrap();
+    // The first message of a type is read back by its sender; a hostile sender would not do that.
+    let blob = std::os::fd::AsFd::as_fd(&Blob::from_slice(&[1_u8]).unwrap()).try_clone_to_owned().unwrap();
+    pool.apply(Smuggled(Some(blob.into())), |_| ()).unwrap();
     let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
     let open = rustix::fs::memfd_create(c"open", flags).unwrap();
     let shrinkable = rustix::fs::memfd_create(c"shrinkable", flags).unwrap();
@@ -356,8 +374,6 @@ fn memory_that_could_still_change_is_no_blob() {
         let refused = pool.apply(Smuggled(Some(memory.into())), |_| ()).unwrap_err();
         assert!(matches!(refused, TaskError::DecodeArgs(_)), "{refused:?}");
     }
-    let blob = std::os::fd::AsFd::as_fd(&Blob::from_slice(&[1_u8]).unwrap()).try_clone_to_owned().unwrap();
-    pool.apply(Smuggled(Some(blob.into())), |_| ()).unwrap();
 }
 
 #[test]

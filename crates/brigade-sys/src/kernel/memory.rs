@@ -68,21 +68,6 @@ pub fn create(name: &CStr, n_bytes: u64) -> io::Result<OwnedFd> {
     Ok(memory)
 }
 
-/// Makes sealed memory that holds `contents`, in one copy.
-///
-/// # Errors
-/// As [`create_sparse`], and what write(2) says.
-pub fn create_holding(name: &CStr, parts: &[&[u8]]) -> io::Result<OwnedFd> {
-    let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
-    let memory = create_sparse(name, n_bytes as u64)?;
-    let mut offset = 0;
-    for part in parts {
-        write_at(&memory, offset, part)?;
-        offset += part.len() as u64;
-    }
-    Ok(memory)
-}
-
 /// Allocates a range, so that touching it cannot fail later. What is there stays.
 ///
 /// # Errors

@@ -118,13 +118,18 @@ impl DerefMut for Draft {
     }
 }
 
-/// Makes sealed memory that holds `contents`, written without a mapping.
+/// Makes sealed memory that holds `parts` one after the other, written without a mapping: by one copy.
 ///
 /// # Errors
 /// As [`memory::create_sparse`], and what write(2) and fcntl(2) say.
-pub fn create(name: &CStr, contents: &[u8]) -> io::Result<OwnedFd> {
-    let memory = memory::create_unsealed(name, contents.len() as u64)?;
-    memory::write_at(&memory, 0, contents)?;
+pub fn create(name: &CStr, parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
+    let memory = memory::create_unsealed(name, n_bytes as u64)?;
+    let mut offset = 0;
+    for part in parts {
+        memory::write_at(&memory, offset, part)?;
+        offset += part.len() as u64;
+    }
     rustix::fs::fcntl_add_seals(&memory, AGAINST_EVERY_CHANGE | SealFlags::SEAL)?;
     Ok(memory)
 }

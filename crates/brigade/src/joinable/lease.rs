@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use brigade_sys::kernel::fork;
 use brigade_sys::shared::leases::Leased;
 use serde::de::DeserializeOwned;
 
@@ -102,8 +103,12 @@ impl Hold {
     }
 
     fn finish(mut self) {
-        self.handle.object().store().finish(self.leased);
         self.is_done = true;
+        if fork::is_forked() {
+            // The item is in the hands of the process that was forked.
+            return;
+        }
+        self.handle.object().store().finish(self.leased);
         // Only now: until it was done somebody else could have been given the item.
         self.tickets.iter().for_each(|&ticket| keeper::let_go(ticket));
     }
@@ -111,7 +116,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if !self.is_done {
+        if !self.is_done && !fork::is_forked() {
             self.handle.object().store().give_back(self.leased);
         }
         // Before the handle goes, for the same reason as above.

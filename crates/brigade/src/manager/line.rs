@@ -59,7 +59,7 @@ impl Line {
         let mut bytes = Vec::new();
         let Message { n_bytes, descriptors, handles } = take(channel, &mut bytes, patience, hopeless)?;
         bytes.truncate(n_bytes);
-        Ok(Arrival { bytes, descriptors, handles })
+        Ok(Arrival { bytes, descriptors, handles, ..Arrival::default() })
     }
 
     /// After this, nothing more can be sent.

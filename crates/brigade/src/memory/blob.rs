@@ -57,7 +57,7 @@ impl Blob {
     /// # Errors
     /// [`MemoryError`] if there is not that much memory.
     pub fn from_slice<T: Pod>(elements: &[T]) -> Result<Self, MemoryError> {
-        let memory = sealed::create(c"brigade-blob", bytemuck::cast_slice(elements));
+        let memory = sealed::create(c"brigade-blob", &[bytemuck::cast_slice(elements)]);
         Self::open(memory.map_err(|error| MemoryError::new("make a blob", &error))?)
     }
 

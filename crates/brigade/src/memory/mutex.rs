@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::thread::panicking;
 use std::time::{Duration, Instant};
 
+use brigade_sys::kernel::fork;
 use bytemuck::Pod;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -50,6 +51,9 @@ pub struct SharedMutex<T> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum SharedMutexError {
+    /// This process was made by `fork()`, and its handles belong to its parent.
+    #[error("this process was made by fork(), and what it has a copy of belongs to its parent")]
+    Forked,
     /// Somebody else holds the lock now; only [`SharedMutex::try_lock`] gives this.
     #[error("the value is locked")]
     WouldBlock,
@@ -70,8 +74,9 @@ impl<T: Pod> SharedMutex<T> {
     /// Locks the value, waiting until nobody else has it locked, and hands out a copy to work on.
     ///
     /// # Errors
-    /// [`SharedMutexError`]; none of its present variants.
+    /// `Forked` in a process made by `fork()`.
     pub fn lock(&self) -> Result<SharedMutexGuard<'_, T>, SharedMutexError> {
+        refuse_forked()?;
         self.whole.lock(None).map_err(|_| SharedMutexError::Timeout)?;
         Ok(self.guard())
     }
@@ -79,16 +84,18 @@ impl<T: Pod> SharedMutex<T> {
     /// Locks the value if nobody else has it locked. Never waits.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody has.
+    /// `WouldBlock` if somebody has; `Forked` in a process made by `fork()`.
     pub fn try_lock(&self) -> Result<SharedMutexGuard<'_, T>, SharedMutexError> {
+        refuse_forked()?;
         if self.whole.try_lock() { Ok(self.guard()) } else { Err(SharedMutexError::WouldBlock) }
     }
 
     /// Locks the value, waiting at most for `timeout`.
     ///
     /// # Errors
-    /// `Timeout` if somebody else had it locked all the time.
+    /// `Timeout` if somebody else had it locked all the time; `Forked` in a process made by `fork()`.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<SharedMutexGuard<'_, T>, SharedMutexError> {
+        refuse_forked()?;
         // A deadline beyond what the clock can say is no deadline. A wait may be too short for asking whether the holder lives.
         let is_taken = self.whole.lock(Instant::now().checked_add(timeout)).is_ok() || self.whole.try_lock();
         if is_taken { Ok(self.guard()) } else { Err(SharedMutexError::Timeout) }
@@ -108,6 +115,11 @@ impl<T: Pod> SharedMutex<T> {
             was_panicking: panicking(),
         }
     }
+}
+
+/// Whatever a forked process locked would be locked in its parent's name.
+fn refuse_forked() -> Result<(), SharedMutexError> {
+    if fork::is_forked() { Err(SharedMutexError::Forked) } else { Ok(()) }
 }
 
 /// What becomes of a guard's copy when it is dropped.
@@ -151,6 +163,10 @@ impl<T: Pod> DerefMut for SharedMutexGuard<'_, T> {
 
 impl<T: Pod> Drop for SharedMutexGuard<'_, T> {
     fn drop(&mut self) {
+        if fork::is_forked() {
+            // The lock is the parent's.
+            return;
+        }
         if self.fate == Fate::Committed && panicking() == self.was_panicking {
             self.whole.store_locked(&self.copy);
         }

@@ -1,6 +1,7 @@
 //! `Shared<T>`: one value of plain data that several processes read and replace, never torn. A value that is worked on for a
 //! while under a lock is in mutex.rs.
 
+use brigade_sys::kernel::fork;
 use brigade_sys::shared::atomics::{AtomicU64, Ordering};
 use brigade_sys::shared::bytes::SharedBytes;
 use bytemuck::{Pod, Zeroable};
@@ -21,7 +22,8 @@ const WORD: usize = 128;
 /// A `Shared` is a handle, to be cloned and sent as a [`Queue`](crate::Queue) is. Whoever reads gets a value that was
 /// stored as a whole, never parts of two, whatever its size; a process killed at any moment leaves the value before or the
 /// value after its change. Values of up to 8 bytes are one atomic word: nobody ever waits. Larger ones have a lock for those
-/// who write; those who read do not wait for them.
+/// who write; those who read do not wait for them. In a process made by `fork()` nobody can be named as the owner of a lock, so
+/// there changing a larger value panics.
 ///
 /// # Example
 /// ```
@@ -140,6 +142,8 @@ impl<T: Pod> Shared<T> {
 
     /// Runs `decide` while nobody else writes, and commits the value that it gives, if it gives one.
     fn locked<R>(&self, decide: impl FnOnce(T) -> (Option<T>, R)) -> R {
+        let of_parent = "this process was made by fork(), and what it has a copy of belongs to its parent";
+        assert!(!fork::is_forked(), "{of_parent}");
         let taken = self.whole.lock(None);
         assert!(taken.is_ok(), "without a deadline a lock is always taken");
         let unlocking = Unlocking(&self.whole);
