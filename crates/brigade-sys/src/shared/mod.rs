@@ -21,6 +21,8 @@ pub mod value;
 mod value_loom_tests;
 pub mod waiters;
 pub mod watch;
+#[cfg(all(loom, test))]
+mod watch_loom_tests;
 
 #[cfg(all(loom, test))]
 mod loom_tests;
