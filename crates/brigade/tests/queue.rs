@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use brigade::{GetError, Process, PutError, Queue, TryGetError, TryPutError};
+use brigade::{Consumer, GetError, Process, Producer, PutError, Queue, TryGetError, TryPutError};
 
 #[test]
 fn values_come_out_in_order_and_the_bound_holds() {
@@ -83,7 +83,7 @@ fn iteration_ends_when_the_last_producer_has_ended() {
 fn a_put_on_a_full_queue_ends_when_the_last_getter_is_killed() {
     let queue = Queue::bounded(1).unwrap();
     queue.put(1).unwrap();
-    let getter = brigade::spawn(queue.clone().into_consumer().unwrap(), |_queue: brigade::Consumer<i32>| {
+    let getter = brigade::spawn(queue.clone().into_consumer().unwrap(), |_queue: Consumer<i32>| {
         loop {
             std::thread::park();
         }
@@ -163,4 +163,103 @@ fn killed_producers_and_consumers_leave_the_queue_whole() {
     while queue.try_get().is_ok() {}
     queue.put((99, vec![99])).unwrap();
     assert_eq!(queue.get().unwrap(), (99, vec![99]));
+}
+
+#[test]
+fn all_consumers_end_when_the_last_producer_is_killed() {
+    let queue = Queue::<u32>::bounded(4).unwrap();
+    let consumers: Vec<Process<(usize, bool)>> = (0..3)
+        .map(|_| {
+            brigade::spawn(queue.clone().into_consumer().unwrap(), |queue: Consumer<u32>| {
+                let mut values = queue.iter();
+                (values.by_ref().count(), values.error() == Some(&GetError::Disconnected))
+            })
+            .unwrap()
+        })
+        .collect();
+    let (said, heard) = brigade::pipe::<()>();
+    let args = (queue.into_producer().unwrap(), said);
+    let producer: Process<()> = brigade::spawn(args, |(queue, said): (Producer<u32>, brigade::Sender<()>)| {
+        (0..50).for_each(|number| queue.put(number).unwrap());
+        said.send(()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    })
+    .unwrap();
+    heard.recv().unwrap();
+    producer.kill();
+    let outcomes: Vec<(usize, bool)> = consumers.into_iter().map(|consumer| consumer.join().unwrap()).collect();
+    assert_eq!(outcomes.iter().map(|outcome| outcome.0).sum::<usize>(), 50);
+    assert!(outcomes.iter().all(|outcome| outcome.1), "{outcomes:?}");
+}
+
+#[test]
+fn a_handle_in_a_lost_message_keeps_nobody_waiting() {
+    let queue = Queue::<u32>::bounded(1).unwrap();
+    let carrier = Queue::<Producer<u32>>::bounded(1).unwrap();
+    carrier.put(queue.clone().into_producer().unwrap()).unwrap();
+    let consumer = queue.into_consumer().unwrap();
+    // Whoever receives the message could put.
+    assert_eq!(consumer.try_get(), Err(TryGetError::Empty));
+    let holder: Process<()> = brigade::spawn(carrier, |_carrier: Queue<Producer<u32>>| {
+        loop {
+            std::thread::park();
+        }
+    })
+    .unwrap();
+    assert!(consumer.get_timeout(Duration::from_millis(20)).unwrap_err().is_timeout());
+    holder.kill();
+    holder.wait();
+    let start = Instant::now();
+    assert_eq!(consumer.get(), Err(GetError::Disconnected));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn empty_is_said_of_an_empty_queue_only_however_many_ask() {
+    let queue = Queue::bounded(20_000).unwrap();
+    (0..20_000_u32).for_each(|number| queue.put(number).unwrap());
+    let getters: Vec<Process<(u32, bool)>> = (0..6)
+        .map(|_| {
+            brigade::spawn(queue.clone(), |queue: Queue<u32>| {
+                let mut n_got = 0;
+                while queue.try_get().is_ok() {
+                    n_got += 1;
+                }
+                // Nobody puts any more, so what was empty still is.
+                (n_got, queue.is_empty())
+            })
+            .unwrap()
+        })
+        .collect();
+    let outcomes: Vec<(u32, bool)> = getters.into_iter().map(|getter| getter.join().unwrap()).collect();
+    assert_eq!(outcomes.iter().map(|outcome| outcome.0).sum::<u32>(), 20_000);
+    assert!(outcomes.iter().all(|outcome| outcome.1), "{outcomes:?}");
+}
+
+#[test]
+fn a_consumer_that_is_killed_while_it_waits_delays_nobody_beyond_a_second() {
+    let (wanted, given) = (Queue::<()>::bounded(10).unwrap(), Queue::<u32>::bounded(1).unwrap());
+    let args = || (wanted.clone().into_producer().unwrap(), given.clone().into_consumer().unwrap());
+    for number in 0..10 {
+        let victim: Process<()> = brigade::spawn(args(), |(wanted, given): (Producer<()>, Consumer<u32>)| {
+            wanted.put(()).unwrap();
+            let _ = given.get();
+        })
+        .unwrap();
+        wanted.get().unwrap();
+        let survivor = brigade::spawn(args(), |(wanted, given): (Producer<()>, Consumer<u32>)| {
+            wanted.put(()).unwrap();
+            given.get().unwrap()
+        })
+        .unwrap();
+        wanted.get().unwrap();
+        victim.kill();
+        victim.wait();
+        let start = Instant::now();
+        given.put(number).unwrap();
+        assert_eq!(survivor.join().unwrap(), number);
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
 }

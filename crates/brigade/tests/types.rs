@@ -3,12 +3,14 @@
 use std::error::Error;
 
 use brigade::{
-    Blob, BlobBuilder, CallError, Consumer, DecodeError, Descriptor, EncodeError, GetError, GetTimeoutError, JoinError,
-    JoinTimeoutError, JoinableConsumer, JoinableProducer, JoinableQueue, Lease, ManagedBarrier, ManagedCondition,
-    ManagedDict, ManagedEvent, ManagedList, ManagedLock, ManagedQueue, ManagedReentrantLock, ManagedRwLock,
-    ManagedSemaphore, ManagedSet, ManagedValue, Manager, ManagerDied, ManagerError, MemoryError, PanicReport, Pool,
-    PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue, Service, Shared,
-    SharedMutex, SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError,
+    Blob, BlobBuilder, CallError, Consumer, DecodeError, Descriptor, Duplex, EncodeError, GetError, GetTimeoutError,
+    JoinError, JoinTimeoutError, JoinableConsumer, JoinableProducer, JoinableQueue, Lease, ManagedBarrier,
+    ManagedCondition, ManagedDict, ManagedEvent, ManagedList, ManagedLock, ManagedQueue, ManagedReentrantLock,
+    ManagedRwLock, ManagedSemaphore, ManagedSet, ManagedValue, Manager, ManagerDied, ManagerError, MemoryError,
+    PanicReport, Pool, PoolBroken, PoolError, Process, ProcessError, Producer, PutError, PutTimeoutError, Queue,
+    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, Service, Shared, SharedMutex,
+    SharedMutexError, SharedSlice, SpawnError, SubmitError, Task, TaskError, TryGetError, TryPutError, TryRecvError,
+    TrySendError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,7 +80,23 @@ fn handles_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
 }
 
 #[test]
+fn ends_of_pipes_go_to_any_thread_and_to_any_process_whatever_their_values_are() {
+    is_send_and_sync::<Sender<Anything>>();
+    is_send_and_sync::<Receiver<Anything>>();
+    is_send_and_sync::<Duplex<Anything, Anything>>();
+    is_value::<Sender<Anything>>();
+    is_value::<Receiver<Anything>>();
+    is_value::<Duplex<Anything, Anything>>();
+}
+
+#[test]
 fn errors_are_values_too() {
+    is_error::<SendError<u8>>();
+    is_error::<TrySendError<u8>>();
+    is_error::<SendTimeoutError<u8>>();
+    is_error::<RecvError>();
+    is_error::<TryRecvError>();
+    is_error::<RecvTimeoutError>();
     is_error::<PutError<u8>>();
     is_error::<TryPutError<u8>>();
     is_error::<PutTimeoutError<u8>>();
