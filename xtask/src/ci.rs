@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the whole gate, in the order that fails fastest. What each step checks is its own tool's affair.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
 use crate::{cargo, tidy, workspace};
@@ -41,6 +41,9 @@ pub fn run(tests: Tests) -> ExitCode {
     if tests == Tests::Skip {
         eprintln!("ci: the tests were skipped as asked");
     }
+    for (name, reason) in not_run() {
+        eprintln!("ci: {name} was NOT RUN: {reason}");
+    }
     eprintln!("ci: all passed");
     ExitCode::SUCCESS
 }
@@ -55,8 +58,57 @@ fn steps(tests: Tests) -> Vec<Step> {
         steps.push(step("test", vec![words("test --workspace")]));
     }
     steps.push(step("loom", vec![loom_models()]));
+    if nightly_has_compiler() {
+        steps.push(step("asan", vec![address_sanitizer()]));
+    }
+    if nightly_has_miri() {
+        steps.push(step("miri", vec![miri()]));
+    }
     steps.push(step("doc", vec![documentation()]));
     steps
+}
+
+/// What needs a compiler that is not here: said at the end, so that nobody takes it for passed.
+fn not_run() -> Vec<(&'static str, &'static str)> {
+    let asan = ("asan", "there is no nightly compiler (rustup toolchain install nightly)");
+    let miri = ("miri", "the nightly compiler lacks it (rustup component add --toolchain nightly miri rust-src)");
+    let has = [nightly_has_compiler(), nightly_has_miri()];
+    [asan, miri].into_iter().zip(has).filter(|(_, has)| !has).map(|(job, _)| job).collect()
+}
+
+fn nightly(arguments: &str) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly"]).args(arguments.split(' ')).current_dir(workspace());
+    command
+}
+
+fn nightly_has_compiler() -> bool {
+    nightly("rustc --version").output().is_ok_and(|output| output.status.success())
+}
+
+fn nightly_has_miri() -> bool {
+    let miri = nightly("cargo miri --version").output().is_ok_and(|output| output.status.success());
+    let mut components = Command::new("rustup");
+    components.args(["component", "list", "--installed", "--toolchain", "nightly"]);
+    let has_source = |output: Output| String::from_utf8_lossy(&output.stdout).contains("rust-src");
+    miri && components.output().is_ok_and(has_source)
+}
+
+/// The structures of shared bytes over the heap. Build scripts run without the sanitizer, since a target is named.
+fn address_sanitizer() -> Command {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut command = nightly("cargo test --package brigade-sys --test heap --target");
+    command.arg(target);
+    command.env("RUSTFLAGS", "-Zsanitizer=address");
+    command.env("CARGO_TARGET_DIR", target_folder().join("asan"));
+    command
+}
+
+/// The same under Miri, which also sees races and wrong pointers, and is a thousand times slower.
+fn miri() -> Command {
+    let mut command = nightly("cargo miri test --package brigade-sys --test heap");
+    command.env("CARGO_TARGET_DIR", target_folder().join("miri"));
+    command
 }
 
 fn step(name: &'static str, commands: Vec<Command>) -> Step {

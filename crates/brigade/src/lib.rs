@@ -30,6 +30,9 @@ mod descriptor;
 mod endpoint;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod joinable;
 mod keeper;
 mod last_words;

@@ -62,6 +62,11 @@ pub struct Consumer<T> {
 }
 
 impl<T> Queue<T> {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn mapping(&self) -> &brigade_sys::kernel::memory::Mapping {
+        self.handle.object().mapping()
+    }
+
     /// Makes a queue that holds up to `capacity` values.
     ///
     /// # Errors

@@ -193,12 +193,14 @@ impl Channel<'_> {
         if put.n_items <= got.n_items {
             put = self.sight.of_putters.store(PUT_STATE.load(self.mapping));
         }
-        if put.without(got).is_none() {
+        let waiting = put.without(got).ok_or(Refused::Corrupt)?;
+        if waiting.ring_bytes > self.ring_capacity() || waiting.log_bytes > log::N_BYTES {
             return Err(Refused::Corrupt);
         }
         let cursor = Cursor { got, put };
         let Some(record) = self.record_at(cursor)? else {
-            return Err(Refused::NotNow);
+            // Items without bytes would be waited for again and again.
+            return Err(if waiting.n_items > 0 { Refused::Corrupt } else { Refused::NotNow });
         };
         if into.capacity() < record.payload_bytes {
             // Comes zeroed from the system where it is large.

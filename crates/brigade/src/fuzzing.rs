@@ -1,0 +1,129 @@
+//! The doors through which bytes of other processes come in, for fuzz targets (the folder fuzz/) and for a seeded loop in
+//! this crate's own tests. Not part of the library: it is here with the feature `fuzzing` and in tests only.
+
+use std::collections::BTreeMap;
+
+use brigade_sys::kernel::passing::{self, Blocking, MAX_PACKET_BYTES};
+use brigade_sys::shared::atomics::Ordering;
+use brigade_sys::shared::bytes::SharedBytes;
+use serde::{Deserialize, Serialize};
+
+use crate::child::Instructions;
+use crate::last_words::CrashReport;
+use crate::parcel::{Received, Receiver};
+use crate::{Queue, wire};
+
+/// A value of every kind that the format has.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(untagged)]
+enum Any {
+    Map(BTreeMap<String, Any>),
+    List(Vec<Any>),
+    Number(f64),
+    Text(String),
+}
+
+/// Decodes bytes as many types: a message of whatever origin.
+pub fn decode(bytes: &[u8]) {
+    let _ = wire::decode::<Any>(bytes);
+    let _ = wire::decode::<serde::de::IgnoredAny>(bytes);
+    let _ = wire::decode::<Vec<(u8, Option<Option<u64>>, String)>>(bytes);
+    let _ = wire::decode::<(Vec<u8>, Vec<f32>, Box<[char]>, u128)>(bytes);
+    let _ = wire::decode::<Result<BTreeMap<u32, bool>, crate::TaskError>>(bytes);
+    if let Ok(text) = wire::decode::<String>(bytes) {
+        let again = wire::encode(&text).expect("a string is encoded");
+        assert_eq!(wire::decode::<String>(&again).as_ref(), Ok(&text));
+    }
+}
+
+/// Decodes what a child is told first, and what it may say last.
+pub fn instructions(bytes: &[u8]) {
+    if let Ok(instructions) = wire::decode::<Instructions>(bytes) {
+        let _ = instructions.entry.caller();
+    }
+    let _ = wire::decode::<crate::ProcessError>(bytes);
+    if let Some(report) = CrashReport::read(bytes) {
+        let _ = report.to_string();
+    }
+}
+
+/// Receives packets, whose sizes are in `bytes` as well, as parcels with whatever handles they claim to hold.
+pub fn packets(mut bytes: &[u8]) {
+    let Ok((ours, theirs)) = passing::pair() else { return };
+    while let Some((size, rest)) = bytes.split_first_chunk() {
+        let (packet, rest) = rest.split_at(rest.len().min(usize::from(u16::from_le_bytes(*size)) % MAX_PACKET_BYTES));
+        bytes = rest;
+        if packet.is_empty() || passing::send(&theirs, &[packet], &[], Blocking::Never).is_err() {
+            break;
+        }
+    }
+    drop(theirs);
+    let mut receiver = Receiver::default();
+    while let Ok(Received::Parcel { arrival, .. }) = receiver.receive(&ours, Blocking::Never) {
+        let _ = arrival.unpack::<(Any, Queue<Any>)>();
+    }
+}
+
+/// Puts and gets in a queue whose state and records are what `bytes` say.
+pub fn channel(bytes: &[u8]) {
+    let Ok(queue) = Queue::<Any>::bounded(4) else { return };
+    let _ = queue.try_put(Any::Text("first".to_owned()));
+    let memory = queue.mapping();
+    // Not the locks: whoever writes a living owner there makes others wait, and that is all.
+    let places = [8, 256, 264, 272, 280, 288, 512, 520, 528, 536, 544, 4096, 4104, 4112, 4120, 4128, 4136];
+    for chunk in bytes.chunks_exact(9) {
+        let Some((&which, word)) = chunk.split_first() else { break };
+        let word = word.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        memory.word64(places[usize::from(which) % places.len()]).store(word, Ordering::Relaxed);
+    }
+    let _ = (queue.len(), queue.is_full(), queue.capacity());
+    for _ in 0..3 {
+        let _ = queue.try_get();
+        let _ = queue.try_put(Any::Number(1.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs every door on valid messages that were damaged, and on bytes of no origin.
+    #[test]
+    fn damaged_messages_do_no_harm() {
+        let given = std::env::var("BRIGADE_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+        println!("BRIGADE_SEED={seed}");
+        let mut state = seed | 1;
+        let mut random = |end: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as usize % end
+        };
+        let value = Any::List(vec![Any::Number(1.5), Any::Map(BTreeMap::from([("k".into(), Any::Text("v".into()))]))]);
+        let mut label = vec![0, 1];
+        label.extend(crate::parcel::head_of_plain(7));
+        label.extend(wire::encode(&(value.clone(), 0_u8)).unwrap());
+        let samples = [wire::encode(&value).unwrap(), wire::encode(&vec![(1_u8, Some(2_u64), "x")]).unwrap(), label];
+        let doors = [decode, instructions, packets, channel];
+        for round in 0..4000 {
+            let mut bytes = samples[random(samples.len())].clone();
+            match random(4) {
+                0 => bytes = (0..random(120)).map(|_| random(256) as u8).collect(),
+                1 => bytes.truncate(random(bytes.len())),
+                2 => {
+                    let at = random(bytes.len());
+                    bytes.splice(at..at, (0..random(9)).map(|_| 255));
+                }
+                _ => {}
+            }
+            for _ in 0..random(4) {
+                if !bytes.is_empty() {
+                    let at = random(bytes.len());
+                    bytes[at] = if random(2) == 0 { random(32) as u8 } else { random(256) as u8 };
+                }
+            }
+            doors[round % doors.len()](&bytes);
+        }
+    }
+}

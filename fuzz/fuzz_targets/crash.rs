@@ -1,0 +1,8 @@
+//! What a dying process may have said, as brigade-sys reads it.
+#![no_main]
+
+#[path = "../../crates/brigade-sys/tests/heap/entries.rs"]
+#[expect(dead_code, reason = "shared with other targets and with a test")]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::parse_last_words(bytes));
