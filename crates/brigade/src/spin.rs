@@ -39,18 +39,41 @@ pub(crate) fn until(is_ready: impl Fn() -> bool) -> bool {
 /// each other in turn fall asleep in turn too, and each pays for waking the other for ever.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// Looking again and again, for those who have more to do between two looks.
-#[derive(Debug, Default)]
+/// An offer of the processor that took longer than this was taken.
+const TAKEN: Duration = Duration::from_micros(2);
+/// Looks in a row that are made at least, however often the one who is waited for needed this very processor.
+const MIN_LOOKS: u32 = 4;
+
+/// Looking again and again, for those who have more to do between two looks. It learns from one wait to the next: as long as
+/// what comes has needed this very processor, the processor is offered sooner.
+#[derive(Debug)]
 pub(crate) struct Spin {
+    n_eager: u32,
     n_turns: u32,
     offers_since: Option<Instant>,
+    was_taken: bool,
+}
+
+impl Default for Spin {
+    fn default() -> Self {
+        Self::new(N_LOOKS)
+    }
 }
 
 impl Spin {
+    /// Begins with what an earlier one has learnt.
+    pub(crate) const fn new(n_eager: u32) -> Self {
+        Self { n_eager, n_turns: 0, offers_since: None, was_taken: false }
+    }
+
+    pub(crate) const fn learnt(&self) -> u32 {
+        self.n_eager
+    }
+
     /// Passes some time before the next look; `false` if the waiter should sleep instead.
     pub(crate) fn turn(&mut self) -> bool {
         self.n_turns += 1;
-        if self.n_turns <= budget(N_LOOKS) {
+        if self.n_turns <= budget(self.n_eager) {
             std::hint::spin_loop();
             return true;
         }
@@ -59,6 +82,49 @@ impl Spin {
             return false;
         }
         std::thread::yield_now();
+        self.was_taken = now.elapsed() >= TAKEN;
         true
+    }
+
+    /// What was waited for has come.
+    pub(crate) fn found(&mut self) {
+        if self.was_taken {
+            self.n_eager = (self.n_eager / 2).max(MIN_LOOKS);
+        } else if self.n_turns > 0 {
+            self.n_eager = (self.n_eager * 2).min(N_LOOKS);
+        }
+        self.slept();
+    }
+
+    /// The waiter has slept, and begins to look again.
+    pub(crate) const fn slept(&mut self) {
+        *self = Self::new(self.n_eager);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_offered_sooner_while_the_other_needs_it() {
+        let mut spin = Spin::default();
+        for _ in 0..10 {
+            spin.was_taken = true;
+            spin.found();
+        }
+        assert_eq!(spin.learnt(), MIN_LOOKS);
+        for _ in 0..10 {
+            spin.n_turns = 1;
+            spin.found();
+        }
+        assert_eq!(spin.learnt(), N_LOOKS);
+    }
+
+    #[test]
+    fn a_waiter_gives_up_after_some_time() {
+        let mut spin = Spin::default();
+        while spin.turn() {}
+        assert!(spin.n_turns >= budget(N_LOOKS));
     }
 }

@@ -7,7 +7,7 @@
 //! go it only watches, once in a millisecond, so that it costs nothing in a busy pool; in an idle one it sleeps for good.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub(super) bell: Bell,
     pub(super) staffing: Staffing,
     n_attempts: u32,
+    /// What those who waited for results have learnt; see `Spin`.
+    n_eager: AtomicU32,
     dispatcher: OnceLock<Thread>,
     dispatcher_thread: Mutex<Option<JoinHandle<()>>>,
     /// Held while the number of workers is changed.
@@ -63,6 +65,7 @@ impl Inner {
             bell,
             staffing,
             n_attempts,
+            n_eager: AtomicU32::new(Spin::default().learnt()),
             dispatcher: OnceLock::new(),
             dispatcher_thread: Mutex::new(None),
             resizing: Mutex::new(()),
@@ -213,15 +216,18 @@ impl Inner {
 
     /// Takes results out and gives tasks out until the goal is reached. The caller has made itself the pumper.
     fn pump(&self, goal: &impl Goal, deadline: Option<Instant>) {
-        let mut spin = Spin::default();
+        let mut spin = Spin::new(self.n_eager.load(Ordering::Relaxed));
         let mut ticket = None;
         loop {
             let is_idle = !self.move_on();
             if goal.is_reached() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if !is_idle {
+                    spin.found();
+                }
                 break;
             }
             match ticket.take() {
-                _ if !is_idle => spin = Spin::default(),
+                _ if !is_idle => spin.found(),
                 None if spin.turn() => {}
                 // Announce, look once more, and only then sleep.
                 None => {
@@ -231,10 +237,11 @@ impl Inner {
                 Some(ticket) => {
                     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                     lane::BELL.sleep(&self.bell.mapping, ticket, left);
-                    spin = Spin::default();
+                    spin.slept();
                 }
             }
         }
+        self.n_eager.store(spin.learnt(), Ordering::Relaxed);
         let mut state = self.lock();
         state.pumper = Pumper::Nobody;
         self.hand_over(&mut state);

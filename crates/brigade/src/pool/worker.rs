@@ -118,7 +118,7 @@ impl Worker {
         loop {
             match self.tasks.peek().expect("the parent writes sound rings") {
                 Some(record) => {
-                    spin = Spin::default();
+                    spin.found();
                     if !self.tasks.claim(record) {
                         self.pass_over(record);
                     } else if self.do_task(record) == Afterwards::End {
@@ -127,7 +127,7 @@ impl Worker {
                 }
                 None if spin.turn() => {}
                 None => {
-                    spin = Spin::default();
+                    spin.slept();
                     self.forget_what_was_received();
                     if self.is_over() {
                         return;
