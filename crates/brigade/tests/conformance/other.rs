@@ -1,1 +1,249 @@
-//! To come.
+//! What the tests of other pools and runners watch for: loky, pebble, nextest.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use brigade::{Cancellation, Event, Pool, Process, ProcessGroup, Queue, TaskError};
+use rustix::process::Signal;
+
+use crate::{checked, eventually, is_running, signal, sleep_for_ever};
+
+fn square(number: u64) -> u64 {
+    number * number
+}
+
+fn pids(pool: &Pool) -> Vec<u32> {
+    pool.workers().iter().map(|worker| worker.pid).collect()
+}
+
+#[test]
+fn workers_that_kill_each_other_break_nothing() {
+    checked(|| {
+        let pool = Pool::new(4).unwrap();
+        for n_killers in 1..=4 {
+            let victims = pids(&pool);
+            let tasks: Vec<_> = (0..n_killers)
+                .map(|idx| {
+                    pool.apply_async(victims.clone(), |victims| {
+                        for victim in victims {
+                            // One that is dead already is no fault.
+                            let pid = rustix::process::Pid::from_raw(victim as i32).unwrap();
+                            let _ = rustix::process::kill_process(pid, Signal::KILL);
+                        }
+                    })
+                    .map(|task| (idx, task))
+                    .unwrap()
+                })
+                .collect();
+            for (_, task) in tasks {
+                assert!(matches!(task.get(), Err(TaskError::Killed { signal: 9, .. })));
+            }
+            assert!(pool.map(0..20, square).into_iter().all(|result| result.is_ok()));
+        }
+    });
+}
+
+#[test]
+fn a_kill_during_a_resize_breaks_nothing() {
+    checked(|| {
+        let pool = Pool::new(4).unwrap();
+        for n_workers in [1, 6, 2, 4] {
+            signal(pids(&pool)[0], Signal::KILL);
+            pool.resize(n_workers).unwrap();
+            assert!(pool.map(0..20, square).into_iter().all(|result| result.is_ok()));
+            eventually("as many work as were asked for", || pool.workers().len() == n_workers);
+        }
+    });
+}
+
+#[test]
+fn a_pool_is_resized_and_goes_on() {
+    checked(|| {
+        let (pool, go) = (Pool::new(1).unwrap(), Event::new().unwrap());
+        let running = pool.apply_async(go.clone(), |go| go.wait()).unwrap();
+        pool.resize(3).unwrap();
+        assert_eq!(pool.apply(5, square), Ok(25));
+        pool.resize(1).unwrap();
+        go.set();
+        running.get().unwrap();
+        assert_eq!(pool.apply(6, square), Ok(36));
+        eventually("one is left", || pool.workers().len() == 1);
+    });
+}
+
+#[test]
+fn a_worker_that_has_grown_is_replaced() {
+    checked(|| {
+        let pool = Pool::builder().workers(1).max_rss_per_worker(200 << 20).build().unwrap();
+        let keep = |n_bytes: usize| {
+            let kept = vec![1_u8; n_bytes];
+            std::mem::forget(kept);
+            std::process::id()
+        };
+        let small = pool.apply(1 << 20, keep).unwrap();
+        let large = pool.apply(300 << 20, keep).unwrap();
+        assert_eq!(small, large);
+        assert_ne!(pool.apply(1 << 20, keep).unwrap(), large);
+    });
+}
+
+#[test]
+fn a_killed_host_leaves_no_grandchildren() {
+    checked(|| {
+        let heard = Queue::bounded(10).unwrap();
+        let host = brigade::spawn(heard.clone(), |heard| -> () {
+            let pool = Pool::new(2).unwrap();
+            let nested = brigade::spawn(heard.clone(), |heard| -> () {
+                heard.put(std::process::id()).unwrap();
+                sleep_for_ever()
+            });
+            pids(&pool).into_iter().for_each(|pid| heard.put(pid).unwrap());
+            let _nested = nested.unwrap();
+            sleep_for_ever()
+        });
+        let host = host.unwrap();
+        let family: Vec<u32> = (0..3).map(|_| heard.get().unwrap()).collect();
+        assert!(family.iter().all(|pid| is_running(*pid)));
+        host.kill();
+        let start = Instant::now();
+        eventually("all have ended", || !family.iter().any(|pid| is_running(*pid)));
+        assert!(start.elapsed() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_subprocess_of_a_worker_reads_its_standard_input() {
+    checked(|| {
+        let pool = Pool::new(1).unwrap();
+        let said = pool.apply("some text".to_owned(), |text| {
+            let cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn();
+            let mut cat = cat.unwrap();
+            cat.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            String::from_utf8(cat.wait_with_output().unwrap().stdout).unwrap()
+        });
+        assert_eq!(said, Ok("some text".to_owned()));
+        // And one that reads what the worker itself has finds it empty, and ends.
+        let said = pool.apply((), |()| std::process::Command::new("cat").output().unwrap().stdout);
+        assert_eq!(said, Ok(Vec::new()));
+    });
+}
+
+#[test]
+fn a_fault_in_a_worker_tells_where_it_was() {
+    fn recurse(depth: u64) -> u64 {
+        // Not a tail call, so that each level takes stack.
+        std::hint::black_box(std::hint::black_box([depth; 64]).len() as u64 + recurse(depth + 1))
+    }
+    checked(|| {
+        let pool = Pool::new(1).unwrap();
+        let outcome = pool.apply(0, recurse).unwrap_err();
+        assert!(matches!(outcome, TaskError::Killed { .. }), "{outcome:?}");
+        assert!(outcome.to_string().contains("stack overflow"), "{outcome}");
+        assert_eq!(pool.apply(2, square), Ok(4));
+    });
+}
+
+#[test]
+fn a_timeout_kills_only_its_worker() {
+    checked(|| {
+        let (pool, go) = (Pool::new(2).unwrap(), Event::new().unwrap());
+        let other = pool.apply_async(go.clone(), |go| go.wait()).unwrap();
+        let late = pool.timeout(Duration::from_millis(50)).apply((), |()| -> () { sleep_for_ever() });
+        assert_eq!(late, Err(TaskError::TimedOut));
+        go.set();
+        assert_eq!(other.get(), Ok(()));
+    });
+}
+
+#[test]
+fn cancelling_a_running_task_ends_only_its_worker() {
+    checked(|| {
+        let (pool, go) = (Pool::new(2).unwrap(), Event::new().unwrap());
+        let other = pool.apply_async(go.clone(), |go| go.wait()).unwrap();
+        let task = pool.apply_async((), |()| -> () { sleep_for_ever() }).unwrap();
+        eventually("it runs", || task.worker_pid().is_some());
+        assert_eq!(task.cancel(), Cancellation::Running);
+        assert_eq!(task.get(), Err(TaskError::Cancelled));
+        go.set();
+        assert_eq!(other.get(), Ok(()));
+    });
+}
+
+#[test]
+fn a_worker_that_ignores_termination_is_ended() {
+    checked(|| {
+        let ready = Queue::bounded(1).unwrap();
+        let pool = Pool::new(1).unwrap();
+        let task = pool.apply_async(ready.clone(), |ready| -> () {
+            let _caught = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM]).unwrap();
+            ready.put(()).unwrap();
+            sleep_for_ever()
+        });
+        let task = task.unwrap();
+        ready.get().unwrap();
+        let start = Instant::now();
+        pool.terminate();
+        pool.join();
+        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(task.get().is_err());
+    });
+}
+
+#[test]
+fn ending_with_large_results_waiting_does_not_hang() {
+    checked(|| {
+        let pool = Pool::new(2).unwrap();
+        let tasks: Vec<_> = (0..20).map(|_| pool.apply_async((), |()| vec![0_u8; 1 << 20]).unwrap()).collect();
+        eventually("results are there", || tasks.iter().any(brigade::Task::is_ready));
+        let start = Instant::now();
+        pool.terminate();
+        pool.join();
+        assert!(start.elapsed() < Duration::from_secs(5));
+        drop(tasks);
+    });
+}
+
+#[test]
+fn a_process_group_of_its_own_is_not_reached_by_the_parents_signals() {
+    checked(|| {
+        let (ready, go) = (Queue::bounded(2).unwrap(), Event::new().unwrap());
+        let start = |group| {
+            let wait = |(ready, go): (Queue<u32>, Event)| {
+                ready.put(std::process::id()).unwrap();
+                go.wait();
+            };
+            Process::builder().process_group(group).spawn((ready.clone(), go.clone()), wait).unwrap()
+        };
+        // Both in a group that we may signal as a whole.
+        let (own, other) = (start(ProcessGroup::Own), start(ProcessGroup::Own));
+        ready.get().unwrap();
+        ready.get().unwrap();
+        let group = rustix::process::Pid::from_raw(own.pid() as i32).unwrap();
+        rustix::process::kill_process_group(group, Signal::TERM).unwrap();
+        assert_eq!(own.wait().signal(), Some(Signal::TERM.as_raw()));
+        assert!(other.is_alive());
+        go.set();
+        assert!(other.wait().success());
+    });
+}
+
+#[test]
+fn starting_survives_stop_and_continue() {
+    checked(|| {
+        let heard = Queue::bounded(100).unwrap();
+        let host = Process::builder().process_group(ProcessGroup::Own).spawn(heard.clone(), |heard| {
+            for number in 0..50 {
+                brigade::spawn((), |()| ()).unwrap().join().unwrap();
+                heard.put(number).unwrap();
+            }
+        });
+        let host = host.unwrap();
+        let group = rustix::process::Pid::from_raw(host.pid() as i32).unwrap();
+        for _ in 0..20 {
+            heard.get().unwrap();
+            rustix::process::kill_process_group(group, Signal::TSTP).unwrap();
+            rustix::process::kill_process_group(group, Signal::CONT).unwrap();
+        }
+        assert!(host.wait().success());
+    });
+}
