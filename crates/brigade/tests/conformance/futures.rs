@@ -87,9 +87,7 @@ fn only_the_task_of_the_killed_worker_fails() {
         go.set();
         let outcomes: Vec<_> = tasks.into_iter().map(Task::get).collect();
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2, "{outcomes:?}");
-        let told = |outcome: &Result<(), TaskError>| {
-            matches!(outcome, Err(TaskError::Killed { signal: 9, pid, .. }) if *pid == victim)
-        };
+        let told = |outcome: &Result<(), TaskError>| matches!(outcome, Err(TaskError::Killed { signal: 9, pid, .. }) if *pid == victim);
         assert!(outcomes.iter().any(told), "{outcomes:?}");
         assert_eq!(pool.apply(4, square), Ok(16));
         eventually("three work again", || pool.workers().len() == 3);
@@ -204,7 +202,10 @@ fn decoding_the_argument_may_fail_exit_or_crash() {
         let pool = Pool::new(2).unwrap();
         for fault in FAULTS {
             let outcome = pool.apply(FaultyToDecode(fault), |_| ()).unwrap_err();
-            assert!(is_told(fault, &outcome, |error| matches!(error, TaskError::DecodeArgs(_))), "{fault:?}: {outcome:?}");
+            assert!(
+                is_told(fault, &outcome, |error| matches!(error, TaskError::DecodeArgs(_))),
+                "{fault:?}: {outcome:?}"
+            );
             assert_eq!(pool.apply(2, square), Ok(4));
         }
     });
@@ -298,7 +299,9 @@ fn a_program_that_ends_without_closing_is_quiet() {
         let process = Process::builder().stderr(Stdio::Piped).spawn((), |()| {
             let pool = Pool::new(2).unwrap();
             let task = pool.apply_async(2, square).unwrap();
-            brigade::at_exit(|| assert!(Pool::new(1).and_then(|pool| Ok(pool.apply(1, square))).is_ok_and(|one| one == Ok(1))));
+            brigade::at_exit(|| {
+                assert!(Pool::new(1).and_then(|pool| Ok(pool.apply(1, square))).is_ok_and(|one| one == Ok(1)))
+            });
             std::mem::forget(pool);
             task.get().unwrap()
         });
@@ -329,7 +332,8 @@ fn closing_runs_all_and_cancelling_runs_few() {
         pool.close();
         pool.join();
         assert!(gates.into_iter().all(|gate| gate.get().is_ok()));
-        let n_errors = tasks.into_iter().filter_map(|task| task.get().err()).filter(|e| *e == TaskError::Cancelled).count();
+        let n_errors =
+            tasks.into_iter().filter_map(|task| task.get().err()).filter(|e| *e == TaskError::Cancelled).count();
         assert_eq!((n_errors, runs.load(0)), (n_cancelled, 100 - n_cancelled as u64));
     });
 }
@@ -452,7 +456,8 @@ where
 fn the_first_and_all_of_several_tasks_are_awaited() {
     checked(|| {
         let (pool, go) = (Pool::new(2).unwrap(), Event::new().unwrap());
-        let wait_or_not = |go: Option<Event>| go.map_or(1, |go| if go.wait_timeout(Duration::from_secs(30)) { 2 } else { 3 });
+        let wait_or_not =
+            |go: Option<Event>| go.map_or(1, |go| if go.wait_timeout(Duration::from_secs(30)) { 2 } else { 3 });
         let mut tasks = vec![
             pool.apply_async(Some(go.clone()), wait_or_not).unwrap(),
             pool.apply_async(None, wait_or_not).unwrap(),

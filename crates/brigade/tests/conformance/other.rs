@@ -116,7 +116,10 @@ fn a_subprocess_of_a_worker_reads_its_standard_input() {
     checked(|| {
         let pool = Pool::new(1).unwrap();
         let said = pool.apply("some text".to_owned(), |text| {
-            let cat = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn();
+            let cat = std::process::Command::new("cat")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn();
             let mut cat = cat.unwrap();
             cat.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
             String::from_utf8(cat.wait_with_output().unwrap().stdout).unwrap()

@@ -108,7 +108,8 @@ fn a_failing_input_is_the_callers_and_the_pool_goes_on() {
         std::panic::set_hook(Box::new(|_| ()));
         for n_items in [0, 1, 30] {
             for _ in 0..2 {
-                let in_map = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(failing(n_items), square)));
+                let in_map =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(failing(n_items), square)));
                 assert!(in_map.is_err());
             }
             let mut seen = Vec::new();
@@ -174,7 +175,8 @@ fn a_pool_has_as_many_workers_as_were_asked_for() {
 fn terminating_with_ten_thousand_waiting_tasks_is_quick() {
     checked(|| {
         let pool = Pool::new(2).unwrap();
-        let tasks: Vec<_> = (0..10_000).map(|_| pool.apply_async((), |()| -> () { sleep_for_ever() }).unwrap()).collect();
+        let tasks: Vec<_> =
+            (0..10_000).map(|_| pool.apply_async((), |()| -> () { sleep_for_ever() }).unwrap()).collect();
         let start = Instant::now();
         pool.terminate();
         pool.join();
@@ -273,7 +275,9 @@ fn a_result_that_cannot_be_encoded_costs_no_worker() {
         let pool = Pool::new(2).unwrap();
         let mut before: Vec<u32> = pool.workers().iter().map(|worker| worker.pid).collect();
         for _ in 0..20 {
-            let Err(TaskError::EncodeResult(cause)) = pool.apply((), |()| Odd(true)).map(drop) else { panic!("it came") };
+            let Err(TaskError::EncodeResult(cause)) = pool.apply((), |()| Odd(true)).map(drop) else {
+                panic!("it came")
+            };
             assert!(cause.to_string().contains("it is odd"), "{cause}");
         }
         let mut after: Vec<u32> = pool.workers().iter().map(|worker| worker.pid).collect();
