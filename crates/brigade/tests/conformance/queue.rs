@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use brigade::{GetError, Process, PutError, Queue, TryGetError, TryPutError};
+use brigade::{GetError, JoinableQueue, Process, PutError, Queue, TryGetError, TryPutError};
 
-use crate::checked;
+use crate::{checked, sleep_for_ever};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -81,6 +81,53 @@ fn the_length_follows_puts_and_gets() {
             lengths.push(queue.len());
         }
         assert_eq!(lengths, [0, 1, 2, 1, 0]);
+    });
+}
+
+#[test]
+fn join_returns_once_every_value_is_done() {
+    checked(|| {
+        let queue = JoinableQueue::bounded(10).unwrap();
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let work = |queue: JoinableQueue<u32>| queue.iter().map(|lease| lease.done()).count();
+                brigade::spawn(queue.clone(), work).unwrap()
+            })
+            .collect();
+        (0..50).for_each(|number| queue.put(number).unwrap());
+        queue.join().unwrap();
+        assert_eq!(queue.n_open(), 0);
+        queue.close();
+        assert_eq!(workers.into_iter().map(|worker| worker.join().unwrap()).sum::<usize>(), 50);
+    });
+}
+
+#[test]
+fn a_killed_worker_gives_its_value_back() {
+    checked(|| {
+        let (queue, taken) = (JoinableQueue::bounded(10).unwrap(), Queue::bounded(1).unwrap());
+        (0..3).for_each(|number| queue.put(number).unwrap());
+        let victim = brigade::spawn((queue.clone(), taken.clone()), |(queue, taken): (JoinableQueue<u32>, _)| -> () {
+            let lease = queue.get().unwrap();
+            let taken: Queue<u32> = taken;
+            taken.put(*lease).unwrap();
+            sleep_for_ever()
+        });
+        let victim = victim.unwrap();
+        assert_eq!(taken.get(), Ok(0));
+        victim.kill();
+        victim.wait();
+        let worker = brigade::spawn(queue.clone(), |queue: JoinableQueue<u32>| {
+            let seen = |_| {
+                let lease = queue.get().unwrap();
+                let seen = (*lease, lease.attempt());
+                lease.done();
+                seen
+            };
+            (0..3).map(seen).collect::<Vec<_>>()
+        });
+        queue.join().unwrap();
+        assert_eq!(worker.unwrap().join().unwrap(), [(0, 2), (1, 1), (2, 1)]);
     });
 }
 
