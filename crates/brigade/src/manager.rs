@@ -168,7 +168,7 @@ impl Manager {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
-    pub fn rw_lock(&self) -> Result<ManagedRwLock, ManagerError> {
+    pub fn rwlock(&self) -> Result<ManagedRwLock, ManagerError> {
         self.hold(RwLock::new()?, RwLock::handle)
     }
 

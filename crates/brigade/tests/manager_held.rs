@@ -39,7 +39,7 @@ fn all_of_them_carry_state_to_another_process() {
     let manager = Manager::start().unwrap();
     let lock = manager.lock().unwrap();
     let reentrant = manager.reentrant_lock().unwrap();
-    let rw_lock = manager.rw_lock().unwrap();
+    let rw_lock = manager.rwlock().unwrap();
     let semaphore = manager.semaphore(2).unwrap();
     let event = manager.event().unwrap();
     let condition = manager.condition().unwrap();
@@ -141,7 +141,7 @@ fn every_wait_ends_within_a_second_of_the_managers_death() {
         lock
     };
     let taken_rw_lock = |manager: &Manager| {
-        let lock = manager.rw_lock().unwrap();
+        let lock = manager.rwlock().unwrap();
         std::mem::forget(lock.write().unwrap().unwrap());
         lock
     };

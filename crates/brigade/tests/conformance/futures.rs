@@ -143,7 +143,7 @@ impl Fault {
     }
 }
 
-/// Strikes when it is encoded in another process than where it was made first.
+/// Strikes when it is encoded.
 struct FaultyToEncode(Fault);
 
 impl Serialize for FaultyToEncode {
@@ -159,18 +159,25 @@ impl<'de> Deserialize<'de> for FaultyToEncode {
     }
 }
 
-/// Strikes when it is decoded.
-struct FaultyToDecode(Fault);
+/// Strikes when it is decoded in another process than where it was made: a sender tries first whether it can be decoded.
+struct FaultyToDecode(Fault, u32);
+
+impl FaultyToDecode {
+    fn new(fault: Fault) -> Self {
+        Self(fault, std::process::id())
+    }
+}
 
 impl Serialize for FaultyToDecode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        (self.0, self.1).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for FaultyToDecode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Err(Fault::deserialize(deserializer)?.strike())
+        let (fault, made_in) = <(Fault, u32)>::deserialize(deserializer)?;
+        if made_in == std::process::id() { Ok(Self(fault, made_in)) } else { Err(fault.strike()) }
     }
 }
 
@@ -201,7 +208,7 @@ fn decoding_the_argument_may_fail_exit_or_crash() {
     checked(|| {
         let pool = Pool::new(2).unwrap();
         for fault in FAULTS {
-            let outcome = pool.apply(FaultyToDecode(fault), |_| ()).unwrap_err();
+            let outcome = pool.apply(FaultyToDecode::new(fault), |_| ()).unwrap_err();
             assert!(
                 is_told(fault, &outcome, |error| matches!(error, TaskError::DecodeArgs(_))),
                 "{fault:?}: {outcome:?}"
@@ -241,7 +248,7 @@ fn encoding_the_result_may_fail_exit_or_crash() {
 fn decoding_the_result_may_fail_in_the_parent() {
     checked(|| {
         let pool = Pool::new(2).unwrap();
-        let outcome = pool.apply(Fault::Error, FaultyToDecode).map(drop).unwrap_err();
+        let outcome = pool.apply(Fault::Error, FaultyToDecode::new).map(drop).unwrap_err();
         assert!(matches!(outcome, TaskError::DecodeResult(_)), "{outcome:?}");
         assert_eq!(pool.apply(2, square), Ok(4));
     });
@@ -317,7 +324,9 @@ fn a_program_that_ends_without_closing_is_quiet() {
 fn closing_runs_all_and_cancelling_runs_few() {
     checked(|| {
         let runs = SharedSlice::<u64>::new(1).unwrap();
-        let count = |runs: SharedSlice<u64>| drop(runs.fetch_add(0, 1));
+        let count = |runs: SharedSlice<u64>| {
+            runs.fetch_add(0, 1);
+        };
         let pool = Pool::new(2).unwrap();
         (0..50).for_each(|_| drop(pool.apply_async(runs.clone(), count).unwrap()));
         pool.close();

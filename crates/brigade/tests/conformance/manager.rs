@@ -182,11 +182,11 @@ fn primitives_of_a_manager_work_across_processes() {
             let written = rwlock.write().is_ok();
             let acquired = semaphore.acquire().is_ok();
             event.set().unwrap();
-            barrier.wait().unwrap();
+            barrier.wait().unwrap().unwrap();
             locked && written && acquired
         });
         event.wait().unwrap();
-        barrier.wait().unwrap();
+        barrier.wait().unwrap().unwrap();
         assert!(process.unwrap().join().unwrap());
         assert!(lock.try_lock().is_ok() && rwlock.try_read().is_ok() && semaphore.try_acquire().is_ok());
     });

@@ -92,14 +92,15 @@ fn a_descriptor_is_usable_in_the_child_also_with_a_high_number() {
     checked(|| {
         for lowest in [3, 300] {
             let (mut reader, writer) = std::io::pipe().unwrap();
-            let writer = rustix::io::fcntl_dupfd_cloexec(&writer, lowest).unwrap();
-            assert!(writer.as_raw_fd() >= lowest);
+            let high = rustix::io::fcntl_dupfd_cloexec(&writer, lowest).unwrap();
+            drop(writer);
+            assert!(high.as_raw_fd() >= lowest);
             let (sender, receiver) = brigade::pipe::<Descriptor>();
             let process = brigade::spawn(receiver, |receiver| {
                 let mut file = std::fs::File::from(receiver.recv().unwrap().into_owned_fd());
                 file.write_all(b"foo").unwrap();
             });
-            sender.send(Descriptor::from(writer)).unwrap();
+            sender.send(Descriptor::from(high)).unwrap();
             let mut text = String::new();
             reader.read_to_string(&mut text).unwrap();
             assert_eq!(text, "foo");

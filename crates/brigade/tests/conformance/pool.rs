@@ -360,7 +360,9 @@ fn if_one_worker_cannot_start_none_is_left() {
 fn the_initializer_runs_once_in_each_worker() {
     checked(|| {
         let runs = SharedSlice::<u64>::new(1).unwrap();
-        let pool = Pool::builder().workers(3).initializer(runs.clone(), |runs| drop(runs.fetch_add(0, 1)));
+        let pool = Pool::builder().workers(3).initializer(runs.clone(), |runs: SharedSlice<u64>| {
+            runs.fetch_add(0, 1);
+        });
         let pool = pool.build().unwrap();
         assert_eq!(pool.map(0..50, square), squares(0..50));
         eventually("all three have run it", || runs.load(0) == 3);
