@@ -306,9 +306,7 @@ fn a_program_that_ends_without_closing_is_quiet() {
         let process = Process::builder().stderr(Stdio::Piped).spawn((), |()| {
             let pool = Pool::new(2).unwrap();
             let task = pool.apply_async(2, square).unwrap();
-            brigade::at_exit(|| {
-                assert!(Pool::new(1).and_then(|pool| Ok(pool.apply(1, square))).is_ok_and(|one| one == Ok(1)))
-            });
+            brigade::at_exit(|| assert!(Pool::new(1).map(|pool| pool.apply(1, square)).is_ok_and(|one| one == Ok(1))));
             std::mem::forget(pool);
             task.get().unwrap()
         });

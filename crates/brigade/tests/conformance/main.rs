@@ -1,4 +1,5 @@
 //! What Python's `multiprocessing` promises, shown test by test: list.md is the list, list.rs holds it against the tests.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in what tests share")]
 
 mod futures;
 mod list;

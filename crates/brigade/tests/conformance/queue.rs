@@ -90,7 +90,14 @@ fn join_returns_once_every_value_is_done() {
         let queue = JoinableQueue::bounded(10).unwrap();
         let workers: Vec<_> = (0..4)
             .map(|_| {
-                let work = |queue: JoinableQueue<u32>| queue.iter().map(|lease| lease.done()).count();
+                let work = |queue: JoinableQueue<u32>| {
+                    let mut n_done = 0;
+                    for lease in queue.iter() {
+                        lease.done();
+                        n_done += 1;
+                    }
+                    n_done
+                };
                 brigade::spawn(queue.clone(), work).unwrap()
             })
             .collect();
@@ -98,7 +105,7 @@ fn join_returns_once_every_value_is_done() {
         queue.join().unwrap();
         assert_eq!(queue.n_open(), 0);
         queue.close();
-        assert_eq!(workers.into_iter().map(|worker| worker.join().unwrap()).sum::<usize>(), 50);
+        assert_eq!(workers.into_iter().map(|worker| worker.join().unwrap()).sum::<i32>(), 50);
     });
 }
 
@@ -252,7 +259,8 @@ fn killed_producers_and_consumers_leave_the_others_working() {
     checked(|| {
         let queue = Queue::<u64>::bounded(4).unwrap();
         for round in 0..20 {
-            let producer = brigade::spawn(queue.clone(), |queue| (0..).for_each(|number| queue.put(number).unwrap()));
+            let producer =
+                brigade::spawn(queue.clone(), |queue| (0..u64::MAX).for_each(|number| queue.put(number).unwrap()));
             let consumer = brigade::spawn(queue.clone(), |queue| queue.iter().for_each(drop));
             let (producer, consumer): (Process<()>, Process<()>) = (producer.unwrap(), consumer.unwrap());
             queue.get().unwrap();
