@@ -29,6 +29,9 @@ impl Census for People {
     fn me(&self) -> Owner {
         self.me
     }
+    fn place(&self) -> usize {
+        self.me.number() as usize
+    }
     fn is_dead(&self, owner: Owner) -> bool {
         owner == LONG_DEAD || owner == DYING && self.grave.as_ref().is_some_and(|grave| grave.is_filled())
     }
