@@ -1,6 +1,7 @@
 //! What a process has of the system before and after: processes, descriptors, mappings, threads, names. A test that takes a
 //! [`Guard`] fails if anything is left behind. What is inside of shared objects is not looked at, only how much memory they take.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -33,6 +34,7 @@ const KEPT: [(&str, usize); 9] = [
 #[must_use]
 pub struct Guard {
     before: Inventory,
+    is_checked: Cell<bool>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -44,14 +46,15 @@ impl Guard {
     pub fn new() -> Self {
         // A test that failed under its guard has told so itself.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { before: Inventory::take(), _turn: turn }
+        Self { before: Inventory::take(), is_checked: Cell::new(false), _turn: turn }
     }
 
-    /// What is left behind now, once it has had a second to go.
+    /// What is left behind now, once it has had a second to go. Dropping the guard then says nothing more.
     ///
     /// # Errors
     /// [`Leaks`] tells what.
     pub fn check(&self) -> Result<(), Leaks> {
+        self.is_checked.set(true);
         self.check_within(GRACE)
     }
 
@@ -72,7 +75,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.is_checked.get() || std::thread::panicking() {
             return;
         }
         if let Err(leaks) = self.check() {

@@ -8,12 +8,14 @@ use std::process::ExitCode;
 mod bench;
 mod ci;
 mod tidy;
+mod torture;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci [--skip-tests]    everything a change must pass, in the order that fails fastest
   tidy                 the rules of the house that no compiler checks
-  bench WHAT [...]     builds release programs and measures: copy, library (bench WHAT --help tells more)";
+  bench WHAT [...]     builds release programs and measures: copy, library (bench WHAT --help tells more)
+  torture [...]        tries to break the library: --slice (a minute) or --full (all kills), --seed N";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         ["ci", "--skip-tests"] => ci::run(ci::Tests::Skip),
         ["tidy"] => tidy::run(&workspace()),
         ["bench", rest @ ..] if !rest.is_empty() => bench::run(rest),
+        ["torture", rest @ ..] => torture::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -1,0 +1,81 @@
+//! `cargo xtask torture`: builds the campaigns that try to break the library, runs them one after another, and says how each
+//! ended. What a campaign does is in `torture/`; its seed is printed, and asks for the same deaths again.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use crate::{cargo, workspace};
+
+/// A campaign: its program and arguments, in short and in full.
+struct Campaign {
+    program: &'static str,
+    slice: &'static str,
+    full: &'static str,
+}
+
+const CAMPAIGNS: [Campaign; 5] = [
+    Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
+    Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
+    Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
+    Campaign {
+        program: "kill_storm",
+        slice: "--tasks 10000 --kills 100 --retry never",
+        full: "--tasks 1000000 --kills 10000 --retry never",
+    },
+    Campaign { program: "stepkill", slice: "--points 3", full: "--points 200" },
+];
+
+/// Campaigns on what is known to be wrong: they succeed if they find it.
+const RED_CONTROLS: [&str; 3] = ["answers", "kill_storm", "stepkill"];
+
+/// `--slice` or `--full`, and `--seed N`.
+pub fn run(arguments: &[&str]) -> ExitCode {
+    let is_full = arguments.contains(&"--full");
+    let seed = arguments.iter().position(|word| *word == "--seed").and_then(|idx| arguments.get(idx + 1));
+    let is_known = |word: &&str| ["--full", "--slice", "--seed"].contains(word) || Some(*word) == seed.copied();
+    if !arguments.iter().all(|word| is_known(word)) || arguments.contains(&"--seed") && seed.is_none() {
+        eprintln!("usage: cargo xtask torture [--slice | --full] [--seed N]");
+        return ExitCode::from(2);
+    }
+    if !built() {
+        return ExitCode::FAILURE;
+    }
+    let mut rows: Vec<(String, Duration, bool)> = Vec::new();
+    for campaign in &CAMPAIGNS {
+        let mut words: Vec<&str> = if is_full { campaign.full } else { campaign.slice }.split(' ').collect();
+        if let Some(seed) = seed.filter(|_| campaign.program != "answers") {
+            words.extend(["--seed", seed]);
+        }
+        rows.push(played(campaign.program, &words));
+    }
+    if is_full {
+        rows.extend(RED_CONTROLS.iter().map(|program| played(program, &["--red"])));
+    }
+    eprintln!("── torture");
+    for (line, took, is_good) in &rows {
+        eprintln!("{:>8.1} s  {}  {line}", took.as_secs_f64(), if *is_good { "good  " } else { "FAILED" });
+    }
+    if rows.iter().all(|(.., is_good)| *is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// With optimization: single steps are counted in instructions.
+fn built() -> bool {
+    cargo()
+        .args(["build", "--profile", "torture", "--package", "torture", "--bins"])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn played(program: &str, words: &[&str]) -> (String, Duration, bool) {
+    let folder = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), std::path::PathBuf::from)
+        .join("torture");
+    let line = format!("{program} {}", words.join(" "));
+    eprintln!("── {line}");
+    let started = Instant::now();
+    let status = Command::new(folder.join(program)).args(words).current_dir(workspace()).status();
+    if let Err(error) = &status {
+        eprintln!("torture: cannot start {program}: {error}");
+    }
+    (line, started.elapsed(), status.is_ok_and(|status| status.success()))
+}
