@@ -33,7 +33,7 @@ pub fn run(arguments: &[&str]) -> ExitCode {
     let is_full = arguments.contains(&"--full");
     let seed = arguments.iter().position(|word| *word == "--seed").and_then(|idx| arguments.get(idx + 1));
     let is_known = |word: &&str| ["--full", "--slice", "--seed"].contains(word) || Some(*word) == seed.copied();
-    if !arguments.iter().all(|word| is_known(word)) || arguments.contains(&"--seed") && seed.is_none() {
+    if !arguments.iter().all(is_known) || arguments.contains(&"--seed") && seed.is_none() {
         eprintln!("usage: cargo xtask torture [--slice | --full] [--seed N]");
         return ExitCode::from(2);
     }
