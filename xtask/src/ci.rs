@@ -57,6 +57,7 @@ fn steps(tests: Tests) -> Vec<Step> {
     if tests == Tests::Run {
         steps.push(step("test", vec![words("test --workspace")]));
     }
+    steps.push(step("torture", vec![words("run --package xtask -- torture --slice")]));
     steps.push(step("loom", vec![loom_models()]));
     if nightly_has_compiler() {
         steps.push(step("asan", vec![address_sanitizer()]));

@@ -189,7 +189,7 @@ impl Scenario for Reap {
         })?)
     }
 
-    fn act<'a>(_given: &'a Given, child: brigade::Process<()>) -> Result<(), Fault> {
+    fn act(_given: &Given, child: brigade::Process<()>) -> Result<(), Fault> {
         child.kill();
         child.wait();
         Ok(())

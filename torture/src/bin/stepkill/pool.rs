@@ -14,6 +14,7 @@ use crate::campaign::{Death, Fault, Scenario, Target};
 /// The runs of each round's two tasks.
 type Runs = SharedSlice<u64>;
 const MOST_ROUNDS: usize = 4096;
+type Outcome = Result<u64, TaskError>;
 
 struct Play {
     pool: Pool,
@@ -59,7 +60,7 @@ fn launch(runs: &Runs, round: u64) -> Result<Target, Fault> {
     Ok(Target::Worker(worker))
 }
 
-fn outcomes() -> Result<(Result<u64, TaskError>, Result<u64, TaskError>), Fault> {
+fn outcomes() -> Result<(Outcome, Outcome), Fault> {
     let mut play = play();
     let Play { pool, tasks } = play.as_mut().ok_or("there is no pool")?;
     let (one, other) = tasks.take().ok_or("there are no tasks")?;
