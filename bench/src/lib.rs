@@ -6,7 +6,6 @@
 
 pub mod copy;
 pub mod library;
-pub mod pool;
 
 mod ballast;
 mod data;

@@ -18,15 +18,12 @@ enum What {
     Copy(bench::copy::Request),
     /// Times pool, queue, process and shared memory, and those of other libraries.
     Library(bench::library::Request),
-    /// Sends tasks that do nothing through the pool, and through that of Python.
-    Pool(bench::pool::Request),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Copy(request) => bench::copy::run(&request),
         What::Library(request) => bench::library::run(&request),
-        What::Pool(request) => bench::pool::run(&request),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
 //! Runs one program and says what it took: wall time, its own processor time, and what other processes took meanwhile.
-//! How often to run and which runs count is decided in copy.rs and pool.rs.
+//! How often to run and which runs count is decided in copy.rs and library.rs.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
