@@ -87,6 +87,22 @@ pub fn channel(bytes: &[u8]) {
 mod tests {
     use super::*;
 
+    /// Found by the fuzzer: counts at the end of their range overflowed when one more was put.
+    #[test]
+    fn a_queue_whose_counts_are_at_their_end_is_no_reason_to_panic() {
+        let word = |which: u8, word: u64| [&[which][..], &word.to_le_bytes()].concat();
+        // The valid copies of what was put and what was taken, and the tails of the ring.
+        channel(&[word(5, u64::MAX), word(7, u64::MAX)].concat());
+        channel(&[word(2, u64::MAX), word(5, u64::MAX), word(6, 0), word(7, u64::MAX), word(8, 32)].concat());
+    }
+
+    /// Found by the first slice: a count of items without any bytes was looked at for ever.
+    #[test]
+    fn items_without_bytes_are_refused_and_not_waited_for() {
+        let word = |which: u8, word: u64| [&[which][..], &word.to_le_bytes()].concat();
+        channel(&[word(1, 0), word(2, 9), word(3, 0), word(7, 0), word(8, 0)].concat());
+    }
+
     /// Runs every door on valid messages that were damaged, and on bytes of no origin.
     #[test]
     fn damaged_messages_do_no_harm() {

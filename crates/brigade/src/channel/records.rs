@@ -44,11 +44,12 @@ impl Totals {
         })
     }
 
+    /// Only totals that are garbage wrap around, and then the two sides do not fit together any more.
     const fn after(mut self, place: Place, n_bytes: u64) -> Self {
-        self.n_items += 1;
+        self.n_items = self.n_items.wrapping_add(1);
         match place {
-            Place::Ring => self.ring_bytes += n_bytes,
-            Place::Log => self.log_bytes += n_bytes,
+            Place::Ring => self.ring_bytes = self.ring_bytes.wrapping_add(n_bytes),
+            Place::Log => self.log_bytes = self.log_bytes.wrapping_add(n_bytes),
         }
         self
     }
