@@ -14,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci [--skip-tests]    everything a change must pass, in the order that fails fastest
   tidy                 the rules of the house that no compiler checks
+  tidy --write         copies the heads of files into docs/shared-memory.md
   bench WHAT [...]     builds release programs and measures: copy, library (bench WHAT --help tells more)
   torture [...]        tries to break the library: --slice (a minute) or --full (all kills), --seed N";
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(ci::Tests::Run),
         ["ci", "--skip-tests"] => ci::run(ci::Tests::Skip),
         ["tidy"] => tidy::run(&workspace()),
+        ["tidy", "--write"] => tidy::write(&workspace()),
         ["bench", rest @ ..] if !rest.is_empty() => bench::run(rest),
         ["torture", rest @ ..] => torture::run(rest),
         ["help" | "--help" | "-h"] => {

@@ -1,11 +1,13 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks, each named with file and line where it is broken.
-//! Reading Rust is done in source.rs; the rules themselves stand in manifests.rs, rust.rs and documents.rs.
+//! Reading Rust is done in source.rs; the rules themselves stand in manifests.rs, rust.rs, heads.rs and documents.rs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fmt, fs, io};
 
+mod constants;
 mod documents;
+mod heads;
 mod manifests;
 mod rust;
 mod source;
@@ -52,8 +54,26 @@ pub fn run(workspace: &Path) -> ExitCode {
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Writes the page on shared memory anew, with the diagrams and tables that stand in the heads of files now.
+pub fn write(workspace: &Path) -> ExitCode {
+    let written = read_texts(workspace).and_then(|files| {
+        let page = fs::read_to_string(workspace.join(heads::PAGE))?;
+        fs::write(workspace.join(heads::PAGE), heads::with_heads(&page, &sources(&files)))
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidy: cannot write {}: {error}", heads::PAGE);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn check(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = sources(files).iter().flat_map(rust::check).collect();
+    let sources = sources(files);
+    let mut findings: Vec<Finding> = sources.iter().flat_map(rust::check).collect();
+    findings.extend(heads::check(files, &sources));
+    findings.extend(documents::check_languages(files));
     for file in files {
         if file.path.ends_with("Cargo.toml") {
             findings.extend(manifests::check(&file.path, &file.text));

@@ -9,7 +9,7 @@
 //!  768  space event u32
 //!  896  watchers: 4 096 bits (watch.rs)
 //!   4Ki the ring, a power of two
-//!   1Gi (never mapped) the log
+//!   1Gi (never mapped) the log (log.rs)
 //! ```
 //!
 //! Small records go through the ring. What does not fit, be it one large record or more records than the ring holds, goes

@@ -17,6 +17,12 @@
 //!   2 Mi  rows: for each participant 65 536 × (u24 putting handles, u24 getting handles, u16 pins)
 //! ```
 //!
+//! | participant | meaning                              | left by                                        |
+//! |-------------|--------------------------------------|------------------------------------------------|
+//! | `FREE`      | nobody                               | a parent about to spawn: `RESERVED`            |
+//! | `RESERVED`  | a child that has not started yet     | that child: `ALIVE`; a reaper: `FREE`          |
+//! | `ALIVE`     | a process that holds its token       | a reaper, once the token is gone: `FREE`       |
+//!
 //! A row is changed by its participant only, until that is dead. A process killed at any instruction leaves its row as it
 //! was; whoever needs to know counts only rows of the living, and the reaper clears the others. Life is told by a record
 //! lock that the kernel drops at death.

@@ -1,9 +1,9 @@
-//! The rules on documents: links lead somewhere, the README's commands are what `.ci/run` calls, and the two READMEs
-//! have one shape. Code has rules of its own: see rust.rs.
+//! The rules on documents: links lead somewhere, the README's commands are what `.ci/run` calls, and a page in two
+//! languages has one shape and the same code. Code has rules of its own: see rust.rs.
 
 use std::fmt;
 
-use super::Finding;
+use super::{Finding, TextFile};
 
 /// The two commands a newcomer needs, as the README gives them.
 const COMMANDS: [&str; 2] = ["cargo run --release -- copy", "cargo test --workspace"];
@@ -19,7 +19,9 @@ pub(super) fn check_links(path: &str, text: &str, exists: &dyn Fn(&str) -> bool)
     for (line_number, line) in prose_lines(text) {
         for target in link_targets(&line) {
             let file = target.split('#').next().unwrap_or(target);
-            if file.is_empty() || file.contains("://") || file.starts_with("mailto:") {
+            // Pages inside of crates are read by rustdoc too, which checks links to items by itself.
+            let is_item = path.starts_with("crates/") && (file.contains("::") || file.ends_with('('));
+            if is_item || file.is_empty() || file.contains("://") || file.starts_with("mailto:") {
                 continue;
             }
             if !resolved(folder, file).is_some_and(|file| exists(&file)) {
@@ -48,18 +50,39 @@ pub(super) fn check_readmes(english: Option<&str>, chinese: Option<&str>, gate: 
             findings.push(found(".ci/run", 1, "readme", format!("it does not call the README's `{command}`")));
         }
     }
-    if sections(english) != sections(chinese) {
-        findings.push(other_shape("sections", &sections(english), &sections(chinese)));
-    }
-    if blocks(english) != blocks(chinese) {
-        findings.push(other_shape("code blocks", &blocks(english), &blocks(chinese)));
-    }
     findings
 }
 
-fn other_shape(what: &str, english: &dyn fmt::Debug, chinese: &dyn fmt::Debug) -> Finding {
-    let message = format!("its {what} are {chinese:?}, those of README.md {english:?}");
-    found("README.zh-CN.md", 1, "readme", message)
+/// Reports each page with a Chinese twin that differs from it in sections, in the kinds of its code blocks, or in its Rust:
+/// rustdoc runs the English page's only.
+pub(super) fn check_languages(files: &[TextFile]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for chinese in files {
+        let Some(stem) = chinese.path.strip_suffix(".zh-CN.md") else {
+            continue;
+        };
+        let path = format!("{stem}.md");
+        let Some(english) = files.iter().find(|file| file.path == path) else {
+            findings.push(found(&chinese.path, 1, "languages", format!("{path} is missing")));
+            continue;
+        };
+        let mut differ = |what: &str, english: &dyn fmt::Debug, chinese_shape: &dyn fmt::Debug| {
+            let message = format!("its {what} are {chinese_shape:?}, those of {path} {english:?}");
+            findings.push(found(&chinese.path, 1, "languages", message));
+        };
+        let (english, chinese) = (english.text.as_str(), chinese.text.as_str());
+        if sections(english) != sections(chinese) {
+            differ("sections", &sections(english), &sections(chinese));
+        }
+        if blocks(english) != blocks(chinese) {
+            differ("code blocks", &blocks(english), &blocks(chinese));
+        }
+        if let Some((english, chinese)) = rust(english).zip(rust(chinese)).find(|(english, chinese)| english != chinese)
+        {
+            differ("Rust lines", &english, &chinese);
+        }
+    }
+    findings
 }
 
 /// Whether a line of the script runs the command, as itself or as words after another (`timeout 9 cargo …`).
@@ -77,6 +100,18 @@ fn prose_lines(text: &str) -> impl Iterator<Item = (usize, String)> {
 
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
     fenced(text).filter(|(_, line, inside)| *inside && !is_fence(line)).map(|(_, line, _)| line)
+}
+
+/// The lines of Rust blocks in order.
+fn rust(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_rust = false;
+    fenced(text).filter_map(move |(_, line, inside)| {
+        if is_fence(line) {
+            is_rust = inside && line.trim_start() == "```rust";
+            return None;
+        }
+        is_rust.then_some(line)
+    })
 }
 
 fn fenced(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
@@ -173,12 +208,33 @@ mod tests {
         assert_eq!(check_readmes(Some(README), Some(&readme), Some(GATE))[0].path, "README.zh-CN.md");
     }
 
+    fn check_twins(english: &str, chinese: &str) -> Vec<Finding> {
+        let file = |path: &str, text: &str| TextFile { path: path.to_owned(), text: text.to_owned() };
+        check_languages(&[file("docs/a.md", english), file("docs/a.zh-CN.md", chinese)])
+    }
+
     #[test]
-    fn readmes_of_two_shapes_are_caught() {
-        let longer = format!("{README}### Even more\n");
-        assert_eq!(check_readmes(Some(README), Some(&longer), Some(GATE)).len(), 1);
-        let with_block = format!("{README}```rust\n# fn main() {{}}\n```\n");
-        assert_eq!(check_readmes(Some(README), Some(&with_block), Some(GATE)).len(), 1);
+    fn pages_of_one_shape_with_the_same_rust_pass() {
+        let rust = "# A\n```text\none\n```\n```rust\nfn a() {}\n```\n";
+        assert_eq!(check_twins(rust, &rust.replace("one", "\u{4e00}")), []);
+    }
+
+    #[test]
+    fn pages_of_two_shapes_are_caught() {
+        assert_eq!(check_twins(README, &format!("{README}### Even more\n")).len(), 1);
+        assert_eq!(check_twins(README, &format!("{README}```rust\n# fn main() {{}}\n```\n")).len(), 1);
+    }
+
+    #[test]
+    fn rust_that_differs_between_languages_is_caught() {
+        let page = "# A\n```rust\nlet n = 1;\n```\n";
+        assert_eq!(check_twins(page, &page.replace('1', "2")).len(), 1);
+    }
+
+    #[test]
+    fn a_page_without_its_english_twin_is_caught() {
+        let file = TextFile { path: "docs/a.zh-CN.md".to_owned(), text: String::new() };
+        assert_eq!(check_languages(&[file]).len(), 1);
     }
 
     #[test]

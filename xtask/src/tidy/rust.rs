@@ -173,7 +173,7 @@ fn atomics(source: &Source) -> Vec<Finding> {
     }
     let origins = ["core::sync::atomic", "std::sync::atomic", "loom::sync::atomic"];
     let message = "take atomics from `brigade_sys::shared::atomics`, so that loom can take their place";
-    each(source, &source.code, &origins, "atomics", message)
+    each(source, &source.product_code, &origins, "atomics", message)
 }
 
 #[cfg(test)]

@@ -49,9 +49,35 @@ impl Source {
         rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
     }
 
+    /// Without the folder.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Whether this file is beside `other`, or in the folder of its modules.
+    pub fn is_near(&self, other: &Self) -> bool {
+        let folder = self.path.rsplit_once('/').map(|(folder, _)| folder);
+        folder == other.path.rsplit_once('/').map(|(folder, _)| folder) || folder == other.path.strip_suffix(".rs")
+    }
+
     /// The `//!` lines at the top.
     pub fn head(&self) -> String {
         self.text.lines().skip_while(|line| line.starts_with("#!")).take_while(|line| line.starts_with("//!")).collect()
+    }
+
+    /// The same, numbered, without `//! `.
+    pub fn head_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().skip_while(|(_, line)| line.starts_with("#!"));
+        let head = lines.map_while(|(idx, line)| Some((idx + 1, line.strip_prefix("//!")?)));
+        head.map(|(line_number, line)| (line_number, line.strip_prefix(' ').unwrap_or(line)))
+    }
+
+    /// The first sentence of the head, as one line.
+    pub fn first_sentence(&self) -> String {
+        let paragraph: Vec<&str> =
+            self.head_lines().map(|(_, line)| line.trim()).take_while(|line| !line.is_empty()).collect();
+        let text = paragraph.join(" ");
+        text.find(". ").map_or(text.as_str(), |end| &text[..=end]).to_owned()
     }
 }
 
@@ -66,7 +92,7 @@ pub(super) fn lines_with(code: &str, needle: &str) -> Vec<usize> {
     code.lines().enumerate().filter(|(_, line)| has_word(line, needle)).map(|(idx, _)| idx + 1).collect()
 }
 
-fn has_word(line: &str, needle: &str) -> bool {
+pub(super) fn has_word(line: &str, needle: &str) -> bool {
     line.match_indices(needle).any(|(at, found)| {
         let before = line[..at].chars().next_back();
         let after = line[at + found.len()..].chars().next();

@@ -14,6 +14,9 @@ use super::bytes::SharedBytes;
 
 /// Words in the state.
 pub const N_WORDS: usize = 3;
+const COPY_0: usize = 8;
+const COPY_1: usize = 32;
+const _: () = assert!(COPY_1 == COPY_0 + N_WORDS * 8);
 
 /// The state at an offset in shared bytes. Zeroed bytes are a valid state of zeros.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +72,7 @@ impl Flip {
     }
 
     const fn word_offset(self, version: u64, word_idx: usize) -> usize {
-        self.base + 8 + (version & 1) as usize * (N_WORDS * 8) + word_idx * 8
+        self.base + COPY_0 + (version & 1) as usize * (COPY_1 - COPY_0) + word_idx * 8
     }
 }
 

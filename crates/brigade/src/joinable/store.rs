@@ -9,7 +9,7 @@
 //!  320  the items' header: lock, counts, lists (leases.rs)
 //!  512  watchers: 4 096 bits (watch.rs)
 //!  4Ki  slots of 256 bytes, as many as were ever needed
-//! 32Gi  (never mapped) extents
+//! 32Gi  (never mapped) extents (extents.rs)
 //!
 //! content of a slot:  n_bytes u64 · n_notes u64 · place u64 · 208 bytes
 //! ```
