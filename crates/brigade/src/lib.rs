@@ -22,6 +22,8 @@
 //! }
 //! ```
 
+#![doc = include_str!("../course.md")]
+
 mod at_exit;
 mod channel;
 mod child;
@@ -99,4 +101,15 @@ pub use wire::{DecodeError, EncodeError};
 /// loader runs constructors, children never come here, and programs work without it too; calling it makes sure.
 pub fn init() {
     entry::pin();
+}
+
+/// The pages whose Rust blocks are tests too. Their Chinese twins have the same blocks, as `cargo xtask tidy` makes sure.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/coming-from-multiprocessing.md")]
+    struct ComingFromMultiprocessing;
+    #[doc = include_str!("../../../docs/program-process-thread.md")]
+    struct ProgramProcessThread;
 }
