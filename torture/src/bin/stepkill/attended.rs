@@ -1,7 +1,10 @@
 //! Deaths of those for whose put or get somebody sleeps: if it was done, the sleeper wakes, though nobody may be left to wake it.
+//! And of those who hold a lease: what was not done comes back.
 #![forbid(unsafe_code)]
 
-use brigade::Queue;
+use std::time::Duration;
+
+use brigade::{JoinableQueue, Queue};
 
 use crate::campaign::{Death, Fault, Scenario};
 
@@ -93,5 +96,50 @@ impl Scenario for GetForSleeper {
             return Err("there is room, and who waits for it sleeps on".into());
         }
         if queue.len() == 1 { Ok(()) } else { Err(format!("{} items where there is one", queue.len()).into()) }
+    }
+}
+
+/// Taking a value on lease, and getting it done.
+pub struct LeaseAndDone;
+
+/// Longer than anybody who goes on has to wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Scenario for LeaseAndDone {
+    const NAME: &'static str = "joinable queue: lease, done";
+    type Shared = JoinableQueue<u64>;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Self::Shared, Fault> {
+        Ok(JoinableQueue::bounded(4)?)
+    }
+
+    fn prepare(queue: &Self::Shared, round: u64) -> Result<(), Fault> {
+        Ok(queue.put(round)?)
+    }
+
+    fn arrive(_queue: &Self::Shared, _round: u64) -> Result<(), Fault> {
+        let other = JoinableQueue::<u64>::bounded(1)?;
+        other.put(1)?;
+        other.get()?.done();
+        Ok(())
+    }
+
+    fn act(queue: &Self::Shared, (): ()) -> Result<(), Fault> {
+        queue.get()?.done();
+        Ok(())
+    }
+
+    fn check(queue: &Self::Shared, death: &Death) -> Result<(), Fault> {
+        queue.put(PREPARED)?;
+        let mut done = Vec::new();
+        while queue.n_open() > 0 {
+            done.push(queue.get_timeout(PATIENCE)?.done());
+        }
+        queue.join_timeout(PATIENCE)?;
+        done.sort_unstable();
+        let (with, without) = (vec![death.round, PREPARED], vec![PREPARED]);
+        let is_good = done == without || done == with && !death.is_completed;
+        if is_good { Ok(()) } else { Err(format!("{done:?} came after {death:?}").into()) }
     }
 }

@@ -53,6 +53,7 @@ fn scenarios(options: &Options) -> Report {
     report.add::<queue::GetBlocked>(options);
     report.add::<attended::PutForSleeper>(options);
     report.add::<attended::GetForSleeper>(options);
+    report.add::<attended::LeaseAndDone>(options);
     report.add::<pool::ResultAndTask>(options);
     report.add::<pool::ResultAndTaskAgain>(options);
     report.add::<sync::LockAndUnlock>(options);
@@ -62,6 +63,9 @@ fn scenarios(options: &Options) -> Report {
     report.add::<sync::EventWait>(options);
     report.add::<sync::PermitAndBack>(options);
     report.add::<sync::PermitForSleeper>(options);
+    report.add::<sync::ReadThenWrite>(options);
+    report.add::<sync::NotifyForSleeper>(options);
+    report.add::<sync::BarrierParty>(options);
     report.add::<memory::SharedUpdate>(options);
     report.add::<memory::MutexCommit>(options);
     report.add::<handles::MakeAndSend>(options);

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use brigade::{Event, Lock, LockGuard, LockTimeoutError, OwnerDied, Semaphore, SharedSlice};
+use brigade::{
+    Barrier, Condition, Event, Lock, LockGuard, LockTimeoutError, OwnerDied, RwLock, Semaphore, SharedSlice,
+};
 
 use crate::campaign::{Death, Fault, Scenario};
 
@@ -325,5 +327,136 @@ impl Scenario for PermitForSleeper {
             return Err("who slept for the permit of the dead sleeps on".into());
         }
         all_permits_are_back(semaphore)
+    }
+}
+
+/// Reading and then writing under a lock for many readers or one writer.
+pub struct ReadThenWrite;
+
+impl Scenario for ReadThenWrite {
+    const NAME: &'static str = "rwlock: read, write";
+    type Shared = RwLock;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<RwLock, Fault> {
+        Ok(RwLock::new()?)
+    }
+
+    fn arrive(_lock: &RwLock, _round: u64) -> Result<(), Fault> {
+        let other = RwLock::new()?;
+        Self::act(&other, ())
+    }
+
+    fn act(lock: &RwLock, (): ()) -> Result<(), Fault> {
+        drop(lock.read().unwrap_or_else(OwnerDied::into_inner));
+        drop(lock.write().unwrap_or_else(OwnerDied::into_inner));
+        Ok(())
+    }
+
+    fn check(lock: &RwLock, death: &Death) -> Result<(), Fault> {
+        match lock.write_timeout(PATIENCE) {
+            Ok(guard) => drop(guard),
+            Err(LockTimeoutError::OwnerDied(guard)) if !death.is_completed => drop(guard),
+            Err(error) => return Err(format!("to write: {error:?}").into()),
+        }
+        let one = lock.read_timeout(PATIENCE).map_err(|error| format!("to read: {error:?}"))?;
+        let other = lock.read_timeout(PATIENCE).map_err(|error| format!("to read beside another: {error:?}"))?;
+        drop((one, other));
+        lock.write_timeout(PATIENCE).map(drop).map_err(|error| format!("to write again: {error:?}").into())
+    }
+}
+
+/// Telling one who waits at a condition.
+pub struct NotifyForSleeper;
+
+impl Scenario for NotifyForSleeper {
+    const NAME: &'static str = "condition: notify a sleeper";
+    const IS_ATTENDED: bool = true;
+    type Shared = (Lock, Condition, SharedSlice<u64>);
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Self::Shared, Fault> {
+        Ok((Lock::new()?, Condition::new()?, SharedSlice::new(1)?))
+    }
+
+    fn arrive((_, condition, _): &Self::Shared, _round: u64) -> Result<(), Fault> {
+        Condition::new()?.notify_one();
+        while condition.n_waiting() == 0 {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    fn act((lock, condition, said): &Self::Shared, (): ()) -> Result<(), Fault> {
+        let guard = lock.lock().unwrap_or_else(OwnerDied::into_inner);
+        said.store(0, 1);
+        condition.notify_one();
+        drop(guard);
+        Ok(())
+    }
+
+    fn attend((lock, condition, said): &Self::Shared) -> Result<u64, Fault> {
+        let mut guard = lock.lock().unwrap_or_else(OwnerDied::into_inner);
+        while said.load(0) == 0 {
+            guard = condition.wait(guard).unwrap_or_else(OwnerDied::into_inner);
+        }
+        said.store(0, 0);
+        drop(guard);
+        Ok(1)
+    }
+
+    /// A notifier that dies between what it says and the notification has notified nobody, as with any condition.
+    fn dismiss((lock, condition, said): &Self::Shared) -> Result<(), Fault> {
+        let guard = lock.lock().unwrap_or_else(OwnerDied::into_inner);
+        said.store(0, 1);
+        condition.notify_all();
+        drop(guard);
+        Ok(())
+    }
+
+    fn check((lock, _, _): &Self::Shared, death: &Death) -> Result<(), Fault> {
+        if death.is_completed && death.attended.is_none() {
+            return Err("who was notified sleeps on".into());
+        }
+        drop(take(lock)?);
+        Ok(())
+    }
+}
+
+/// Coming to a barrier at which another party sleeps.
+pub struct BarrierParty;
+
+impl Scenario for BarrierParty {
+    const NAME: &'static str = "barrier: come to a sleeper";
+    const IS_ATTENDED: bool = true;
+    type Shared = Barrier;
+    type Ready<'a> = ();
+
+    fn set_up() -> Result<Barrier, Fault> {
+        Ok(Barrier::new(2)?)
+    }
+
+    fn arrive(_barrier: &Barrier, _round: u64) -> Result<(), Fault> {
+        Barrier::new(1)?.wait()?;
+        Ok(())
+    }
+
+    fn act(barrier: &Barrier, (): ()) -> Result<(), Fault> {
+        barrier.wait()?;
+        Ok(())
+    }
+
+    /// Comes through, or hears of the death.
+    fn attend(barrier: &Barrier) -> Result<u64, Fault> {
+        Ok(u64::from(barrier.wait().is_ok()))
+    }
+
+    fn check(barrier: &Barrier, death: &Death) -> Result<(), Fault> {
+        barrier.reset();
+        match death.attended {
+            None => Err("who waits for the dead party sleeps on".into()),
+            Some(0) if death.is_completed => Err("both came, but one was not let through".into()),
+            Some(_) => Ok(()),
+        }
     }
 }
