@@ -10,7 +10,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use brigade::{Blob, Pool, Queue};
+use brigade::{Blob, Pool, Queue, WorkerState};
 
 /// Enough for both sides to have run, and for their code to be warm.
 const N_WARM_UP: usize = 1000;
@@ -75,8 +75,13 @@ fn throughput(pool: &Pool, count: usize) -> Outcome<Duration> {
 /// How often anything of a pool of `count` idle workers woke up in a second, printed as if it were nanoseconds.
 fn idle(count: usize) -> Outcome<()> {
     const LOOKED_AT: Duration = Duration::from_secs(5);
+    const SETTLED_AFTER: Duration = Duration::from_secs(1);
     let pool = Pool::new(count)?;
     pool.map(vec![(); 10 * count], |()| ());
+    while pool.workers().iter().any(|worker| worker.state != WorkerState::Idle) {
+        std::thread::sleep(SETTLED_AFTER / 100);
+    }
+    std::thread::sleep(SETTLED_AFTER);
     let mut pids: Vec<u32> = pool.workers().iter().map(|worker| worker.pid).collect();
     pids.push(std::process::id());
     let before = n_switches(&pids);
