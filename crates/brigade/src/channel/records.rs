@@ -204,7 +204,8 @@ impl Channel<'_> {
             return Err(if waiting.n_items > 0 { Refused::Corrupt } else { Refused::NotNow });
         };
         if into.capacity() < record.payload_bytes {
-            // Comes zeroed from the system where it is large.
+            // Asked for first, since a lack of memory is to be an error. Then it comes zeroed from the system.
+            Vec::<u8>::new().try_reserve_exact(record.payload_bytes).map_err(|_| no_memory())?;
             *into = vec![0; record.payload_bytes];
         } else if into.len() < record.payload_bytes {
             into.resize(record.payload_bytes, 0);
@@ -273,7 +274,9 @@ impl Channel<'_> {
         if n_bytes > available {
             return Err(Refused::Corrupt);
         }
-        let mut note_bytes = vec![0; n_notes * NOTE_BYTES];
+        let mut note_bytes = Vec::new();
+        note_bytes.try_reserve_exact(n_notes * NOTE_BYTES).map_err(|_| no_memory())?;
+        note_bytes.resize(n_notes * NOTE_BYTES, 0);
         self.read(cursor, HEADER_BYTES as u64, &mut note_bytes)?;
         let notes = note_bytes.chunks(NOTE_BYTES).filter_map(Note::from_bytes).collect();
         Ok(Some(Found { n_bytes, payload_bytes, payload_at: (HEADER_BYTES + note_bytes.len()) as u64, notes }))
@@ -307,4 +310,8 @@ impl Channel<'_> {
     fn log(&self) -> Log<'_> {
         Log::new(self.session.arena(), self.window)
     }
+}
+
+fn no_memory() -> Refused {
+    Refused::Memory(std::io::ErrorKind::OutOfMemory.into())
 }
