@@ -50,7 +50,7 @@ pub struct Managed<H> {
 pub type ManagedLock = Managed<Lock>;
 /// A [`ReentrantLock`] that a manager holds. Made by [`Manager::reentrant_lock`](crate::Manager::reentrant_lock).
 pub type ManagedReentrantLock = Managed<ReentrantLock>;
-/// An [`RwLock`] that a manager holds. Made by [`Manager::rw_lock`](crate::Manager::rw_lock).
+/// An [`RwLock`] that a manager holds. Made by [`Manager::rwlock`](crate::Manager::rwlock).
 pub type ManagedRwLock = Managed<RwLock>;
 /// A [`Semaphore`] that a manager holds. Made by [`Manager::semaphore`](crate::Manager::semaphore).
 pub type ManagedSemaphore = Managed<Semaphore>;
