@@ -1,14 +1,21 @@
 //! What workers and parent tell each other without messages, in shared words: a lane for each worker with what it is doing,
 //! the order to stop, and the wish for work. What is made of it for a display is decided in run.rs.
 //!
+//! ```text
+//! words:
+//!  0  the order to stop: all workers are to end what they do
+//!  8  how many workers wish for work
+//! 16  lanes of 32 words, so that no two share a cache line
+//! ```
+//!
 //! | word of a lane | meaning | written by |
 //! |---|---|---|
 //! | `PID` | the worker that has this lane, 0 = free | its worker from 0 to its pid; the parent back to 0 when that process is gone |
-//! | `STATE` | `IDLE`, `LISTING`, `COPYING` | its worker |
-//! | `TASK` | the task that the counts below belong to, 0 = none | its worker |
+//! | `STATE` | `IDLE`, `LISTING`, `COPYING` | its worker; the parent when it frees the lane |
+//! | `TASK` | the task that the counts below belong to, 0 = none | likewise |
 //! | `FOUND` `DONE` `BYTES` | counts within that task | its worker |
 //! | `SEQUENCE` | odd while the path is being written | its worker |
-//! | `PATH_BYTES`, `PATH`… | the end of the path of the current entry | its worker |
+//! | `PATH_BYTES`, `PATH`… | the end of the path of the current entry | its worker; the parent sets the length to 0 when it frees the lane |
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;

@@ -10,7 +10,7 @@ use super::{Finding, TextFile};
 pub(super) const PAGE: &str = "docs/shared-memory.md";
 const MAP: &str = "ARCHITECTURE.md";
 /// The crates whose heads stand on the page.
-const SHOWN: [&str; 2] = ["crates/brigade-sys/src/", "crates/brigade/src/"];
+const SHOWN: [&str; 3] = ["crates/brigade-sys/src/", "crates/brigade/src/", "crates/brigade-copy/src/"];
 /// What goes over sockets and lines is read at offsets that stand where it is read. All others lie in shared memory, and
 /// their offsets have names.
 const PACKETS: [&str; 2] = ["crates/brigade-sys/src/kernel/last_words.rs", "crates/brigade/src/manager/request.rs"];
@@ -164,7 +164,7 @@ fn check_constants(source: &Source, sources: &[Source]) -> Vec<Finding> {
             };
             match block.kind {
                 Kind::Diagram => {
-                    if let Some(offset) = offset(line).filter(|offset| *offset != 0 && !has(*offset, line)) {
+                    for offset in offsets(line).filter(|offset| *offset != 0 && !has(*offset, line)) {
                         report(format!("no constant of this file is {offset}, where the diagram has something"));
                     }
                 }
@@ -179,7 +179,14 @@ fn check_constants(source: &Source, sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// The offset that a line of a diagram begins with: `base + 64`, `128`, `4 Ki`, `1.5 Mi`.
+/// The offsets in a line of a diagram: the one that it begins with, and those after a `·` (`· 24 facts`, but not `· 24 bytes`).
+fn offsets(line: &str) -> impl Iterator<Item = u64> {
+    let mut parts = line.split(" · ");
+    let first = parts.next().and_then(offset);
+    first.into_iter().chain(parts.filter(|part| part.split(' ').nth(1) != Some("bytes")).filter_map(offset))
+}
+
+/// The offset that a part of a line begins with: `base + 64`, `128`, `4 Ki`, `1.5 Mi`.
 fn offset(line: &str) -> Option<u64> {
     let line = line.trim_start();
     let line = match line.split_once(" + ") {
@@ -345,6 +352,9 @@ mod tests {
         ];
         let offsets: Vec<Option<u64>> = lines.iter().map(|line| offset(line)).collect();
         assert_eq!(offsets, [Some(64), Some(128), Some(4096), Some(3 << 19), Some(32 << 30), None, None]);
+        let several: Vec<u64> =
+            super::offsets("   0  size u64 · 8 capacity u64 · 208 bytes · 1..8 zero · 16 facts").collect();
+        assert_eq!(several, [0, 8, 16]);
     }
 
     #[test]

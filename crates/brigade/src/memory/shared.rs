@@ -1,5 +1,10 @@
 //! `Shared<T>`: one value of plain data that several processes read and replace, never torn. A value that is worked on for a
 //! while under a lock is in mutex.rs.
+//!
+//! ```text
+//!   0  mapped_bytes u64
+//! 128  a value of at most eight bytes, as one word; a larger one lies as whole.rs has it
+//! ```
 
 use brigade_sys::kernel::fork;
 use brigade_sys::shared::atomics::{AtomicU64, Ordering};

@@ -1,4 +1,9 @@
 //! `SharedSlice<T>`: plain data that several processes read and write. Bytes and words only; what they mean is the user's.
+//!
+//! ```text
+//!   0  mapped_bytes u64 · 8 length u64 (elements)
+//! 4Ki  the elements
+//! ```
 
 use std::marker::PhantomData;
 use std::ops::Range;

@@ -13,6 +13,12 @@
 //!  256  tasks ring · results ring
 //! ```
 //!
+//! ```text
+//! the bell, one for all workers:
+//!    0  results event u32    the parent sleeps here
+//!   64  wants_all u32        1 while it wants to be woken for every result; written by the parent
+//! ```
+//!
 //! No lock is shared between workers, nor between a worker and the parent: each word has one writer. When a worker dies the
 //! parent takes the committed results out, and throws the segment away.
 
