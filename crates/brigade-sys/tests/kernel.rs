@@ -250,6 +250,15 @@ fn a_signal_mask_survives_being_plain_data() {
 /// A pool lost the committed results of a killed worker, and ran their tasks twice: the worker had left a task's arguments
 /// unread, so the kernel said ECONNRESET before it handed out what the worker had sent, and that was taken for the end.
 #[test]
+fn the_length_of_what_was_sent_is_known_though_the_sender_went_and_left_something_unread() {
+    let (here, there) = passing::pair().unwrap();
+    passing::send(&here, &[b"unread"], &[], Blocking::Never).unwrap();
+    passing::send(&there, &[b"last words"], &[], Blocking::Never).unwrap();
+    drop(there);
+    assert_eq!(passing::next_length(&here, Blocking::Never).unwrap(), b"last words".len());
+}
+
+#[test]
 fn what_was_sent_arrives_though_the_sender_went_and_left_something_unread() {
     let (here, there) = passing::pair().unwrap();
     passing::send(&here, &[b"unread"], &[], Blocking::Never).unwrap();

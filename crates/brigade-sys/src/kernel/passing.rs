@@ -73,10 +73,18 @@ pub fn next_length(socket: impl AsFd, blocking: Blocking) -> io::Result<usize> {
         flags |= RecvFlags::DONTWAIT;
     }
     let nothing: &mut [u8] = &mut [];
-    match rustix::io::retry_on_intr(|| rustix::net::recv(socket.as_fd(), &mut *nothing, flags)) {
-        Err(Errno::CONNRESET) => Ok(0),
-        Ok((_, n_bytes)) => Ok(n_bytes),
-        Err(error) => Err(error.into()),
+    let (_, n_bytes) = retry_on_reset(|| rustix::net::recv(socket.as_fd(), &mut *nothing, flags))?;
+    Ok(n_bytes)
+}
+
+/// Calls again after a signal, and after the word that the other side went away and had something of ours unread: the kernel
+/// tells that once, and before it hands out what the other side had sent, which follows.
+fn retry_on_reset<T>(mut receive: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match rustix::io::retry_on_intr(&mut receive) {
+            Err(Errno::CONNRESET) => {}
+            other => return other,
+        }
     }
 }
 
@@ -91,17 +99,8 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], blocking: Blocking) -> io::
     if blocking == Blocking::Never {
         flags |= RecvFlags::DONTWAIT;
     }
-    let received = loop {
-        let received = rustix::io::retry_on_intr(|| {
-            rustix::net::recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)
-        });
-        match received {
-            // The other side went away and had something of ours unread. The kernel tells that once, and before it
-            // hands out what the other side had sent: that follows.
-            Err(Errno::CONNRESET) => {}
-            other => break other?,
-        }
-    };
+    let received =
+        retry_on_reset(|| rustix::net::recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut ancillary, flags))?;
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
