@@ -372,13 +372,13 @@ fn a_child_with_closed_standard_streams_ends_well() {
 fn a_stray_marker_starts_nothing() {
     checked(|| {
         // The variable alone, without the inherited socket, is nothing but a variable.
-        let process = Process::builder().env("BRIGADE_CHILD", "1").spawn((), |()| {
+        let process = Process::builder().env("__BRIGADE_CHILD", "1").spawn((), |()| {
             let grandchild = std::process::Command::new("/proc/self/exe").args(["--list"]).output().unwrap();
-            (std::env::var_os("BRIGADE_CHILD").is_none(), grandchild.status.success())
+            (std::env::var_os("__BRIGADE_CHILD").is_none(), grandchild.status.success())
         });
-        assert!(process.unwrap().join().unwrap().1);
+        assert_eq!(process.unwrap().join().unwrap(), (true, true));
         let mut list = std::process::Command::new(std::env::current_exe().unwrap());
-        let listed = list.arg("--list").env("BRIGADE_CHILD", "3").output().unwrap();
+        let listed = list.arg("--list").env("__BRIGADE_CHILD", "3").output().unwrap();
         assert!(String::from_utf8(listed.stdout).unwrap().contains("a_stray_marker_starts_nothing"));
     });
 }
