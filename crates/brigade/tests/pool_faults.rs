@@ -248,6 +248,13 @@ fn a_pool_of_which_one_worker_cannot_start_is_not_made_and_leaves_nothing() {
         // The supervisor and the session have theirs already; so many are left for the pool.
         drop(Pool::new(1));
         let n_open = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
+        // The supervisor lets go of a child it has buried a moment after others know of its end.
+        let watches_nobody = || {
+            let mut targets =
+                std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.path().read_link());
+            !targets.any(|target| target.is_ok_and(|target| target.to_string_lossy().contains("pidfd")))
+        };
+        wait_until("nobody is watched", watches_nobody);
         let n_before = n_open();
         // A bell, and about five for each worker.
         limit_descriptors(n_before + 18);
@@ -256,6 +263,8 @@ fn a_pool_of_which_one_worker_cannot_start_is_not_made_and_leaves_nothing() {
         let n_left = brigade::active_children().len();
         limit_descriptors(n_before + 200);
         let works = Pool::new(5).map(|pool| pool.apply(1, |number: u32| number + 1) == Ok(2));
+        drop(failed);
+        wait_until("nobody is watched again", watches_nobody);
         (is_refused, n_left, works, n_open() - n_before)
     });
     assert_eq!(process.unwrap().join().unwrap(), (true, 0, Ok(true), 0));
