@@ -284,37 +284,35 @@ fn a_handle_in_a_value_lives_until_the_value_is_done() {
     assert_eq!(consumer.get(), Err(GetError::Disconnected));
 }
 
-/// Puts a file and a blob, has a consumer die with them, and takes them out again.
-fn a_consumer_dies_with_a_file_and_a_blob() {
-    use std::io::{Read, Seek, Write};
-
-    let queue = JoinableQueue::bounded(2).unwrap();
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(b"written").unwrap();
-    queue.put((Descriptor::from(file), Blob::from_slice(b"sealed").unwrap())).unwrap();
-    let child: Process<()> = brigade::spawn(queue.clone(), |queue: JoinableQueue<(Descriptor, Blob)>| {
-        let lease = queue.get().unwrap();
-        assert_eq!(&*lease.1, b"sealed");
-        std::process::abort()
-    })
-    .unwrap();
-    assert!(child.join().is_err());
-    let lease = queue.try_get().unwrap();
-    assert_eq!((lease.attempt(), &*lease.1), (2, &b"sealed"[..]));
-    let (descriptor, _blob) = lease.done();
-    let (mut file, mut text) = (std::fs::File::from(descriptor.into_owned_fd()), String::new());
-    file.rewind().unwrap();
-    file.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "written");
-}
-
 #[test]
 fn descriptors_and_blobs_in_a_value_outlive_the_death_of_a_consumer() {
+    use std::io::{Read, Seek, Write};
+
+    let a_consumer_dies_with_them = || {
+        let queue = JoinableQueue::bounded(2).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"written").unwrap();
+        queue.put((Descriptor::from(file), Blob::from_slice(b"sealed").unwrap())).unwrap();
+        let child: Process<()> = brigade::spawn(queue.clone(), |queue: JoinableQueue<(Descriptor, Blob)>| {
+            let lease = queue.get().unwrap();
+            assert_eq!(&*lease.1, b"sealed");
+            std::process::abort()
+        })
+        .unwrap();
+        assert!(child.join().is_err());
+        let lease = queue.try_get().unwrap();
+        assert_eq!((lease.attempt(), &*lease.1), (2, &b"sealed"[..]));
+        let (descriptor, _blob) = lease.done();
+        let (mut file, mut text) = (std::fs::File::from(descriptor.into_owned_fd()), String::new());
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "written");
+    };
     // The first time a process gets what it keeps: a supervisor, a session, a keeper.
-    a_consumer_dies_with_a_file_and_a_blob();
+    a_consumer_dies_with_them();
     let n_open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = n_open();
-    a_consumer_dies_with_a_file_and_a_blob();
+    a_consumer_dies_with_them();
     // Other tests of this process have descriptors too: wait for a moment with no more than before.
     wait_until("no descriptor is kept any more", || n_open() <= before);
 }
