@@ -61,8 +61,10 @@ pub fn family() -> Vec<ProcessInfo> {
 pub fn orphans() -> Vec<ProcessInfo> {
     let me = std::process::id();
     let (program, own) = (program_of(me), ProcessInfo::of(me));
+    // A program that was started in the background and left alone has lost its parent too; what it started is no orphan's.
+    let ancestors: Vec<u32> = std::iter::successors(Some(me), |&pid| Some(ProcessInfo::of(pid)?.parent_pid)).collect();
     let is_orphan = |process: &ProcessInfo| {
-        let is_lost = process.parent_pid <= 1 && process.pid != me;
+        let is_lost = process.parent_pid <= 1 && !ancestors.contains(&process.pid);
         is_lost && own.as_ref().is_some_and(|own| own.group == process.group) && program_of(process.pid) == program
     };
     all().into_iter().filter(is_orphan).collect()
