@@ -54,20 +54,23 @@ pub fn arguments() -> Result<(String, usize), Box<dyn Error>> {
     }
 }
 
-/// Of the living processes of this group, and of the children that have ended.
+/// Of this process with all threads that it has had, of the children that have ended, and of the others of this group.
 fn processor_time() -> Result<Duration, Box<dyn Error>> {
-    let ended = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let mut total = Duration::ZERO;
-    for time in [ended.user_time(), ended.system_time()] {
-        total += Duration::new(u64::try_from(time.tv_sec())?, u32::try_from(time.tv_usec() * 1000)?);
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(who)?;
+        for time in [usage.user_time(), usage.system_time()] {
+            total += Duration::new(u64::try_from(time.tv_sec())?, u32::try_from(time.tv_usec() * 1000)?);
+        }
     }
+    let own_pid = std::process::id().to_string();
     let own_group = group_of("self").ok_or("/proc/self/stat cannot be read")?;
     for entry in fs::read_dir("/proc")?.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
             continue;
         };
-        if group_of(pid).as_deref() == Some(own_group.as_str()) {
+        if pid != own_pid && group_of(pid).as_deref() == Some(own_group.as_str()) {
             total += time_on_processors(pid);
         }
     }
