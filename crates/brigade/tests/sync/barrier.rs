@@ -166,11 +166,13 @@ fn a_death_is_found_out_even_while_the_parent_of_the_dead_is_stopped() {
     })
     .unwrap();
     until(|| barrier.n_waiting() == 1);
+    // Before the parent is stopped, which may not have said it yet.
+    let victim = pids.get().unwrap();
     let signal = |pid: u32, signal| kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
     signal(parent.pid(), Signal::STOP);
     let others = parties(&barrier, 1);
     let before = Instant::now();
-    signal(pids.get().unwrap(), Signal::KILL);
+    signal(victim, Signal::KILL);
     join_all(others, broken(BarrierBroken::PartyDied));
     assert!(before.elapsed() < ANSWER);
     parent.kill();
