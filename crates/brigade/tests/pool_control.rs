@@ -130,6 +130,31 @@ fn tasks_behind_one_that_takes_too_long_are_done_once() {
     assert!(runs.read(0..200).into_iter().all(|n_runs| n_runs == 1));
 }
 
+/// A limit was forgotten where the thread that waited for one task gave another one out: the dispatcher slept on, since it is
+/// told of a time only by who hands a task in. Now whoever takes results out tells it.
+#[test]
+fn the_limit_holds_of_a_task_that_a_waiting_thread_gives_out() {
+    let pool = Pool::new(1).unwrap();
+    let gate = Gate::new();
+    // The worker is given two at a time, so the last two wait for somebody to give them out.
+    let mut before: Vec<_> = (0..3).map(|_| pool.apply_async(gate.ends(), at_gate).unwrap()).collect();
+    let limited = pool.timeout(SHORT).apply_async((), for_ever).unwrap();
+    let last = before.pop().expect("there are three");
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| last.get());
+        for _ in 0..3 {
+            gate.wait_for_begin();
+            // Time for the dispatcher to see that somebody waits, and to sleep.
+            let begun = Instant::now();
+            wait_until("the dispatcher has had its time", || begun.elapsed() > SHORT);
+            gate.open();
+        }
+        waiter.join().expect("it does not panic").expect("the task ends well");
+    });
+    let ended = limited.get_timeout(PATIENCE).expect("it ends at its limit");
+    assert_eq!(ended, Err(TaskError::TimedOut));
+}
+
 #[test]
 fn a_timeout_is_not_retried() {
     let runs = SharedSlice::<u64>::new(1).unwrap();

@@ -104,15 +104,12 @@ impl Inner {
             n_refusals: 0,
             timeout_ns: timeout_ns.and_then(std::num::NonZeroU64::new),
         };
-        let wake_at = state.wake_at;
         state.take_in(record, &mut harvest);
         if !state.waiting.is_empty() && state.waiting.len().is_multiple_of(PILE) {
             state.n_moves += 1;
             state.harvest(&mut harvest);
         }
-        self.attend(&mut state, wake_at);
-        drop(state);
-        self.deliver_for_others(harvest);
+        self.finish(state, harvest);
         Ok(())
     }
 
@@ -122,15 +119,9 @@ impl Inner {
             && (state.has_backlog() || self.n_listeners.load(Ordering::Acquire) > 0 || state.phase == Phase::Closed)
     }
 
-    /// Sees to it that somebody does what is to be done; called under the lock by whoever changed something. `wake_at` is
-    /// what it was before.
-    fn attend(&self, state: &mut State, wake_at: Option<Instant>) {
-        let is_sooner = match (state.wake_at, wake_at) {
-            (Some(now), Some(before)) => now < before,
-            (now, None) => now.is_some(),
-            (None, Some(_)) => false,
-        };
-        let is_urgent = !state.due.is_empty() || is_sooner || state.is_dropped;
+    /// Sees to it that somebody does what is to be done; called under the lock by whoever changed something.
+    fn attend(&self, state: &mut State) {
+        let is_urgent = !state.due.is_empty() || state.is_dropped || state.sleeps_too_long();
         if !is_urgent && state.pumper == Pumper::Getter {
             return;
         }
@@ -139,16 +130,19 @@ impl Inner {
             Rest::Awake => {}
             Rest::Parked if is_urgent || self.needs_dispatcher(state) => self.unpark_dispatcher(state),
             Rest::Watching if is_urgent || has_listeners => self.unpark_dispatcher(state),
-            Rest::OnBell { wants_all } if is_urgent || has_listeners && !wants_all => self.ring(),
+            Rest::OnBell { wants_all } if is_urgent || has_listeners && !wants_all => {
+                state.rest = Rest::Awake;
+                self.ring();
+            }
             Rest::Parked | Rest::Watching | Rest::OnBell { .. } => {}
         }
     }
 
-    /// Has the dispatcher look at the clocks at this time, or before.
-    pub(super) fn wake_dispatcher_at(&self, state: &mut State, at: Instant) {
-        let before = state.wake_at;
-        state.wake_at = Some(before.map_or(at, |before| before.min(at)));
-        self.attend(state, before);
+    /// What follows a change of the state: somebody attends to what is to be done, and what has ended is delivered.
+    pub(super) fn finish(&self, mut state: MutexGuard<'_, State>, harvest: Harvest) {
+        self.attend(&mut state);
+        drop(state);
+        self.deliver_for_others(harvest);
     }
 
     fn unpark_dispatcher(&self, state: &mut State) {
@@ -175,10 +169,7 @@ impl Inner {
         }
         match state.bystanders.last() {
             Some(thread) => thread.unpark(),
-            None => {
-                let wake_at = state.wake_at;
-                self.attend(state, wake_at);
-            }
+            None => self.attend(state),
         }
     }
 
@@ -247,10 +238,18 @@ impl Inner {
         self.hand_over(&mut state);
     }
 
+    /// Takes out what is there, without waiting.
+    fn take_out(&self) -> Harvest {
+        let mut harvest = Harvest::default();
+        let mut state = self.lock();
+        state.harvest(&mut harvest);
+        self.attend(&mut state);
+        harvest
+    }
+
     /// Takes out what is there, without waiting; whether there was anything.
     fn move_on(&self) -> bool {
-        let mut harvest = Harvest::default();
-        self.lock().harvest(&mut harvest);
+        let harvest = self.take_out();
         let has_moved = !harvest.is_empty();
         self.deliver(harvest);
         has_moved
@@ -258,16 +257,13 @@ impl Inner {
 
     /// Takes out what is there, without waiting; also while somebody who does that sleeps, since not every result wakes it.
     pub(super) fn look(&self) {
-        if fork::is_forked() {
-            return;
+        if !fork::is_forked() {
+            self.deliver_for_others(self.take_out());
         }
-        let mut harvest = Harvest::default();
-        self.lock().harvest(&mut harvest);
-        self.deliver_for_others(harvest);
     }
 
     /// Like [`deliver`](Self::deliver), where another thread may sleep on the bell and wait for what is delivered.
-    pub(super) fn deliver_for_others(&self, harvest: Harvest) {
+    fn deliver_for_others(&self, harvest: Harvest) {
         if !harvest.is_empty() {
             self.deliver(harvest);
             self.ring();
@@ -304,8 +300,7 @@ impl Inner {
             if self.open.n_open() == 0 && state.phase == Phase::Closed {
                 state.stop_workers();
             }
-            let wake_at = state.wake_at;
-            self.attend(&mut state, wake_at);
+            self.attend(&mut state);
         }
     }
 
@@ -321,9 +316,7 @@ impl Inner {
         };
         self.n_listeners.fetch_sub(n_gone, Ordering::AcqRel);
         if n_new > n_gone {
-            let mut state = self.lock();
-            let wake_at = state.wake_at;
-            self.attend(&mut state, wake_at);
+            self.attend(&mut self.lock());
         }
         refused
     }
@@ -333,8 +326,7 @@ impl Inner {
         if let Err(Listener::Callback(callback)) = self.listen(cell, Listener::Callback(callback)) {
             let mut state = self.lock();
             state.due.push_back((callback, cell.take()));
-            let wake_at = state.wake_at;
-            self.attend(&mut state, wake_at);
+            self.attend(&mut state);
         }
     }
 
@@ -352,8 +344,7 @@ impl Inner {
             state.withdraw(cell.number(), cell.place(), running, &mut harvest)
         };
         state.give_out(&mut harvest);
-        drop(state);
-        self.deliver_for_others(harvest);
+        self.finish(state, harvest);
         withdrawal
     }
 
@@ -380,8 +371,7 @@ impl Inner {
             state.stop_workers();
         }
         // Somebody must see the last task end.
-        let wake_at = state.wake_at;
-        self.attend(&mut state, wake_at);
+        self.attend(&mut state);
     }
 
     pub(super) fn terminate(&self) {
@@ -395,8 +385,7 @@ impl Inner {
         }
         state.harvest(&mut harvest);
         state.break_down(&PoolBroken::Terminated, &mut harvest);
-        drop(state);
-        self.deliver_for_others(harvest);
+        self.finish(state, harvest);
         self.staff_changed.notify_all();
     }
 
@@ -425,8 +414,7 @@ impl Inner {
         }
         let mut state = self.lock();
         state.is_dropped = true;
-        let wake_at = state.wake_at;
-        self.attend(&mut state, wake_at);
+        self.attend(&mut state);
         drop(state);
         let dispatcher = self.dispatcher_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = dispatcher.filter(|thread| thread.thread().id() != std::thread::current().id()) {
@@ -461,42 +449,41 @@ impl Inner {
 
     fn look_at_clocks(self: &Arc<Self>) {
         let mut harvest = Harvest::default();
-        self.lock().look_at_clocks(&mut harvest);
-        self.deliver_for_others(harvest);
+        let mut state = self.lock();
+        state.look_at_clocks(&mut harvest);
+        self.finish(state, harvest);
         self.hire_those_due();
     }
 
     /// Sleeps until there is something to do, or takes results out.
     fn rest(&self, mut state: MutexGuard<'_, State>, n_moves_seen: &mut u64) {
         let has_others = std::mem::replace(n_moves_seen, state.n_moves) != state.n_moves;
-        let wake_at = state.wake_at;
         let is_needed = self.needs_dispatcher(&state);
         let has_listeners = self.n_listeners.load(Ordering::Acquire) > 0;
+        state.rest_until = state.wake_at;
         if has_others && is_needed && (state.pumper == Pumper::Getter || !has_listeners) {
-            state.rest = Rest::Watching;
-            drop(state);
             let watch_until = Instant::now() + WATCH;
-            park_until(Some(wake_at.map_or(watch_until, |wake_at| wake_at.min(watch_until))));
+            state.rest_until = Some(state.wake_at.map_or(watch_until, |wake_at| wake_at.min(watch_until)));
+            park(state, Rest::Watching);
         } else if is_needed && state.pumper == Pumper::Nobody {
-            self.pump_as_dispatcher(state, wake_at);
+            self.pump_as_dispatcher(state);
         } else {
             // The one who takes results out lets us know when it leaves.
-            state.rest = Rest::Parked;
-            drop(state);
-            park_until(wake_at);
+            park(state, Rest::Parked);
         }
     }
 
     /// Sleeps on the bell, unless there is something to take out.
-    fn pump_as_dispatcher(&self, mut state: MutexGuard<'_, State>, wake_at: Option<Instant>) {
+    fn pump_as_dispatcher(&self, mut state: MutexGuard<'_, State>) {
         state.pumper = Pumper::Dispatcher;
         let wants_all = self.n_listeners.load(Ordering::Acquire) > 0;
+        // Whoever finds that this sleep is too long moves the bell, and then it ends at once.
         let ticket = self.bell.announce(wants_all);
         state.rest = Rest::OnBell { wants_all };
+        let until = state.rest_until;
         drop(state);
         let has_moved = || {
-            let mut harvest = Harvest::default();
-            self.lock().harvest(&mut harvest);
+            let harvest = self.take_out();
             let has_moved = !harvest.is_empty();
             // A getter may have taken our place.
             self.deliver_for_others(harvest);
@@ -505,7 +492,7 @@ impl Inner {
         if has_moved() {
             return;
         }
-        let left = wake_at.map(|wake_at| wake_at.saturating_duration_since(Instant::now()));
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         lane::BELL.sleep(&self.bell.mapping, ticket, left);
         has_moved();
     }
@@ -513,6 +500,14 @@ impl Inner {
     pub(super) fn n_lost(&self) -> u64 {
         if fork::is_forked() { 0 } else { self.lock().n_lost }
     }
+}
+
+/// Lets the dispatcher sleep.
+fn park(mut state: MutexGuard<'_, State>, rest: Rest) {
+    state.rest = rest;
+    let until = state.rest_until;
+    drop(state);
+    park_until(until);
 }
 
 fn park_until(deadline: Option<Instant>) {

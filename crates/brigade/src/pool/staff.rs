@@ -136,20 +136,11 @@ impl Inner {
         if is_hopeless {
             state.break_down(&PoolBroken::NoWorkers(describe(error)), &mut harvest);
         } else if !is_closed && !state.is_broken() {
-            self.hire_later(&mut state, place_idx);
+            state.hire_later(place_idx);
         }
         state.give_out(&mut harvest);
-        drop(state);
-        self.deliver_for_others(harvest);
+        self.finish(state, harvest);
         self.staff_changed.notify_all();
-    }
-
-    /// Leaves it to the dispatcher to start a worker after some time.
-    fn hire_later(&self, state: &mut State, place_idx: usize) {
-        let place = &mut state.places[place_idx];
-        let hire_at = Instant::now() + back_off(place.n_false_starts).unwrap_or_default();
-        place.hire_at = Some(hire_at);
-        self.wake_dispatcher_at(state, hire_at);
     }
 
     /// Starts the workers whose time has come; called by the dispatcher.
@@ -199,21 +190,21 @@ impl Inner {
                     hires_now = false;
                 }
                 None if back_off(state.places[place_idx].n_false_starts).is_some() => {
-                    pool.hire_later(&mut state, place_idx);
+                    state.hire_later(place_idx);
                     hires_now = false;
                 }
                 None => {}
             }
         }
         state.give_out(&mut harvest);
-        drop(state);
-        pool.deliver_for_others(harvest);
+        pool.finish(state, harvest);
         if hires_now && let Err(error) = pool.hire(place_idx, |_| {}) {
             pool.has_not_hired(place_idx, &error);
         }
         let mut harvest = Harvest::default();
-        pool.lock().give_out(&mut harvest);
-        pool.deliver_for_others(harvest);
+        let mut state = pool.lock();
+        state.give_out(&mut harvest);
+        pool.finish(state, harvest);
         // It may have died between moving the bell and waking who sleeps on it; no other worker would wake that one.
         pool.rouse();
         pool.staff_changed.notify_all();
@@ -260,8 +251,7 @@ impl Inner {
         let added = state.open_places(n_workers.get().saturating_sub(n_now));
         state.close_places(n_now.saturating_sub(n_workers.get()));
         state.give_out(&mut harvest);
-        drop(state);
-        self.deliver_for_others(harvest);
+        self.finish(state, harvest);
         let hired = self.hire_all(added.iter().copied());
         if let Err(error) = hired {
             let mut state = self.lock();
@@ -333,6 +323,14 @@ impl Death {
 }
 
 impl State {
+    /// Leaves it to the dispatcher to start a worker after some time.
+    fn hire_later(&mut self, place_idx: usize) {
+        let place = &mut self.places[place_idx];
+        let hire_at = Instant::now() + back_off(place.n_false_starts).unwrap_or_default();
+        place.hire_at = Some(hire_at);
+        self.look_again_at(hire_at);
+    }
+
     /// Lets a worker have a place: tasks can be given to it, unless it came too late.
     fn occupy(&mut self, place_idx: usize, mut member: Member, has_open_tasks: bool) {
         if self.places[place_idx].is_closed || self.phase == Phase::Closed && !has_open_tasks {

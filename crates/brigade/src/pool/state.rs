@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) due: VecDeque<(Callback, Outcome)>,
     pub(super) pumper: Pumper,
     pub(super) rest: Rest,
+    /// Until when it sleeps, if it does; `None` is until something happens.
+    pub(super) rest_until: Option<Instant>,
     /// Threads that wait while another one takes results out.
     pub(super) bystanders: Vec<Thread>,
     /// Grows whenever somebody else than the dispatcher moves the pool on.
@@ -126,6 +128,7 @@ impl State {
             due: VecDeque::new(),
             pumper: Pumper::Nobody,
             rest: Rest::Awake,
+            rest_until: None,
             bystanders: Vec::new(),
             n_moves: 0,
             wake_at: None,
@@ -392,12 +395,19 @@ impl State {
 
     /// Has the dispatcher look at the clocks in so many nanoseconds, or before.
     fn look_again_in(&mut self, left_ns: u64) {
-        let Some(at) = Instant::now().checked_add(Duration::from_nanos(left_ns)) else {
-            return;
-        };
-        if self.wake_at.is_none_or(|wake_at| at < wake_at) {
-            self.wake_at = Some(at);
+        if let Some(at) = Instant::now().checked_add(Duration::from_nanos(left_ns)) {
+            self.look_again_at(at);
         }
+    }
+
+    /// Has the dispatcher look at the clocks at this time, or before.
+    pub(super) fn look_again_at(&mut self, at: Instant) {
+        self.wake_at = Some(self.wake_at.map_or(at, |wake_at| wake_at.min(at)));
+    }
+
+    /// Whether the dispatcher would sleep past the time at which it has to look at the clocks.
+    pub(super) fn sleeps_too_long(&self) -> bool {
+        self.wake_at.is_some_and(|wake_at| self.rest_until.is_none_or(|rest_until| wake_at < rest_until))
     }
 
     /// Ends the tasks whose time is over, and notes when to look again.
