@@ -9,6 +9,7 @@ mod crew;
 mod dispatch;
 mod errors;
 mod imap;
+mod inner;
 mod lane;
 mod payload;
 mod places;
@@ -27,9 +28,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::crew::Initializer;
-use self::dispatch::Inner;
 pub use self::errors::{PoolBroken, PoolError, SubmitError, TaskError};
 pub use self::imap::{Imap, ImapUnordered};
+use self::inner::Inner;
 use self::recycling::Recycling;
 use self::staff::Staffing;
 pub use self::submit::Submitter;

@@ -12,8 +12,8 @@ use rustix::process::Signal;
 
 use super::cell::{Outcome, Record};
 use super::crew::{Doom, Initializer, Member};
-use super::dispatch::Inner;
 use super::errors::{PoolBroken, PoolError};
+use super::inner::Inner;
 use super::lane::Bell;
 use super::state::{Harvest, Phase, Place, State};
 use super::worker::{self, Recycling, Setup};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cell::{Cell, Listener};
-use super::dispatch::{Inner, Submission};
+use super::inner::{Inner, Submission};
 use super::payload::Arguments;
 use super::{Imap, ImapUnordered, MapTask, SubmitError, Task, TaskError};
 use crate::entry::EntryPoint;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{Cell, Listener};
-use super::dispatch::Inner;
+use super::inner::Inner;
 use super::state::{Running, Withdrawal};
 use super::{SubmitError, TaskError};
 
