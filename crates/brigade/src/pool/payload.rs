@@ -1,12 +1,11 @@
 //! Encoded values on their way through a pool: small ones in place, so that they cost no allocation, others in parcels.
 
-use std::cell::Cell;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::lane;
 use crate::parcel::{self, Arrival, Parcel};
+use crate::scratch;
 use crate::wire::{DecodeError, EncodeError};
 
 /// Bytes of a small value. With their number they fill half of a cache line.
@@ -38,22 +37,14 @@ pub(super) enum Arguments {
     Parcel(Box<Parcel>),
 }
 
-thread_local! {
-    /// Where values are encoded before it is known how long they are. Taken out while in use, since a value's own
-    /// `Serialize` may submit a task.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 impl Arguments {
     pub(super) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, EncodeError> {
-        // At the end of a thread the buffer may be gone already.
-        let buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-        let parcel = Parcel::pack_into(value, buffer)?;
+        let parcel = Parcel::pack_into(value, scratch::take())?;
         if parcel.descriptors.is_empty()
             && parcel.handles.is_empty()
             && let Some(small) = Small::new(&parcel.bytes)
         {
-            let _ = BUFFER.try_with(|kept| kept.set(parcel.bytes));
+            scratch::give_back(parcel.bytes);
             return Ok(Self::Small(small));
         }
         Ok(Self::Parcel(Box::new(parcel)))
