@@ -150,17 +150,14 @@ pub(crate) fn children() -> Vec<Arc<Child>> {
 }
 
 /// Starts a process. Returns when the kernel has made it.
-pub(crate) fn spawn(mut order: Order) -> Result<Arc<Child>, SpawnError> {
-    let supervisor = supervisor()?;
-    let caller = order.caller.take().unwrap_or_else(Caller::capture);
+pub(crate) fn spawn(order: Order) -> Result<Arc<Child>, SpawnError> {
     let (answer, answered) = mpsc::sync_channel(1);
-    supervisor.submit(Box::new(move |desk| {
-        let _ = answer.send(desk.start_child(order, &caller));
-    }));
+    spawn_later(order, move |spawned| drop(answer.send(spawned)));
     answered.recv().expect("the supervising thread does every job, and never ends")
 }
 
-/// Runs something on the supervisor's thread, with the means to start processes from there without waiting.
+/// Has a process started, and returns at once. `then` is called on the supervisor's thread when the kernel has made it; at once,
+/// here, if there can be no such thread.
 pub(crate) fn spawn_later(mut order: Order, then: impl FnOnce(Result<Arc<Child>, SpawnError>) + Send + 'static) {
     match supervisor() {
         Ok(supervisor) => {
