@@ -115,6 +115,13 @@ pub enum WorkerState {
     Busy,
 }
 
+const fn at_least_1(number: u64) -> NonZeroU64 {
+    match NonZeroU64::new(number) {
+        Some(number) => number,
+        None => NonZeroU64::MIN,
+    }
+}
+
 impl PoolBuilder {
     /// The number of worker processes.
     pub const fn workers(mut self, n_workers: usize) -> Self {
@@ -143,20 +150,14 @@ impl PoolBuilder {
 
     /// Has each worker replaced by a fresh one after this many tasks; 0 is taken for 1.
     pub const fn max_tasks_per_worker(mut self, n_tasks: u64) -> Self {
-        self.recycling.max_tasks = Some(match NonZeroU64::new(n_tasks) {
-            Some(n_tasks) => n_tasks,
-            None => NonZeroU64::MIN,
-        });
+        self.recycling.max_tasks = Some(at_least_1(n_tasks));
         self
     }
 
     /// Has a worker replaced by a fresh one after a task that leaves it with more resident memory than this. Each worker
     /// asks the kernel (`/proc/self/statm`) after each task; where that cannot be read, no worker is replaced.
     pub const fn max_rss_per_worker(mut self, n_bytes: u64) -> Self {
-        self.recycling.max_resident_bytes = Some(match NonZeroU64::new(n_bytes) {
-            Some(n_bytes) => n_bytes,
-            None => NonZeroU64::MIN,
-        });
+        self.recycling.max_resident_bytes = Some(at_least_1(n_bytes));
         self
     }
 

@@ -1,7 +1,6 @@
 //! What a pool shares between its handle, its tasks and its threads, and what is asked of it: to take a task in, to withdraw it,
 //! to tell of its end, to close. How it is moved on then is in dispatch.rs; the decisions about tasks are in state.rs.
 
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use brigade_sys::kernel::fork;
 
+use super::at_least_1;
 use super::cell::{Callback, Cell, Listener, Openings, Record};
 use super::errors::{PoolBroken, SubmitError};
 use super::lane::Bell;
@@ -75,7 +75,7 @@ impl Inner {
             return Err(SubmitError::Forked);
         }
         let Submission { entry, arguments, timeout } = submission;
-        let timeout_ns = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
+        let timeout_ns = timeout.map(|timeout| at_least_1(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)));
         let mut harvest = Harvest::default();
         let mut state = self.lock();
         match &state.phase {
@@ -94,7 +94,7 @@ impl Inner {
             cell: Arc::clone(cell),
             n_attempts_left: self.n_attempts,
             n_refusals: 0,
-            timeout_ns: timeout_ns.and_then(NonZeroU64::new),
+            timeout_ns,
         };
         state.take_in(record, &mut harvest);
         if !state.waiting.is_empty() && state.waiting.len().is_multiple_of(PILE) {
