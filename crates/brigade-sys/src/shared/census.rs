@@ -19,17 +19,12 @@ pub trait Census {
 
 /// The owner in the upper half of a word whose lower half is a number that belongs to it.
 pub(super) fn owned_number(word: u64) -> (Option<Owner>, u32) {
-    (owner_of((word >> 32) as u32), word as u32)
+    (Owner::from_number((word >> 32) as u32), word as u32)
 }
 
 /// The counterpart of [`owned_number`].
 pub(super) const fn to_owned_number(owner: Owner, number: u32) -> u64 {
     (owner.number() as u64) << 32 | number as u64
-}
-
-/// The owner that a word names: it was read from shared bytes, so it may be anything.
-pub(super) fn owner_of(number: u32) -> Option<Owner> {
-    (number != 0 && number < 1 << 31).then(|| Owner::new(number))
 }
 
 /// Runs `work` under a lock whose state is whole at every instant, so that a dead owner leaves nothing to repair. `None` if the

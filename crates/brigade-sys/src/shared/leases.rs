@@ -264,7 +264,7 @@ impl<M: SharedBytes> Locked<'_, M> {
     pub fn take_from_the_dead(&self, census: &impl Census) -> u64 {
         let mut n_taken = 0;
         // Asking takes a system call, and one owner often has many.
-        let mut asked: Vec<(u64, bool)> = Vec::new();
+        let mut asked: Vec<(u32, bool)> = Vec::new();
         let n_leased = self.counts().n_leased;
         let mut n_seen = 0;
         for slot in 0..self.n_slots() {
@@ -276,10 +276,11 @@ impl<M: SharedBytes> Locked<'_, M> {
                 continue;
             }
             n_seen += 1;
-            let owner = state >> 32;
+            let owner = (state >> 32) as u32;
             let known = asked.iter().find(|(number, _)| *number == owner).map(|(_, is_dead)| *is_dead);
             let is_dead = known.unwrap_or_else(|| {
-                let is_dead = is_dead(census, owner);
+                // What no process can own is taken back too.
+                let is_dead = Owner::from_number(owner).is_none_or(|owner| census.is_dead(owner));
                 asked.push((owner, is_dead));
                 is_dead
             });
@@ -424,12 +425,6 @@ const fn attempt_of(state: u64) -> u64 {
 
 const fn leased_word(owner: Owner, attempt: u64) -> u64 {
     LEASED | attempt << 2 | (owner.number() as u64) << 32
-}
-
-/// The owner was read from shared bytes, so it may be anything; what no process can own is taken back.
-fn is_dead(census: &impl Census, number: u64) -> bool {
-    let is_possible = number != 0 && number < 1 << 31;
-    !is_possible || census.is_dead(Owner::new(number as u32))
 }
 
 #[cfg(all(loom, test))]

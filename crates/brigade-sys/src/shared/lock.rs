@@ -31,8 +31,13 @@ impl Owner {
     /// If it is zero or too large.
     #[must_use]
     pub const fn new(number: u32) -> Self {
-        assert!(number != 0 && number < WAITERS);
-        Self(number)
+        Self::from_number(number).expect("owners are numbered from 1 to 2³¹ - 1")
+    }
+
+    /// The owner with this number, if there can be one: a number that was read from shared bytes may be anything.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Option<Self> {
+        if number != 0 && number < WAITERS { Some(Self(number)) } else { None }
     }
 
     /// The number.
@@ -135,8 +140,7 @@ impl OwnedLock {
     /// Who has it, dead or alive.
     #[must_use]
     pub fn owner<M: SharedBytes>(self, memory: &M) -> Option<Owner> {
-        let number = memory.word32(self.offset).load(Ordering::Relaxed) & !WAITERS;
-        (number != 0).then_some(Owner(number))
+        Owner::from_number(memory.word32(self.offset).load(Ordering::Relaxed) & !WAITERS)
     }
 
     fn take_from_the_dead<M: SharedBytes>(

@@ -23,7 +23,8 @@ use std::time::Instant;
 
 use super::atomics::Ordering;
 use super::bytes::{SharedBytes, Wait};
-use super::census::{Census, nap_before, owner_of};
+use super::census::{Census, nap_before};
+use super::lock::Owner;
 
 const NEXT_TICKET: usize = 8;
 const ENTRIES: usize = 64;
@@ -194,7 +195,7 @@ impl Waiters {
     /// Whether an entry belongs to a dead process, or to nobody that there could be.
     fn is_lost<M: SharedBytes>(self, memory: &M, census: &impl Census, entry: usize) -> bool {
         let owner = memory.word32(entry + OWNER).load(Ordering::Relaxed);
-        owner != 0 && owner_of(owner).is_none_or(|owner| owner != census.me() && census.is_dead(owner))
+        owner != 0 && Owner::from_number(owner).is_none_or(|owner| owner != census.me() && census.is_dead(owner))
     }
 
     fn free<M: SharedBytes>(self, memory: &M, entry: usize) {

@@ -222,8 +222,7 @@ fn serve(socket: BorrowedFd<'_>) -> io::Result<()> {
     let (what, ticket, number) = (word(0), word(1), word(2));
     match what {
         HOLD => {
-            let depositor = u32::try_from(number).ok().filter(|number| (1..1 << 31).contains(number));
-            let depositor = Owner::new(depositor.ok_or_else(no_keeper)?);
+            let depositor = u32::try_from(number).ok().and_then(Owner::from_number).ok_or_else(no_keeper)?;
             if refused == 0 && super::hold(ticket, depositor, descriptors) {
                 supervisor::later(super::sweep);
             }
