@@ -18,9 +18,10 @@ impl Participant {
         Owner::new((u32::from(self.slot) + 1) | self.generation << 14)
     }
 
+    /// The process that a lock word names. One that names none has a slot that there is not.
     pub(super) fn from_owner(owner: Owner) -> Self {
         let number = owner.number();
-        Self { slot: (((number & 0x3fff) - 1) & 0x3fff) as u16, generation: number >> 14 }
+        Self { slot: ((number & 0x3fff).wrapping_sub(1) & 0x3fff) as u16, generation: number >> 14 }
     }
 }
 
@@ -123,6 +124,25 @@ impl Ends {
             Self::Both => ONE_PUTTER + ONE_GETTER,
             Self::Put => ONE_PUTTER,
             Self::Get => ONE_GETTER,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::MAX_PARTICIPANTS;
+
+    #[test]
+    fn a_lock_word_names_a_process_or_a_slot_that_there_is_not() {
+        let last = MAX_PARTICIPANTS as u16 - 1;
+        for (slot, generation) in [(0, 0), (last, 0), (3, (1 << 17) - 1)] {
+            let process = Participant { slot, generation };
+            assert_eq!(Participant::from_owner(process.owner()), process);
+        }
+        for number in [1 << 14, MAX_PARTICIPANTS as u32 + 1, (1 << 14) - 1, 77 << 14] {
+            let nobody = Participant::from_owner(Owner::new(number));
+            assert!(usize::from(nobody.slot) >= MAX_PARTICIPANTS, "{nobody:?}");
         }
     }
 }
