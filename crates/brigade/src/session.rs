@@ -73,13 +73,7 @@ const PAGE_BYTES: usize = 4096;
 const _: () = assert!(PARTICIPANTS + MAX_PARTICIPANTS * 8 <= WINDOWS && WINDOWS + MAX_WINDOWS * 8 <= EPOCHS);
 const _: () = assert!(EPOCHS + MAX_WINDOWS * 4 <= DOORBELLS && DOORBELLS + MAX_PARTICIPANTS * DOORBELL_BYTES <= ROWS);
 
-/// The lowest two bits of a participant's word.
-///
-/// | state      | meaning                             | left by                                     |
-/// |------------|-------------------------------------|---------------------------------------------|
-/// | `FREE`     | nobody                              | a parent about to spawn: `RESERVED`         |
-/// | `RESERVED` | a child that has not started yet    | that child: `ALIVE`; a reaper: `FREE`       |
-/// | `ALIVE`    | a process that holds its token      | a reaper, once the token is gone: `FREE`    |
+/// The lowest two bits of a participant's word; who leaves which stands at the top of this file.
 mod state {
     pub(super) const FREE: u64 = 0;
     pub(super) const RESERVED: u64 = 1;
@@ -91,6 +85,16 @@ const GENERATION_MASK: u64 = (1 << 17) - 1;
 
 fn participant_word(state: u64, generation: u64, parent: Participant) -> u64 {
     state | (generation & GENERATION_MASK) << 8 | (parent.slot as u64) << 32
+}
+
+/// Which use of its slot a participant's word is about.
+const fn generation_of(word: u64) -> u64 {
+    (word >> 8) & GENERATION_MASK
+}
+
+/// The slot of the process that started a participant.
+const fn parent_of(word: u64) -> u16 {
+    (word >> 32) as u16
 }
 
 const fn doorbell_offset(slot: u16) -> usize {
@@ -198,8 +202,7 @@ impl Session {
         }
         let word = session.participant(me.slot);
         let reserved = word.load(Ordering::Acquire);
-        let is_ours =
-            reserved & state::MASK == state::RESERVED && (reserved >> 8) & GENERATION_MASK == u64::from(me.generation);
+        let is_ours = reserved & state::MASK == state::RESERVED && generation_of(reserved) == u64::from(me.generation);
         let alive = reserved & !state::MASK | state::ALIVE;
         if !is_ours || word.compare_exchange(reserved, alive, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             // Whoever reserved it has died, and the place was given to somebody else.
@@ -230,11 +233,6 @@ impl Session {
         self.tokens.as_fd()
     }
 
-    /// The place of this process in the table of who is alive.
-    pub(crate) fn slot(&self) -> usize {
-        usize::from(self.me.slot)
-    }
-
     /// This process, as lock words name it.
     pub(crate) fn owner(&self) -> Owner {
         self.me.owner()
@@ -247,8 +245,7 @@ impl Session {
             return true;
         }
         let word = self.participant(participant.slot).load(Ordering::Acquire);
-        let generation = (word >> 8) & GENERATION_MASK;
-        generation != u64::from(participant.generation) || !self.is_slot_alive(participant.slot, word)
+        generation_of(word) != u64::from(participant.generation) || !self.is_slot_alive(participant.slot, word)
     }
 
     /// A number that no descriptors in a message had before. Never 0.
@@ -295,7 +292,7 @@ impl Session {
         match word & state::MASK {
             state::FREE => false,
             // Not started yet: as alive as its parent, who either starts it or reaps it.
-            state::RESERVED => self.has_token((word >> 32) as u16),
+            state::RESERVED => self.has_token(parent_of(word)),
             _ => self.has_token(slot),
         }
     }
@@ -303,6 +300,16 @@ impl Session {
     fn has_token(&self, slot: u16) -> bool {
         // An error here would be EBADF, a bug of ours; "alive" is the answer that destroys nothing.
         slot == self.me.slot || liveness::is_held(self.tokens.as_fd(), u32::from(slot)).unwrap_or(true)
+    }
+
+    /// One past the highest slot that was ever used.
+    fn n_slots_used(&self) -> u16 {
+        self.word(N_PARTICIPANTS).load(Ordering::Acquire).min(MAX_PARTICIPANTS as u64) as u16
+    }
+
+    /// One past the highest window that was ever used.
+    fn n_windows_used(&self) -> u32 {
+        self.word(N_WINDOWS).load(Ordering::Acquire).min(MAX_WINDOWS as u64) as u32
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
@@ -338,13 +345,12 @@ impl Session {
     /// Reserves a slot for a child that is about to be started.
     pub(crate) fn reserve(&self) -> Result<Participant, MemoryError> {
         self.exclusively(|| {
-            let n_used = self.word(N_PARTICIPANTS).load(Ordering::Relaxed).min(MAX_PARTICIPANTS as u64) as u16;
-            let Some(slot) = self.find_place(n_used) else {
+            let Some(slot) = self.find_place(self.n_slots_used()) else {
                 let error = std::io::Error::other("4096 processes of one session are alive");
                 return Err(MemoryError::new("find a place for another process", &error));
             };
             let word = self.participant(slot);
-            let generation = ((word.load(Ordering::Relaxed) >> 8) + 1) & GENERATION_MASK;
+            let generation = (generation_of(word.load(Ordering::Relaxed)) + 1) & GENERATION_MASK;
             word.store(participant_word(state::RESERVED, generation, self.me), Ordering::Release);
             self.word(N_PARTICIPANTS).fetch_max(u64::from(slot) + 1, Ordering::Release);
             Ok(Participant { slot, generation: generation as u32 })
@@ -356,7 +362,7 @@ impl Session {
     fn find_place(&self, n_used: u16) -> Option<u16> {
         let word = |slot: u16| self.participant(slot).load(Ordering::Relaxed);
         let is_free = |slot: &u16| word(*slot) & state::MASK == state::FREE;
-        let is_fresh = |slot: &u16| (word(*slot) >> 8) & GENERATION_MASK != GENERATION_MASK;
+        let is_fresh = |slot: &u16| generation_of(word(*slot)) != GENERATION_MASK;
         (1..n_used)
             .find(|slot| is_free(slot) && is_fresh(slot))
             .or_else(|| (usize::from(n_used) < MAX_PARTICIPANTS).then_some(n_used))
@@ -394,18 +400,16 @@ impl Session {
     /// live: they die with it, a moment later, unless they were detached.
     pub(crate) fn reap(&self, dead: Participant) -> Vec<Participant> {
         self.exclusively(|| {
-            let n_used = self.word(N_PARTICIPANTS).load(Ordering::Relaxed).min(MAX_PARTICIPANTS as u64) as u16;
             let mut orphans = Vec::new();
-            for slot in 1..n_used {
+            for slot in 1..self.n_slots_used() {
                 let word = self.participant(slot).load(Ordering::Acquire);
-                let is_child = word & state::MASK != state::FREE && (word >> 32) as u16 == dead.slot;
+                let is_child = word & state::MASK != state::FREE && parent_of(word) == dead.slot;
                 if is_child && !self.make_free(slot) {
-                    orphans.push(Participant { slot, generation: ((word >> 8) & GENERATION_MASK) as u32 });
+                    orphans.push(Participant { slot, generation: generation_of(word) as u32 });
                 }
             }
             let word = self.participant(dead.slot).load(Ordering::Acquire);
-            let generation = (word >> 8) & GENERATION_MASK;
-            if generation == u64::from(dead.generation) && word & state::MASK != state::FREE {
+            if generation_of(word) == u64::from(dead.generation) && word & state::MASK != state::FREE {
                 self.clear(dead.slot, word);
             }
             orphans
@@ -415,7 +419,7 @@ impl Session {
     /// Makes a window for a new object and counts one handle to it.
     pub(crate) fn create_window(&self, kind: WindowKind) -> Result<WindowId, MemoryError> {
         self.exclusively(|| {
-            let n_used = self.word(N_WINDOWS).load(Ordering::Relaxed).min(MAX_WINDOWS as u64) as u32;
+            let n_used = self.n_windows_used();
             let free = (1..n_used).find(|&index| self.window(index).load(Ordering::Relaxed) & KIND_MASK == 0);
             let index = match free {
                 Some(index) => index,
@@ -456,8 +460,7 @@ impl Session {
     }
 
     fn window_words(&self) -> impl Iterator<Item = (WindowId, u64)> + '_ {
-        let n_used = self.word(N_WINDOWS).load(Ordering::Acquire).min(MAX_WINDOWS as u64) as u32;
-        (1..n_used).filter_map(|index| {
+        (1..self.n_windows_used()).filter_map(|index| {
             let word = self.window(index).load(Ordering::Acquire);
             (word & KIND_MASK != 0).then(|| (WindowId::from_parts(index, (word >> 8) as u32), word))
         })

@@ -42,7 +42,7 @@ impl Census for Session {
     }
 
     fn place(&self) -> usize {
-        self.slot()
+        self.own_slot()
     }
 
     fn is_dead(&self, owner: Owner) -> bool {

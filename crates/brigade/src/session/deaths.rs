@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use brigade_sys::kernel::memory;
 
-use super::{KIND_MASK, MAX_PARTICIPANTS, N_PARTICIPANTS, Session, WindowId, WindowKind, state};
+use super::{KIND_MASK, Session, WindowId, WindowKind, state};
 
 /// The byte in a barrier's window that tells of a death.
 pub(crate) const BARRIER_DEATHS: u64 = 68;
@@ -22,7 +22,7 @@ impl Session {
 
     /// Tells a barrier of those who died with a handle to it and were not yet forgotten.
     pub(crate) fn tell_of_dead_holders(&self, barrier: WindowId) {
-        let n_used = self.word(N_PARTICIPANTS).load(Ordering::Acquire).min(MAX_PARTICIPANTS as u64) as u16;
+        let n_used = self.n_slots_used();
         let is_dead_holder = |&slot: &u16| {
             let word = self.participant(slot).load(Ordering::Acquire);
             word & state::MASK != state::FREE && self.has_handle(slot, barrier) && !self.is_slot_alive(slot, word)

@@ -7,7 +7,7 @@ use brigade_sys::kernel::memory;
 use brigade_sys::shared::bytes::SharedBytes;
 
 use super::ids::{COUNT_MASK, ONE_GETTER, ONE_PIN};
-use super::{EPOCHS, Ends, MAX_PARTICIPANTS, N_PARTICIPANTS, PAGE_BYTES, ROW_BYTES, ROWS, Session, WindowId, state};
+use super::{EPOCHS, Ends, PAGE_BYTES, ROW_BYTES, ROWS, Session, WindowId, state};
 use crate::error::MemoryError;
 
 /// Which handles are asked for.
@@ -98,7 +98,7 @@ impl Session {
         holders: Holders,
         last_seen: &LastSeen,
     ) -> bool {
-        let n_used = self.word(N_PARTICIPANTS).load(Ordering::Acquire).min(MAX_PARTICIPANTS as u64) as u16;
+        let n_used = self.n_slots_used();
         let (me, first) = (self.me.slot, last_seen.0.load(Ordering::Relaxed));
         let others = (0..n_used).filter(|&slot| slot != me && slot != first);
         let mut n_found = 0;
