@@ -25,7 +25,7 @@ use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::parcel;
 use crate::queue::{GetError, GetTimeoutError, Iter, PutError, PutTimeoutError, TryGetError, TryPutError};
-use crate::session::{Ends, WindowKind};
+use crate::session::{self, Ends, WindowKind};
 
 /// A bounded queue between processes whose values have to be *done*, not only taken.
 ///
@@ -203,7 +203,9 @@ macro_rules! common {
 
             /// Closes the queue for all: further puts fail; gets take what is left, also what comes back, and then fail.
             pub fn close(&self) {
-                self.end.store().close();
+                if session::refuse_forked().is_ok() {
+                    self.end.store().close();
+                }
             }
 
             /// Waits until all values are done. Without any it returns at once.

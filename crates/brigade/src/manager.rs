@@ -216,7 +216,10 @@ impl Manager {
     }
 
     fn end(&self) -> ExitStatus {
-        self.link.requests.close();
+        // After a `fork()` it is still the manager of the process that was forked. Here every status is lost.
+        if refuse_forked().is_ok() {
+            self.link.requests.close();
+        }
         self.process.wait_timeout(GRACE).unwrap_or_else(|| {
             self.process.kill();
             self.process.wait()
@@ -233,9 +236,6 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        // After a `fork()` it is still the manager of the process that was forked.
-        if refuse_forked().is_ok() {
-            self.end();
-        }
+        self.end();
     }
 }

@@ -19,8 +19,9 @@ const LOOK_WITHOUT_DOORBELL_EVERY: Duration = Duration::from_millis(10);
 
 /// Something that [`wait`] can wait for.
 ///
-/// - A [`Receiver`], a [`Duplex`], a [`Queue`], a [`Consumer`] or a [`ManagedQueue`] is ready when taking a value from it would
-///   not wait: a value is there, or none can come any more.
+/// - A [`Receiver`], a [`Duplex`], a [`Queue`], a [`Consumer`], a [`ManagedQueue`], a [`JoinableQueue`](crate::JoinableQueue) or
+///   a [`JoinableConsumer`](crate::JoinableConsumer) is ready when taking a value from it would not wait: a value is there, or
+///   none can come any more.
 /// - A [`Process`] is ready when it has ended.
 pub trait Waitable: sealed::Source {}
 
@@ -135,7 +136,8 @@ impl<A, B> Waitable for Duplex<A, B> {}
 
 impl<R> sealed::Source for Process<R> {
     fn is_ready(&self) -> bool {
-        !self.is_alive()
+        // In a process made by `fork()` nobody hears of its end: there every status is lost, at once.
+        !self.is_alive() || session::refuse_forked().is_err()
     }
 
     fn watch(&self) {}

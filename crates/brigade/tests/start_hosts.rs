@@ -3,6 +3,7 @@
 
 mod hosts;
 
+use std::cell::Cell;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use brigade::{Pool, Process, ProcessError, Queue, SpawnError};
+use brigade::{JoinableQueue, Manager, Pool, Process, ProcessError, Queue, SpawnError};
 use hosts::{copy_this_program, host_succeeds, is_host, run_host, text};
 use rustix::process::{Resource, Rlimit, WaitOptions};
 
@@ -254,8 +255,14 @@ fn a_process_made_by_fork_is_refused_everything_and_disturbs_nobody() {
     }
     let queue = Queue::bounded(3).unwrap();
     queue.put(1_u32).unwrap();
+    let jobs = JoinableQueue::bounded(3).unwrap();
+    jobs.put(1_u32).unwrap();
+    let job = jobs.get().unwrap();
+    let manager = Manager::start().unwrap();
+    let total = manager.value(1_u32).unwrap();
     let gate = Queue::<()>::bounded(1).unwrap();
     let process = brigade::spawn(gate.clone(), |gate: Queue<()>| gate.get().is_ok()).unwrap();
+    let manager = Cell::new(Some(manager));
     let note = PathBuf::from(std::env::var_os("HOST_FOLDER").unwrap()).join("at_exit");
     brigade::at_exit({
         let note = note.clone();
@@ -267,12 +274,19 @@ fn a_process_made_by_fork_is_refused_everything_and_disturbs_nobody() {
             queue.try_get().is_err(),
             queue.get_timeout(Duration::ZERO).is_err(),
             Queue::<u32>::bounded(1).is_err(),
+            jobs.put(2).is_err(),
+            jobs.try_get().is_err(),
+            jobs.join_timeout(Duration::ZERO).is_err(),
+            total.get().is_err(),
+            manager.take().is_some_and(|manager| manager.shutdown().is_lost()),
             matches!(brigade::spawn((), |()| ()), Err(SpawnError::Forked)),
             process.wait().is_lost(),
+            brigade::wait(&[&process], Some(Duration::from_secs(1))) == [0],
             brigade::active_children().is_empty(),
         ];
         drop(queue.clone());
         queue.close();
+        jobs.close();
         process.kill();
         checks.iter().position(|&is_refused| !is_refused).map_or(0, |idx| idx as i32 + 1)
     };
@@ -280,6 +294,10 @@ fn a_process_made_by_fork_is_refused_everything_and_disturbs_nobody() {
     // In the process that it was forked from everything is as before.
     assert_eq!(queue.get().unwrap(), 1);
     queue.put(3).unwrap();
+    jobs.put(3).unwrap();
+    assert_eq!((job.done(), *jobs.get().unwrap()), (1, 3));
+    assert_eq!(total.get(), Ok(1));
+    assert_eq!(manager.take().map(Manager::shutdown).and_then(|status| status.code()), Some(0));
     gate.put(()).unwrap();
     assert!(process.join().unwrap());
     assert!(!note.exists(), "the process made by fork() has called what was registered by another");
