@@ -36,6 +36,12 @@ impl ProcessInfo {
     }
 }
 
+/// Whether a process exists and has not ended: an orphan stays a zombie for as long as its new parent likes.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    ProcessInfo::of(pid).is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
+}
+
 /// All descendants of this process, and its [`orphans`].
 #[must_use]
 pub fn family() -> Vec<ProcessInfo> {

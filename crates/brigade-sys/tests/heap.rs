@@ -8,11 +8,13 @@ mod entries;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use brigade_sys::shared::census::Census as _;
 use brigade_sys::shared::flip::Flip;
+use brigade_sys::shared::leases::Leased;
 use brigade_sys::shared::lock::{OwnedLock, Owner};
 use brigade_sys::shared::ring::{Consumer, Producer, PushError};
 
-use entries::{HeapBytes, RING};
+use entries::{HeapBytes, LEASES, LEASES_BYTES, RING, Someone};
 
 /// Small, fast, and the same everywhere (xorshift64*).
 struct Random(u64);
@@ -67,8 +69,41 @@ fn bytes_that_nobody_wrote_do_no_harm() {
         entries::consume(&bytes);
         entries::produce(&bytes);
         entries::look_at_words(&bytes);
+        entries::use_tables(&bytes);
         entries::parse_last_words(&bytes);
     }
+}
+
+/// Each word of a header once small and once as large as can be, in all combinations.
+#[test]
+fn numbers_at_the_end_of_their_range_are_no_reason_to_panic() {
+    for combination in 0..1_u32 << 9 {
+        let word = |idx: u32| if combination >> idx & 1 == 0 { 1_u64 } else { u64::MAX };
+        entries::use_tables(&(0..9).flat_map(|idx| word(idx).to_le_bytes()).collect::<Vec<u8>>());
+    }
+}
+
+/// An item that was taken from somebody who counted as dead is not his any more, should he live all the same.
+#[test]
+fn an_item_that_was_handed_out_again_is_the_new_ones_only() {
+    let memory = HeapBytes::new(LEASES_BYTES);
+    let (first, second) = (Someone(8), Someone(9));
+    let first_lease = {
+        let locked = LEASES.try_lock(&memory, &first).unwrap();
+        locked.grow(2);
+        let slot = locked.free_slot().unwrap().unwrap();
+        locked.put(slot);
+        locked.lease(first.me()).unwrap().unwrap()
+    };
+    let locked = LEASES.try_lock(&memory, &second).unwrap();
+    assert_eq!(locked.take_from_the_dead(&second), 1);
+    let second_lease = locked.lease(second.me()).unwrap().unwrap();
+    assert_eq!(second_lease, Leased { slot: first_lease.slot, attempt: 2 });
+    assert!(!locked.finish(first_lease, first.me()) && !locked.give_back(first_lease, first.me()));
+    // The same process once more: the attempt tells the two apart.
+    assert!(!locked.finish(first_lease, second.me()) && !locked.give_back(first_lease, second.me()));
+    assert!(locked.finish(second_lease, second.me()));
+    assert!(!locked.finish(second_lease, second.me()));
 }
 
 #[test]

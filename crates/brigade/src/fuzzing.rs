@@ -96,6 +96,14 @@ mod tests {
         channel(&[word(2, u64::MAX), word(5, u64::MAX), word(6, 0), word(7, u64::MAX), word(8, 32)].concat());
     }
 
+    /// A length beyond all memory must not be added to.
+    #[test]
+    fn a_record_that_says_to_be_longer_than_memory_is_refused() {
+        for n_bytes in [u64::MAX, u64::MAX - 3, 1 << 63] {
+            channel(&[&[11][..], &n_bytes.to_le_bytes()].concat());
+        }
+    }
+
     /// Found by the first slice: a count of items without any bytes was looked at for ever.
     #[test]
     fn items_without_bytes_are_refused_and_not_waited_for() {

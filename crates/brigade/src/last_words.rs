@@ -241,3 +241,21 @@ pub(crate) fn of_signal(
 pub(crate) fn behind(report: &Option<CrashReport>) -> String {
     report.as_ref().map(|report| format!(": {report}")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use brigade_sys::kernel::last_words::Frames;
+
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_one_signal_does_not_explain_another() {
+        let (kind, address, thread) = (CrashKind::InvalidAccess, Some(0), "main".to_owned());
+        let backtrace = Backtrace::new(&Frames { image: 0..1, addresses: Vec::new() });
+        let signal = Signal::SEGV.as_raw();
+        let facts = Facts { kind, signal, address, thread, sender_pid: None, is_panicking: false, backtrace };
+        let report = CrashReport(Box::new(facts));
+        assert_eq!(of_signal(signal, None, Some(report.clone())), Err(Some(report.clone())));
+        assert_eq!(of_signal(Signal::KILL.as_raw(), None, Some(report)), Err(None));
+    }
+}

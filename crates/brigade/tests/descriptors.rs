@@ -4,12 +4,10 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
 
 use brigade::{Descriptor, Process, Queue, Receiver, Sender, pipe};
-
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use torture::facts::PATIENCE;
 
 /// An open file with this in it, and no name.
 fn file(contents: &str) -> File {
@@ -33,16 +31,14 @@ fn witness() -> (File, Descriptor) {
 }
 
 fn is_closed_everywhere(mut reading: File) -> bool {
-    let flags = rustix::fs::fcntl_getfl(&reading).unwrap();
-    rustix::fs::fcntl_setfl(&reading, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
-    let start = Instant::now();
-    loop {
-        match reading.read(&mut [0]) {
-            Ok(0) => return true,
-            _ if start.elapsed() > PATIENCE => return false,
-            _ => std::thread::sleep(Duration::from_millis(1)),
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    // Readable are bytes, and then the end.
+    while poll(&mut [PollFd::new(&reading, PollFlags::IN)], Some(&patience)).unwrap() > 0 {
+        if reading.read(&mut [0]).unwrap() == 0 {
+            return true;
         }
     }
+    false
 }
 
 #[test]

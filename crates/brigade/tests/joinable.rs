@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use brigade::{
@@ -9,18 +10,7 @@ use brigade::{
     Queue, Shared, SharedSlice, TryGetError, TryPutError,
 };
 use serde::{Deserialize, Deserializer, Serialize};
-
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Polls until `is_so`, and fails the test if it does not come to be.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
+use torture::facts::{PATIENCE, assert_wakes, wait_until};
 
 fn sleep_for_ever() -> ! {
     loop {
@@ -70,6 +60,18 @@ fn joining_ends_when_four_workers_have_done_every_value() {
     queue.close();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     assert_eq!(queue.put(1), Err(PutError::Closed(1)));
+}
+
+#[test]
+fn what_is_done_wakes_who_joins_and_what_is_put_or_comes_back_wakes_who_gets() {
+    let queue = JoinableQueue::bounded(1).unwrap();
+    let leased = || {
+        queue.put(1).unwrap();
+        queue.get().unwrap()
+    };
+    assert_wakes(leased, || queue.join().unwrap(), |lease| _ = lease.done());
+    assert_wakes(leased, || assert_eq!(in_order(queue.get().unwrap()), (1, 2)), drop);
+    assert_wakes(|| (), || assert_eq!(in_order(queue.get().unwrap()), (1, 1)), |()| queue.put(1).unwrap());
 }
 
 #[test]
@@ -216,8 +218,12 @@ fn the_capacity_bounds_what_waits_and_not_what_is_worked_on() {
     assert!(queue.get_timeout(Duration::from_millis(20)).unwrap_err().is_timeout());
 }
 
+/// Held by tests that use much of the memory that all tests of this process share: one of them measures it.
+static MUCH_MEMORY: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_hundred_thousand_values_of_all_sizes_wait_and_are_worked_on_together() {
+    let _alone = MUCH_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let queue = JoinableQueue::bounded(100_000).unwrap();
     let n_bytes_of = |number: usize| if number.is_multiple_of(1000) { 100_000 } else { number % 300 };
     (0..100_000).for_each(|number| queue.put(vec![number as u8; n_bytes_of(number)]).unwrap());
@@ -245,6 +251,7 @@ fn n_session_bytes() -> u64 {
 #[test]
 fn large_values_give_their_memory_back_once_they_are_done() {
     const N_BYTES: usize = 16 << 20;
+    let _alone = MUCH_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let queue = JoinableQueue::bounded(4).unwrap();
     let before = n_session_bytes();
     for round in 0..20 {

@@ -8,6 +8,8 @@ use brigade::{
     CallError, GetError, ManagedDict, ManagedEvent, ManagedLock, ManagedQueue, Manager, ManagerDied, OwnerDied, Queue,
     Service, TryLockError,
 };
+use torture::facts::wait_within;
+use torture::processes::is_running;
 
 /// Longest time until somebody hears of a death.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -139,6 +141,7 @@ fn clients_killed_at_any_moment_leave_whole_calls_behind() {
             }
         })
         .unwrap();
+        // Only so that the kill comes at another moment each time.
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         client.kill();
         let before = Instant::now();
@@ -225,17 +228,7 @@ fn a_manager_in_a_child_ends_with_the_child() {
     let pid = pids.get().unwrap();
     child.kill();
     let _ = child.wait();
-    let before = Instant::now();
-    while is_running(pid) {
-        assert!(before.elapsed() < LIMIT, "the manager outlives its owner");
-        std::thread::yield_now();
-    }
-}
-
-/// Whether a process exists that has not ended; an orphan stays a zombie for as long as its new parent likes.
-fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+    wait_within(LIMIT, "the manager ends with its owner", || !is_running(pid));
 }
 
 #[test]

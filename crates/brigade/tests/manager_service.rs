@@ -112,6 +112,15 @@ fn brigade_pair() -> (Queue<()>, Queue<()>) {
 fn a_late_answer_is_not_taken_for_another() {
     let manager = Manager::start().unwrap();
     let service = manager.service(0_u32, |n| n).unwrap();
+    let gate = Queue::<()>::bounded(1).unwrap();
+    let late = service.timeout(Duration::from_millis(10)).call(gate.clone(), |_, gate| {
+        gate.get().expect("it is opened");
+        1000
+    });
+    assert_eq!(late, Err(CallError::TimedOut));
+    gate.put(()).unwrap();
+    assert_eq!(service.call(1, |_, number| number), Ok(1));
+    // And around the moment when it comes.
     for number in 0..50_u32 {
         let late =
             service.timeout(Duration::from_micros(u64::from(number) * 20)).call(number, |_, number| number + 1000);

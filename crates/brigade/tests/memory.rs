@@ -5,18 +5,7 @@ use std::time::{Duration, Instant};
 use brigade::{Blob, Descriptor, Pool, Process, Queue, Shared, SharedMutex, SharedMutexError, SharedSlice, TaskError};
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Polls until `is_so`, and fails the test if it does not come to be.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
+use torture::facts::wait_until;
 
 fn sleep_for_ever() -> ! {
     loop {
@@ -272,7 +261,11 @@ fn a_child_changes_a_slice_in_place_and_the_parent_sees_it() {
 #[test]
 fn a_slice_refuses_what_lies_outside() {
     let slice = SharedSlice::<u16>::new(3).unwrap();
-    let is_refused = |call: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err();
+    // By the slice, which knows what it has, and not by the mapping beneath.
+    let is_refused = |call: &dyn Fn()| {
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_err();
+        panic.downcast_ref::<String>().is_some_and(|text| text.contains("of a slice of 3"))
+    };
     assert!(is_refused(&|| assert_eq!(slice.load(3), 0)));
     assert!(is_refused(&|| slice.store(usize::MAX, 1)));
     assert!(is_refused(&|| drop(slice.read(2..4))));

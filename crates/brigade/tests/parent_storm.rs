@@ -61,6 +61,7 @@ fn keep() {
         random ^= random >> 7;
         random ^= random << 17;
         let mut victim = start_victim(NAME);
+        // Only so that the kill comes at another moment each time.
         std::thread::sleep(Duration::from_micros(random % 100_000));
         kill(&mut victim);
         let (n_processes, time) = collect_all().unwrap_or_else(|left| panic!("round {round}: {left}"));
@@ -94,6 +95,7 @@ fn collect_all() -> Result<(u64, Duration), String> {
                 println!("slow: {}", describe_children());
             }
             _ if start.elapsed() > Duration::from_secs(1) => return Err(describe_children()),
+            // Nothing tells of orphans that are still to come here, and a blocking wait has no deadline.
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }

@@ -14,19 +14,10 @@ use brigade::{
     Cancellation, Pool, PoolBroken, PoolError, Queue, Retry, SharedSlice, SubmitError, TaskError, WorkerState,
 };
 use rustix::process::{Pid, Signal};
+use torture::facts::{PATIENCE, wait_until};
 
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// A limit that no task below keeps unless it is to.
 const SHORT: Duration = Duration::from_millis(30);
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::yield_now();
-    }
-}
 
 fn for_ever(_: ()) {
     loop {

@@ -1,8 +1,10 @@
 //! What a queue promises: order, bounds, ends, and that no death harms it.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use brigade::{Consumer, GetError, Process, Producer, PutError, Queue, TryGetError, TryPutError};
+use torture::facts::assert_wakes;
 
 #[test]
 fn values_come_out_in_order_and_the_bound_holds() {
@@ -57,6 +59,22 @@ fn closing_lets_gets_drain_and_refuses_puts() {
     assert_eq!(queue.put("late".to_owned()), Err(PutError::Closed("late".to_owned())));
     assert_eq!(queue.get().unwrap(), "left");
     assert_eq!(queue.get(), Err(GetError::Closed));
+}
+
+#[test]
+fn puts_gets_and_closing_wake_who_sleeps() {
+    let queue = Queue::bounded(1).unwrap();
+    assert_wakes(|| (), || assert_eq!(queue.get(), Ok(1)), |()| queue.put(1).unwrap());
+    queue.put(0).unwrap();
+    assert_wakes(|| (), || queue.put(0).unwrap(), |()| assert_eq!(queue.get(), Ok(0)));
+    let next = Mutex::new(None);
+    let open = || {
+        let queue = Queue::<u32>::bounded(1).unwrap();
+        *next.lock().unwrap() = Some(queue.clone());
+        queue
+    };
+    let closed = || assert_eq!(next.lock().unwrap().take().unwrap().get(), Err(GetError::Closed));
+    assert_wakes(open, closed, |queue| queue.close());
 }
 
 #[test]

@@ -2,31 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{GetTimeoutError, Pool, Queue, TaskError};
+use torture::facts::{PATIENCE, wait_until};
 
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
-
+/// What a task does that takes a while: nobody waits by it for anything.
 fn nap(duration: Duration) {
     std::thread::sleep(duration);
 }
 
 fn nap_ms(duration_ms: u64) {
     nap(Duration::from_millis(duration_ms));
-}
-
-/// Polls until `is_so`; whether it came to be.
-fn comes_to_be(mut is_so: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while !is_so() {
-        if start.elapsed() > PATIENCE {
-            return false;
-        }
-        nap_ms(1);
-    }
-    true
 }
 
 #[test]
@@ -50,7 +37,7 @@ fn a_task_that_is_only_polled_gets_ready() {
     let pool = Pool::new(1).unwrap();
     let mut task = Some(pool.apply_async((), |()| 5).unwrap());
     let mut value = None;
-    let is_ready = comes_to_be(|| match task.take().map(|task| task.get_timeout(Duration::ZERO)) {
+    wait_until("the task is ready", || match task.take().map(|task| task.get_timeout(Duration::ZERO)) {
         Some(Ok(outcome)) => {
             value = Some(outcome.unwrap());
             true
@@ -61,7 +48,6 @@ fn a_task_that_is_only_polled_gets_ready() {
         }
         None => true,
     });
-    assert!(is_ready);
     assert_eq!(value, Some(5));
 }
 
@@ -71,7 +57,7 @@ fn a_task_is_ready_though_a_long_one_follows_it() {
     let gate = Queue::<()>::bounded(1).unwrap();
     let short = pool.apply_async((), |()| ()).unwrap();
     let long = pool.apply_async(gate.clone(), |gate: Queue<()>| gate.get().is_ok()).unwrap();
-    assert!(comes_to_be(|| short.is_ready()));
+    wait_until("the short one is ready", || short.is_ready());
     gate.put(()).unwrap();
     assert!(long.get().unwrap());
 }
@@ -85,7 +71,7 @@ fn large_results_that_nobody_waits_for_do_not_stop_a_worker() {
         drop(pool.apply_async((), |()| vec![0_u8; 60_000]).unwrap());
     }
     pool.close();
-    assert!(comes_to_be(|| pool.workers().is_empty()));
+    wait_until("no worker is left", || pool.workers().is_empty());
 }
 
 #[test]
@@ -194,7 +180,7 @@ fn a_closed_pool_ends_its_workers_though_nobody_waits() {
     let pool = Pool::new(2).unwrap();
     drop(pool.apply_async(30, nap_ms).unwrap());
     pool.close();
-    assert!(comes_to_be(|| pool.workers().is_empty()));
+    wait_until("no worker is left", || pool.workers().is_empty());
 }
 
 /// A child whose parent was killed while the kernel started it used to find that its socket was not its parent's, take itself

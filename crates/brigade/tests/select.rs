@@ -1,8 +1,10 @@
 //! What `wait` promises: whatever becomes ready first wakes it, in whichever process it happens.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brigade::{Consumer, Process, Queue, Receiver, Sender, pipe, wait};
+use torture::facts::assert_wakes;
 
 /// Far longer than anything below takes, far shorter than for ever.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
@@ -58,6 +60,27 @@ fn a_put_in_another_process_wakes_the_waiter() {
     }
     drop(go);
     process.join().unwrap();
+}
+
+#[test]
+fn whatever_becomes_ready_wakes_who_sleeps() {
+    let (queue, other) = (Queue::<u8>::bounded(1).unwrap(), Queue::<u8>::bounded(1).unwrap());
+    let first_ready = || {
+        assert_eq!(wait(&[&other, &queue], PATIENCE), [1]);
+        queue.get().unwrap();
+    };
+    assert_wakes(|| (), first_ready, |()| queue.put(1).unwrap());
+    let next = Mutex::new(None);
+    let start = || {
+        let process = Arc::new(brigade::spawn((), park).unwrap());
+        *next.lock().unwrap() = Some(Arc::clone(&process));
+        process
+    };
+    let ended = || {
+        let process = next.lock().unwrap().take().unwrap();
+        assert_eq!(wait(&[&other, &*process], PATIENCE), [1]);
+    };
+    assert_wakes(start, ended, |process| process.kill());
 }
 
 #[test]

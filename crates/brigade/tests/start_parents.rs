@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use brigade::{OnParentExit, Process, Queue, SharedSlice};
 use hosts::{host_succeeds, is_host, run_host, text};
 use rustix::process::Signal;
+use torture::facts::wait_until;
 
 fn park() {
     loop {
@@ -24,15 +25,6 @@ fn kill_this_process() {
 fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
-}
-
-/// Polls until `is_so`; fails after ten seconds.
-fn comes_to_be(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(10), "it never came to be that {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn exists(pid: u32) -> bool {
@@ -101,7 +93,7 @@ fn a_detached_process_that_ends_before_its_parent_leaves_no_zombie() {
     let child = Process::builder().on_parent_exit(OnParentExit::Detach).spawn((), |()| ()).unwrap();
     let pid = child.pid();
     drop(child);
-    comes_to_be("the process is gone", || !exists(pid));
+    wait_until("the process is gone", || !exists(pid));
 }
 
 #[test]
@@ -158,7 +150,7 @@ fn a_killed_parent_takes_its_children_and_theirs_with_it() {
         // The pipe was open for as long as one of them lived; then somebody has to collect them.
         let pids: Vec<u32> = text(&output).lines().filter_map(|line| line.strip_prefix("PID=")?.parse().ok()).collect();
         assert_eq!(pids.len(), 7, "{}", text(&output));
-        comes_to_be("all are gone", || pids.iter().all(|&pid| !exists(pid)));
+        wait_until("all are gone", || pids.iter().all(|&pid| !exists(pid)));
         return;
     }
     println!();
@@ -216,5 +208,5 @@ fn what_only_a_dead_grandchild_held_is_given_back() {
     assert!(session_bytes() >= LARGE as u64);
     child.kill();
     child.wait();
-    comes_to_be("the memory is given back", || session_bytes() < LARGE as u64);
+    wait_until("the memory is given back", || session_bytes() < LARGE as u64);
 }

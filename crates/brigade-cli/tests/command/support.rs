@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -113,18 +113,11 @@ pub fn collected(mut source: impl std::io::Read + Send + 'static) -> Receiver<St
 
 /// Waits for a process; ends it, and the test, if it takes too long.
 pub fn wait(child: &mut Child) -> ExitStatus {
-    let deadline = Instant::now() + WATCHDOG;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("the command did not end within {WATCHDOG:?}");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    torture::facts::end_of(child, WATCHDOG).unwrap().unwrap_or_else(|| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("the command did not end within {WATCHDOG:?}");
+    })
 }
 
 /// A terminal and the command that runs on it.

@@ -212,7 +212,7 @@ impl<M: SharedBytes> Locked<'_, M> {
         self.set_state(slot, QUEUED);
         // From here on it is only the index that is changed.
         self.set_header(FREE_LIST, next_free);
-        self.set_header(NEXT_SEQ, seq + 1);
+        self.set_header(NEXT_SEQ, seq.wrapping_add(1));
         self.append(slot);
         self.add(1, 0);
     }

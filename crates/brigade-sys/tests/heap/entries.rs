@@ -5,15 +5,21 @@
 use std::alloc::{Layout as Room, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use brigade_sys::kernel::last_words::Crash;
 use brigade_sys::shared::atomics::{AtomicU32, AtomicU64, Ordering};
 use brigade_sys::shared::bytes::{SharedBytes, Wait};
+use brigade_sys::shared::census::Census;
 use brigade_sys::shared::flip::Flip;
+use brigade_sys::shared::gate::Gate;
+use brigade_sys::shared::leases::Leases;
 use brigade_sys::shared::lock::{OwnedLock, Owner};
+use brigade_sys::shared::permits::{Hold, Permits};
 use brigade_sys::shared::ring::{Consumer, Layout, Producer};
+use brigade_sys::shared::rounds::{self, Arrival, Rounds};
 use brigade_sys::shared::value::Value;
+use brigade_sys::shared::waiters::Waiters;
 
 /// Zeroed bytes on the heap, for threads of one process.
 pub struct HeapBytes {
@@ -145,6 +151,80 @@ pub fn look_at_words(bytes: &[u8]) {
     if lock.try_lock(&memory, Owner::new(7), |owner| owner.number() % 2 == 0).is_some() {
         lock.unlock(&memory);
     }
+}
+
+/// The process that asks. Whoever has an even number is dead.
+pub struct Someone(pub u32);
+
+impl Census for Someone {
+    fn me(&self) -> Owner {
+        Owner::new(self.0)
+    }
+    fn place(&self) -> usize {
+        3
+    }
+    fn is_dead(&self, owner: Owner) -> bool {
+        owner.number().is_multiple_of(2)
+    }
+}
+
+/// Where items lie in the tests.
+pub const LEASES: Leases = Leases::at(0, 64, 64, 8);
+pub const LEASES_BYTES: usize = 64 + 8 * 64;
+
+/// Puts, takes and gives back where the tables hold arbitrary bytes, all but their locks: who has one may keep it for ever.
+pub fn use_tables(bytes: &[u8]) {
+    let me = Someone(7);
+    let memory = |n_bytes| {
+        let memory = filled(n_bytes, bytes);
+        memory.word32(0).store(0, Ordering::Relaxed);
+        memory
+    };
+    let items = memory(LEASES_BYTES);
+    if let Some(locked) = LEASES.try_lock(&items, &me) {
+        locked.grow(4);
+        if let Ok(Some(slot)) = locked.free_slot() {
+            locked.put(slot);
+        }
+        while let Ok(Some(leased)) = locked.lease(me.me()) {
+            let _ =
+                locked.give_back(leased, me.me()) && leased.slot.is_multiple_of(2) && locked.finish(leased, me.me());
+            if locked.take_from_the_dead(&me) == 0 {
+                break;
+            }
+        }
+        assert!(locked.open_slots().count() <= 8);
+    }
+    let permits = Permits::new(0, 4);
+    let held = memory(permits.total_bytes());
+    let now = Some(Instant::now());
+    if permits.try_take(&held, &me, now).is_some() {
+        let _ = permits.keep(&held, &me);
+        let _ = permits.give_back(&held, &me, Hold::Kept);
+    }
+    let gate = Gate::new(0, 4);
+    let passed = memory(gate.total_bytes());
+    if gate.try_read(&passed, &me).is_some() {
+        gate.leave(&passed, &me);
+    }
+    if gate.try_write(&passed, &me).is_some() {
+        gate.open(&passed);
+    }
+    let waiters = Waiters::new(0, 4);
+    let told = memory(waiters.total_bytes());
+    if let Some(waiter) = waiters.register(&told, &me)
+        && waiters.notify(&told, &me, 2) > 0
+        && waiters.wait(&told, &me, &waiter, now)
+    {
+        waiters.consume(&told, waiter);
+    }
+    let rounds = Rounds::at(0);
+    let gone_through = memory(rounds::TOTAL_BYTES);
+    if let Some(Arrival::Last { round, .. }) = rounds.arrive(&gone_through, &me, now) {
+        let _ = rounds.finish(&gone_through, &me, round);
+    }
+    rounds.reset(&gone_through, &me);
+    assert_eq!(rounds.broken(&gone_through, &me), None);
 }
 
 /// What a dying process may have said.

@@ -469,3 +469,26 @@ impl<'a> Store<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{JoinableQueue, Process};
+
+    #[test]
+    fn large_values_stay_whole_though_somebody_died_with_the_lock() {
+        let large = |number: u8| vec![number; 100_000];
+        let queue = JoinableQueue::bounded(4).unwrap();
+        queue.put(large(1)).unwrap();
+        let victim: Process<()> = crate::spawn(queue.clone(), |queue: JoinableQueue<Vec<u8>>| {
+            let _locked = queue.end.store().lock(Patience::Forever).unwrap();
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        })
+        .unwrap();
+        assert_eq!(victim.wait().signal(), Some(9));
+        queue.put(large(2)).unwrap();
+        for number in [1, 2] {
+            assert_eq!(queue.get().unwrap().done(), large(number));
+        }
+    }
+}

@@ -12,8 +12,9 @@ use brigade::{
 };
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use torture::facts::wait_until;
 
-use crate::{checked, eventually, signal, sleep_for_ever};
+use crate::{checked, signal, sleep_for_ever};
 
 fn square(number: u64) -> u64 {
     number * number
@@ -59,7 +60,7 @@ fn closing_while_others_submit_does_not_hang() {
                 }
             };
             let submitters = [scope.spawn(submit), scope.spawn(submit)];
-            eventually("tasks come back", || pool.workers().iter().any(|worker| worker.tasks_done > 100));
+            wait_until("tasks come back", || pool.workers().iter().any(|worker| worker.tasks_done > 100));
             pool.close();
             for submitter in submitters {
                 let (tasks, error) = submitter.join().unwrap();
@@ -90,7 +91,7 @@ fn only_the_task_of_the_killed_worker_fails() {
         let told = |outcome: &Result<(), TaskError>| matches!(outcome, Err(TaskError::Killed { signal: 9, pid, .. }) if *pid == victim);
         assert!(outcomes.iter().any(told), "{outcomes:?}");
         assert_eq!(pool.apply(4, square), Ok(16));
-        eventually("three work again", || pool.workers().len() == 3);
+        wait_until("three work again", || pool.workers().len() == 3);
     });
 }
 
@@ -100,7 +101,7 @@ fn a_worker_lets_go_of_arguments_after_the_task() {
         let pool = Pool::new(1).unwrap();
         let queue = Queue::<u8>::bounded(1).unwrap();
         pool.apply(queue.clone(), drop).unwrap();
-        eventually("ours is the only handle", || queue.try_get() == Err(brigade::TryGetError::Disconnected));
+        wait_until("ours is the only handle", || queue.try_get() == Err(brigade::TryGetError::Disconnected));
     });
 }
 
@@ -365,7 +366,7 @@ fn results_stay_readable_after_the_pool_is_gone() {
         let tasks = {
             let pool = Pool::new(2).unwrap();
             let tasks: Vec<_> = (0..5).map(|number| pool.apply_async(number, square).unwrap()).collect();
-            eventually("all are ready", || tasks.iter().all(Task::is_ready));
+            wait_until("all are ready", || tasks.iter().all(Task::is_ready));
             tasks
         };
         assert!(brigade::active_children().is_empty());
@@ -386,13 +387,13 @@ fn callbacks_come_for_result_error_and_cancel_and_may_panic() {
         std::panic::set_hook(Box::new(|_| ()));
         pool.apply_async(2, square).unwrap().on_done(|_| panic!("a callback may"));
         let done = pool.apply_async(3, square).unwrap();
-        eventually("it is done", || done.is_ready());
+        wait_until("it is done", || done.is_ready());
         done.on_done(tell("done already"));
         assert_eq!(hear.recv().unwrap(), ("done already", Ok(9)));
         pool.apply_async(0, |zero: u64| 1 / zero).unwrap().on_done(tell("panic"));
         assert!(matches!(hear.recv().unwrap(), ("panic", Err(TaskError::Panicked(_)))));
         let gate = pool.apply_async(go.clone(), |go| go.wait()).unwrap();
-        eventually("the worker is busy", || gate.worker_pid().is_some());
+        wait_until("the worker is busy", || gate.worker_pid().is_some());
         let waiting = pool.apply_async(4, square).unwrap();
         assert_eq!(waiting.cancel(), Cancellation::Unstarted);
         waiting.on_done(tell("cancelled"));
@@ -409,14 +410,14 @@ fn a_waiting_task_is_cancelled_and_a_finished_one_is_not() {
     checked(|| {
         let (pool, go) = (Pool::new(1).unwrap(), Event::new().unwrap());
         let gate = pool.apply_async(go.clone(), |go| go.wait()).unwrap();
-        eventually("the worker is busy", || gate.worker_pid().is_some());
+        wait_until("the worker is busy", || gate.worker_pid().is_some());
         let waiting = pool.apply_async(1, square).unwrap();
         assert_eq!((waiting.cancel(), waiting.cancel()), (Cancellation::Unstarted, Cancellation::Ended));
         assert_eq!(waiting.get(), Err(TaskError::Cancelled));
         go.set();
         gate.get().unwrap();
         let finished = pool.apply_async(5, square).unwrap();
-        eventually("it is done", || finished.is_ready());
+        wait_until("it is done", || finished.is_ready());
         assert_eq!((finished.cancel(), finished.get()), (Cancellation::Ended, Ok(25)));
     });
 }
@@ -508,6 +509,6 @@ fn a_failing_initializer_breaks_the_pool() {
         };
         assert!(told.contains("not today"), "{told}");
         assert!(start.elapsed() < Duration::from_secs(10));
-        eventually("no worker is left", || brigade::active_children().is_empty());
+        wait_until("no worker is left", || brigade::active_children().is_empty());
     });
 }

@@ -15,9 +15,8 @@ mod sync;
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use torture::leakcheck;
+use std::time::Duration;
+use torture::{facts, leakcheck};
 
 /// Set where a test runs in a process of its own.
 const ALONE: &str = "BRIGADE_TEST_ALONE";
@@ -43,47 +42,18 @@ fn checked<F: FnOnce()>(test: F) {
     alone.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, "1").process_group(0);
     alone.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output.try_clone().unwrap());
     let mut child = alone.spawn().unwrap();
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break Some(status);
-        }
-        if start.elapsed() > LONGEST {
-            let group = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
-            child.wait().unwrap();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    let status = facts::end_of(&mut child, LONGEST).unwrap();
+    if status.is_none() {
+        let group = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        child.wait().unwrap();
+    }
     if status.is_none_or(|status| !status.success()) {
         let mut text = String::new();
         output.rewind().unwrap();
         output.read_to_string(&mut text).unwrap();
         panic!("{name} {}\n{text}", status.map_or("hangs".to_owned(), |status| format!("failed: {status}")));
     }
-}
-
-/// Waits until something is so, at most for ten seconds.
-#[track_caller]
-fn eventually(what: &str, is_so: impl FnMut() -> bool) {
-    within(Duration::from_secs(10), what, is_so);
-}
-
-/// Waits until something is so, and fails if it takes longer than `limit`.
-#[track_caller]
-fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Whether a process exists and has not ended.
-fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Sends a signal to any process.

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use brigade::{CallError, ManagedDict, ManagedList, ManagedQueue, Manager, ManagerError, Queue, Service};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+use torture::facts::{wait_until, wait_within};
+use torture::processes::is_running;
 
-use crate::{checked, eventually, is_running, signal, sleep_for_ever, within};
+use crate::{checked, signal, sleep_for_ever};
 
 #[test]
 fn a_list_is_changed_by_all_and_nested_ones_stay_live() {
@@ -210,7 +212,7 @@ fn containers_of_a_manager_work_across_processes() {
         assert_eq!((queue.get(), value.get(), dict.get("x")), (Ok(5), Ok(1), Ok(Some(5))));
         assert_eq!((list.snapshot(), set.contains(&5)), (Ok(vec![5]), Ok(true)));
         // Besides the manager nobody is left.
-        eventually("one child is left", || brigade::active_children().len() == 1);
+        wait_until("one child is left", || brigade::active_children().len() == 1);
     });
 }
 
@@ -227,7 +229,7 @@ fn a_killed_manager_is_told_within_a_second() {
         signal(manager.pid(), Signal::KILL);
         let start = Instant::now();
         let told = || value.get() == Err(CallError::ManagerDied);
-        within(Duration::from_secs(1), "a call says so", told);
+        wait_within(Duration::from_secs(1), "a call says so", told);
         for waiter in waiters {
             assert!(waiter.join().unwrap());
         }

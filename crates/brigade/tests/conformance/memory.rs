@@ -2,8 +2,9 @@
 
 use brigade::{Lock, Queue, Shared, SharedMutex, SharedSlice};
 use bytemuck::{Pod, Zeroable};
+use torture::facts::wait_until;
 
-use crate::{checked, eventually, sleep_for_ever};
+use crate::{checked, sleep_for_ever};
 
 #[test]
 fn values_set_by_a_child_are_seen_by_the_parent() {
@@ -191,7 +192,7 @@ fn a_killed_owner_leaves_no_memory_behind() {
         assert!(allocated_bytes() > before + (50 << 20));
         owner.kill();
         owner.wait();
-        eventually("its memory is gone", || allocated_bytes() < before + (1 << 20));
+        wait_until("its memory is gone", || allocated_bytes() < before + (1 << 20));
         drop(kept);
     });
 }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use brigade::{Cancellation, Event, Pool, Process, ProcessGroup, Queue, TaskError};
 use rustix::process::Signal;
+use torture::facts::wait_until;
+use torture::processes::is_running;
 
-use crate::{checked, eventually, is_running, signal, sleep_for_ever};
+use crate::{checked, signal, sleep_for_ever};
 
 fn square(number: u64) -> u64 {
     number * number
@@ -53,7 +55,7 @@ fn a_kill_during_a_resize_breaks_nothing() {
             signal(pids(&pool)[0], Signal::KILL);
             pool.resize(n_workers).unwrap();
             assert!(pool.map(0..20, square).into_iter().all(|result| result.is_ok()));
-            eventually("as many work as were asked for", || pool.workers().len() == n_workers);
+            wait_until("as many work as were asked for", || pool.workers().len() == n_workers);
         }
     });
 }
@@ -69,7 +71,7 @@ fn a_pool_is_resized_and_goes_on() {
         go.set();
         running.get().unwrap();
         assert_eq!(pool.apply(6, square), Ok(36));
-        eventually("one is left", || pool.workers().len() == 1);
+        wait_until("one is left", || pool.workers().len() == 1);
     });
 }
 
@@ -108,7 +110,7 @@ fn a_killed_host_leaves_no_grandchildren() {
         assert!(family.iter().all(|pid| is_running(*pid)));
         host.kill();
         let start = Instant::now();
-        eventually("all have ended", || !family.iter().any(|pid| is_running(*pid)));
+        wait_until("all have ended", || !family.iter().any(|pid| is_running(*pid)));
         assert!(start.elapsed() < Duration::from_secs(1));
     });
 }
@@ -169,7 +171,7 @@ fn cancelling_a_running_task_ends_only_its_worker() {
         let (pool, go) = (Pool::new(2).unwrap(), Event::new().unwrap());
         let other = pool.apply_async(go.clone(), |go| go.wait()).unwrap();
         let task = pool.apply_async((), |()| -> () { sleep_for_ever() }).unwrap();
-        eventually("it runs", || task.worker_pid().is_some());
+        wait_until("it runs", || task.worker_pid().is_some());
         assert_eq!(task.cancel(), Cancellation::Running);
         assert_eq!(task.get(), Err(TaskError::Cancelled));
         go.set();
@@ -202,7 +204,7 @@ fn ending_with_large_results_waiting_does_not_hang() {
     checked(|| {
         let pool = Pool::new(2).unwrap();
         let tasks: Vec<_> = (0..20).map(|_| pool.apply_async((), |()| vec![0_u8; 1 << 20]).unwrap()).collect();
-        eventually("results are there", || tasks.iter().any(brigade::Task::is_ready));
+        wait_until("results are there", || tasks.iter().any(brigade::Task::is_ready));
         let start = Instant::now();
         pool.terminate();
         pool.join();

@@ -175,6 +175,7 @@ fn waiting_for_four_pipes_delivers_every_message_and_every_end() {
             processes.push(brigade::spawn((sender, number), |(sender, number)| {
                 for idx in 0..10 {
                     sender.send((number, idx)).unwrap();
+                    // So that the four have something to say at different moments.
                     std::thread::sleep(Duration::from_millis(u64::from(number)));
                 }
             }));

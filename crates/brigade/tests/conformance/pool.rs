@@ -9,8 +9,9 @@ use brigade::{
     Event, Pool, PoolBroken, PoolError, Process, Queue, Resource, Retry, SharedSlice, Stdio, SubmitError, TaskError,
 };
 use serde::{Deserialize, Serialize};
+use torture::facts::wait_until;
 
-use crate::{checked, eventually, sleep_for_ever};
+use crate::{checked, sleep_for_ever};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -255,7 +256,7 @@ fn arguments_and_results_are_let_go_of() {
             drop(back.unwrap());
         }
         // While the pool lives on, ours is the only handle again.
-        eventually("no other handle is left", || queue.try_get() == Err(brigade::TryGetError::Disconnected));
+        wait_until("no other handle is left", || queue.try_get() == Err(brigade::TryGetError::Disconnected));
     });
 }
 
@@ -300,7 +301,7 @@ fn workers_are_replaced_after_their_tasks() {
         for pid in &pids {
             assert!(pids.iter().filter(|other| *other == pid).count() <= 10);
         }
-        eventually("all were replaced", || pool.workers().iter().all(|worker| !first.contains(&worker.pid)));
+        wait_until("all were replaced", || pool.workers().iter().all(|worker| !first.contains(&worker.pid)));
     });
 }
 
@@ -365,7 +366,7 @@ fn the_initializer_runs_once_in_each_worker() {
         });
         let pool = pool.build().unwrap();
         assert_eq!(pool.map(0..50, square), squares(0..50));
-        eventually("all three have run it", || runs.load(0) == 3);
+        wait_until("all three have run it", || runs.load(0) == 3);
     });
 }
 

@@ -7,7 +7,9 @@ use brigade::{
     ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
 };
 
-use crate::{checked, eventually, sleep_for_ever, within};
+use torture::facts::{wait_until, wait_within};
+
+use crate::{checked, sleep_for_ever};
 
 const SHORT: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
@@ -148,7 +150,7 @@ fn waiting() -> Waiting {
 fn waiters(n_waiters: usize, waiting: &Waiting) -> Vec<Process<()>> {
     let start = |_| brigade::spawn(waiting.clone(), wait_once).unwrap();
     let processes = (0..n_waiters).map(start).collect();
-    eventually("all wait", || waiting.1.n_waiting() == n_waiters);
+    wait_until("all wait", || waiting.1.n_waiting() == n_waiters);
     processes
 }
 
@@ -161,10 +163,10 @@ fn a_notification_wakes_exactly_one_waiter() {
             let waiting = waiting.clone();
             move || wait_once(waiting)
         });
-        eventually("both wait", || waiting.1.n_waiting() == 2);
+        wait_until("both wait", || waiting.1.n_waiting() == 2);
         for n_woken in 1..=2 {
             assert!(waiting.1.notify_one());
-            eventually("one is awake", || waiting.2.load(0) == n_woken);
+            wait_until("one is awake", || waiting.2.load(0) == n_woken);
             // Nobody else is: the other one is still registered, or there is none.
             assert_eq!(waiting.1.n_waiting() as u64, 2 - n_woken);
         }
@@ -184,7 +186,7 @@ fn as_many_waiters_wake_as_were_notified() {
         drop(_guard);
         let processes = waiters(6, &waiting);
         assert_eq!(waiting.1.notify(2), 2);
-        eventually("two are awake", || waiting.2.load(0) == 2);
+        wait_until("two are awake", || waiting.2.load(0) == 2);
         assert_eq!(waiting.1.n_waiting(), 4);
         assert_eq!((waiting.1.notify(4), waiting.1.notify(3)), (4, 0));
         processes.into_iter().for_each(|process| process.join().unwrap());
@@ -207,7 +209,7 @@ fn waiting_for_a_condition_tells_whether_it_timed_out() {
             let (_guard, is_notified) = condition.wait_timeout(lock.lock().unwrap(), Duration::from_secs(30)).unwrap();
             is_notified
         });
-        eventually("it waits", || condition.n_waiting() == 1);
+        wait_until("it waits", || condition.n_waiting() == 1);
         condition.notify_one();
         assert!(process.unwrap().join().unwrap());
     });
@@ -330,7 +332,7 @@ fn an_aborted_barrier_is_broken_for_all() {
         let barrier = Barrier::new(3).unwrap();
         let others: Vec<_> =
             (0..2).map(|_| brigade::spawn(barrier.clone(), |barrier| barrier.wait()).unwrap()).collect();
-        eventually("both wait", || barrier.n_waiting() == 2);
+        wait_until("both wait", || barrier.n_waiting() == 2);
         barrier.abort();
         for other in others {
             assert_eq!(other.join().unwrap(), Err(BarrierError::Broken(BarrierBroken::Aborted)));
@@ -345,7 +347,7 @@ fn a_killed_party_breaks_the_barrier() {
         let barrier = Barrier::new(3).unwrap();
         let victim = brigade::spawn(barrier.clone(), |barrier: Barrier| barrier.wait().is_ok()).unwrap();
         let other = brigade::spawn(barrier.clone(), |barrier| barrier.wait()).unwrap();
-        eventually("both wait", || barrier.n_waiting() == 2);
+        wait_until("both wait", || barrier.n_waiting() == 2);
         let start = Instant::now();
         kill(victim);
         assert_eq!(other.join().unwrap(), Err(BarrierError::Broken(BarrierBroken::PartyDied)));
@@ -359,7 +361,7 @@ fn a_reset_frees_the_waiters_and_the_barrier_is_usable_again() {
         let barrier = Barrier::new(3).unwrap();
         let others: Vec<_> =
             (0..2).map(|_| brigade::spawn(barrier.clone(), |barrier| barrier.wait()).unwrap()).collect();
-        eventually("both wait", || barrier.n_waiting() == 2);
+        wait_until("both wait", || barrier.n_waiting() == 2);
         barrier.reset();
         assert!(others.into_iter().all(|other| other.join().unwrap().is_err()));
         assert_eq!(in_parties(3, &barrier, |barrier| barrier.wait().is_ok()), [true; 3]);
@@ -375,7 +377,7 @@ fn a_late_party_breaks_the_barrier_for_all() {
     checked(|| {
         let barrier = Barrier::new(3).unwrap();
         let other = brigade::spawn(barrier.clone(), |barrier| barrier.wait()).unwrap();
-        eventually("it waits", || barrier.n_waiting() == 1);
+        wait_until("it waits", || barrier.n_waiting() == 1);
         let late = Err(BarrierError::Broken(BarrierBroken::TimedOut));
         assert_eq!(barrier.wait_timeout(SHORT), late);
         assert_eq!((other.join().unwrap(), barrier.wait()), (late, late));
@@ -424,7 +426,7 @@ fn killed_waiters_never_hold_up_a_notification() {
                     drop(semaphore.acquire());
                 }),
             ];
-            eventually("one waits for the condition", || condition.n_waiting() == 1);
+            wait_until("one waits for the condition", || condition.n_waiting() == 1);
             victims.into_iter().for_each(kill);
             let start = Instant::now();
             condition.notify_all();
@@ -461,7 +463,7 @@ fn a_killed_reader_does_not_hold_up_a_writer() {
         assert!(lock.try_read().is_ok());
         assert!(matches!(lock.try_write(), Err(TryLockError::WouldBlock)));
         kill(reader);
-        within(SECOND, "a writer gets in", || lock.try_write().is_ok());
+        wait_within(SECOND, "a writer gets in", || lock.try_write().is_ok());
         let writer = sleeper(lock.clone(), |lock, ready| {
             let _guard = lock.write();
             say_and_sleep(&ready)

@@ -145,6 +145,24 @@ fn a_killed_party_breaks_it_for_all_who_wait_and_all_who_come() {
 }
 
 #[test]
+fn a_death_breaks_it_though_nobody_waits() {
+    let barrier = Barrier::new(1).unwrap();
+    let victim: Process<()> = brigade::spawn(barrier.clone(), |_barrier| stay()).unwrap();
+    barrier.wait().unwrap();
+    victim.kill();
+    victim.wait();
+    assert!(barrier.is_broken());
+    assert_eq!(barrier.wait(), broken(BarrierBroken::PartyDied));
+}
+
+#[test]
+fn the_last_party_wakes_the_others() {
+    let barrier = Barrier::new(2).unwrap();
+    let wait = || _ = barrier.wait().unwrap();
+    assert_wakes(|| (), wait, |()| wait());
+}
+
+#[test]
 fn a_party_killed_at_its_very_start_breaks_it() {
     for round in 0..N_KILLS {
         let barrier = Barrier::new(3).unwrap();

@@ -72,6 +72,49 @@ fn notify_n_wakes_so_many_and_notify_all_wakes_all() {
 }
 
 #[test]
+fn the_oldest_is_notified_first() {
+    let (lock, condition, order) = (Lock::new().unwrap(), Condition::new().unwrap(), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (lock, condition, order) = (&lock, &condition, &order);
+            scope.spawn(move || {
+                let _guard = condition.wait(lock.lock().unwrap()).unwrap();
+                order.lock().unwrap().push(number);
+            });
+            until(|| condition.n_waiting() == number + 1);
+        }
+        for n_notified in 1..=4 {
+            assert!(condition.notify_one());
+            until(|| order.lock().unwrap().len() == n_notified);
+        }
+    });
+    assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3]);
+}
+
+/// Those who wait anew meanwhile are not meant, or there might be no end to it.
+#[test]
+fn notify_all_means_those_who_wait_when_it_is_called() {
+    const N_WAITERS: usize = 20;
+    let (lock, condition, is_over) = (Lock::new().unwrap(), Condition::new().unwrap(), Event::new().unwrap());
+    thread::scope(|scope| {
+        for _ in 0..N_WAITERS {
+            scope.spawn(|| {
+                while !is_over.is_set() {
+                    drop(condition.wait(lock.lock().unwrap()).unwrap());
+                }
+            });
+        }
+        for _ in 0..200 {
+            until(|| condition.n_waiting() == N_WAITERS);
+            assert_eq!(condition.notify_all(), N_WAITERS);
+        }
+        until(|| condition.n_waiting() == N_WAITERS);
+        is_over.set();
+        condition.notify_all();
+    });
+}
+
+#[test]
 fn a_wait_times_out_and_leaves_no_count_behind() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     for _ in 0..3 {

@@ -40,6 +40,12 @@ fn threads_and_processes_count_without_loss() {
 }
 
 #[test]
+fn who_gives_it_up_wakes_who_waits() {
+    let lock = Lock::new().unwrap();
+    assert_wakes(|| lock.lock().unwrap(), || drop(lock.lock().unwrap()), drop);
+}
+
+#[test]
 fn a_panic_frees_it() {
     let lock = Lock::new().unwrap();
     let process: Process<()> = brigade::spawn(lock.clone(), |lock| {

@@ -10,6 +10,7 @@ mod rw_lock;
 mod semaphore;
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,8 @@ use brigade::{
     Permit, Process, Queue, ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use torture::facts::{PATIENCE, assert_wakes, wait_for_sleep};
 
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after a death everybody has an answer.
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long a call waits that is to time out.
@@ -54,10 +54,7 @@ fn timed_out<T>(call: impl FnOnce(Duration) -> T) -> T {
 }
 
 /// Waits until a condition is true.
-fn until(mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "it did not come to be");
-        thread::sleep(Duration::from_millis(1));
-    }
+#[track_caller]
+fn until(is_so: impl FnMut() -> bool) {
+    torture::facts::wait_until("what this line says", is_so);
 }

@@ -91,6 +91,52 @@ fn a_waiting_writer_is_not_starved_by_readers_nor_a_reader_by_writers() {
     });
 }
 
+/// Who waited while one wrote reads before the next one writes, though that came first.
+#[test]
+fn readers_who_waited_for_a_writer_go_before_the_next_one() {
+    const N_READERS: u32 = 6;
+    const N_ROUNDS: u32 = 20;
+    let lock = RwLock::new().unwrap();
+    let n_read_before_writing = || {
+        let (say, said) = mpsc::channel();
+        let n_read = AtomicU32::new(0);
+        thread::scope(|scope| {
+            let (lock, n_read) = (&lock, &n_read);
+            let guard = lock.write().unwrap();
+            let say_it = say.clone();
+            let next = scope.spawn(move || {
+                say_it.send(rustix::thread::gettid()).unwrap();
+                let _guard = lock.write().unwrap();
+                n_read.load(Ordering::Relaxed)
+            });
+            for _ in 0..N_READERS {
+                let say_it = say.clone();
+                scope.spawn(move || {
+                    say_it.send(rustix::thread::gettid()).unwrap();
+                    let _guard = lock.read().unwrap();
+                    n_read.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            for thread in said.iter().take(N_READERS as usize + 1) {
+                wait_for_sleep(thread.as_raw_nonzero().get().cast_unsigned());
+            }
+            drop(guard);
+            next.join().unwrap()
+        })
+    };
+    let n_orderly = (0..N_ROUNDS).filter(|_| n_read_before_writing() == N_READERS).count();
+    // The next writer waits for 10 ms at most, and the machine may have other things to do.
+    assert!(n_orderly > N_ROUNDS as usize / 2, "in {n_orderly} of {N_ROUNDS} rounds all readers came first");
+}
+
+#[test]
+fn who_leaves_wakes_readers_and_writers() {
+    let lock = RwLock::new().unwrap();
+    assert_wakes(|| lock.write().unwrap(), || drop(lock.write().unwrap()), drop);
+    assert_wakes(|| lock.write().unwrap(), || drop(lock.read().unwrap()), drop);
+    assert_wakes(|| lock.read().unwrap(), || drop(lock.write().unwrap()), drop);
+}
+
 #[test]
 fn a_killed_reader_does_not_block_a_writer() {
     for _ in 0..N_KILLS {

@@ -72,6 +72,12 @@ fn permits_released_together_reach_all_who_wait() {
 }
 
 #[test]
+fn a_permit_given_back_wakes_who_waits() {
+    let semaphore = Semaphore::new(1).unwrap();
+    assert_wakes(|| semaphore.acquire(), || drop(semaphore.acquire()), drop);
+}
+
+#[test]
 fn a_killed_holder_gives_its_permits_back() {
     for _ in 0..N_KILLS {
         let (semaphore, held, waits) = (Semaphore::new(3).unwrap(), Event::new().unwrap(), Event::new().unwrap());

@@ -436,6 +436,7 @@ fn relieve_sleeper<S: Scenario>(
             rustix::process::kill_process(pid, Signal::KILL)?;
             return Ok(false);
         }
+        // A process that falls asleep tells nobody.
         std::thread::sleep(Duration::from_micros(300));
     }
     Ok(false)

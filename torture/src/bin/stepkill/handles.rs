@@ -123,6 +123,7 @@ fn check_children((queue, numbers): &Given) -> Result<(), Fault> {
         if start.elapsed() > Duration::from_secs(2) {
             return Err(format!("process {} ({}) is left", orphan.pid, orphan.state).into());
         }
+        // Orphans are no children of ours: nothing tells us of their end.
         std::thread::sleep(Duration::from_millis(1));
     }
     numbers.store(0, 0);

@@ -121,6 +121,12 @@ impl Scenario for LockFromTheDead {
     }
 }
 
+/// The one who attends takes what is held once it is told so: until it sleeps, that is a matter of its waking up. It is a thread
+/// of another process, and nothing tells of its sleep. If it comes later, one window is without a sleeper.
+fn let_attendant_sleep() {
+    std::thread::sleep(Duration::from_millis(5));
+}
+
 /// Giving a lock up while somebody sleeps for it.
 pub struct UnlockForSleeper;
 
@@ -137,8 +143,7 @@ impl Scenario for UnlockForSleeper {
     fn arrive((lock, is_held): &Self::Shared, _round: u64) -> Result<LockGuard<'_>, Fault> {
         let guard = lock.lock().unwrap_or_else(OwnerDied::into_inner);
         is_held.set();
-        // The one who attends takes the lock once it is held: until it sleeps, that is a matter of its waking up.
-        std::thread::sleep(Duration::from_millis(5));
+        let_attendant_sleep();
         Ok(guard)
     }
 
@@ -306,7 +311,7 @@ impl Scenario for PermitForSleeper {
     fn arrive((semaphore, is_held): &Self::Shared, _round: u64) -> Result<brigade::Permit<'_>, Fault> {
         let permit = semaphore.acquire();
         is_held.set();
-        std::thread::sleep(Duration::from_millis(5));
+        let_attendant_sleep();
         Ok(permit)
     }
 

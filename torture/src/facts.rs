@@ -1,0 +1,107 @@
+//! Waits for facts of which nobody tells: what /proc shows of another process, a count that others change, a task that is only
+//! to be looked at. Where there is something to wait on, as a process's end, that is waited on.
+
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::processes::ProcessInfo;
+
+/// Far longer than any fact takes to come, far shorter than for ever.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks again and again until something is so.
+///
+/// # Panics
+/// If that takes longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, is_so);
+}
+
+/// The same, for what is promised within a time.
+///
+/// # Panics
+/// If it takes longer than `limit`.
+#[track_caller]
+pub fn wait_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        // There is nothing that would wake us.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sleeps until a child ends and collects its status; `None` if it runs on after `limit`.
+///
+/// # Errors
+/// What pidfd_open(2), poll(2) and waitid(2) say.
+pub fn end_of(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
+        match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return child.wait().map(Some),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until a thread, known by its number, sleeps in the kernel.
+///
+/// # Panics
+/// If that takes longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_for_sleep(thread: u32) {
+    wait_until("the thread sleeps", || ProcessInfo::of(thread).is_some_and(|thread| thread.state == 'S'));
+}
+
+/// After `prepare` has `sleep` wait on a thread of its own, and gives `wake` what was prepared once that sleeps; again and again.
+///
+/// # Panics
+/// If those who slept were not woken, but found out when they looked by themselves, as they do ten times a second.
+#[track_caller]
+pub fn assert_wakes<P>(mut prepare: impl FnMut() -> P, mut sleep: impl FnMut() + Send, mut wake: impl FnMut(P)) {
+    const N_TIMES: u32 = 20;
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let mut slept_on = Duration::ZERO;
+    for _ in 0..N_TIMES {
+        let prepared = prepare();
+        std::thread::scope(|scope| {
+            let (say, said) = mpsc::channel();
+            let sleep = &mut sleep;
+            let sleeper = scope.spawn(move || {
+                say.send(rustix::thread::gettid()).expect("somebody hears it");
+                sleep();
+            });
+            let thread = said.recv().expect("the thread says who it is");
+            wait_for_sleep(thread.as_raw_nonzero().get().cast_unsigned());
+            let start = Instant::now();
+            wake(prepared);
+            sleeper.join().expect("the sleeper finds what it waits for");
+            slept_on += start.elapsed();
+        });
+    }
+    assert!(slept_on < N_TIMES * LOOK_EVERY / 2, "{N_TIMES} sleepers slept on for {slept_on:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_child_is_heard_and_not_waited_for_too_long() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(end_of(&mut child, Duration::from_millis(10)).unwrap(), None);
+        child.kill().unwrap();
+        assert!(end_of(&mut child, PATIENCE).unwrap().is_some_and(|status| !status.success()));
+    }
+}
