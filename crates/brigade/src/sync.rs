@@ -71,6 +71,18 @@ fn told_of_death<G>(acquired: Acquired, guard: G) -> Result<G, OwnerDied<G>> {
     }
 }
 
+/// What a call gives that may come away without the lock: the same, or `otherwise`. `guard` is made only once the lock is taken,
+/// since its drop gives the lock up.
+fn guard_of<G, E>(taken: Option<Acquired>, otherwise: E, guard: impl FnOnce() -> G) -> Result<G, E>
+where
+    E: From<OwnerDied<G>>,
+{
+    match taken {
+        Some(acquired) => Ok(told_of_death(acquired, guard())?),
+        None => Err(otherwise),
+    }
+}
+
 /// The end of a timeout that begins now; none where it is beyond what the clock can say.
 fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)

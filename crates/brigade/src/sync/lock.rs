@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use brigade_sys::shared::lock::OwnedLock;
 
-use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle, held, shared, told_of_death};
+use super::{
+    LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, guard_of, handle, held, shared, told_of_death,
+};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::session::WindowKind;
@@ -80,8 +82,7 @@ impl Lock {
     pub fn try_lock(&self) -> Result<LockGuard<'_>, TryLockError<LockGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
         let taken = WORD.try_lock(memory, census.owner(), |owner| census.is_dead(owner));
-        // Made only once the lock is taken: its drop gives the lock up.
-        taken.map_or(Err(TryLockError::WouldBlock), |acquired| Ok(told_of_death(acquired, LockGuard { lock: self })?))
+        guard_of(taken, TryLockError::WouldBlock, || LockGuard { lock: self })
     }
 
     /// Takes the lock, waiting at most for `timeout`.
@@ -93,7 +94,7 @@ impl Lock {
         let (memory, census) = shared(&self.handle);
         let deadline = deadline_after(timeout);
         let taken = WORD.lock(memory, census.owner(), |owner| census.is_dead(owner), deadline);
-        taken.map_or(Err(LockTimeoutError::Timeout), |acquired| Ok(told_of_death(acquired, LockGuard { lock: self })?))
+        guard_of(taken.ok(), LockTimeoutError::Timeout, || LockGuard { lock: self })
     }
 
     /// Whether somebody who lives has it now.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use brigade_sys::shared::reentrant::Reentrant;
 
-use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle, held, shared, told_of_death};
+use super::{
+    LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, guard_of, handle, held, shared, told_of_death,
+};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::session::WindowKind;
@@ -79,8 +81,7 @@ impl ReentrantLock {
     pub fn try_lock(&self) -> Result<ReentrantLockGuard<'_>, TryLockError<ReentrantLockGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
         let taken = STATE_WORDS.try_lock(memory, census, this_thread());
-        // Made only once the lock is taken: its drop gives the lock up.
-        taken.map_or(Err(TryLockError::WouldBlock), |acquired| Ok(told_of_death(acquired, self.guard())?))
+        guard_of(taken, TryLockError::WouldBlock, || self.guard())
     }
 
     /// Takes the lock, waiting at most for `timeout`.
@@ -93,9 +94,8 @@ impl ReentrantLock {
         timeout: Duration,
     ) -> Result<ReentrantLockGuard<'_>, LockTimeoutError<ReentrantLockGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
-        let deadline = deadline_after(timeout);
-        let taken = STATE_WORDS.lock(memory, census, this_thread(), deadline);
-        taken.map_or(Err(LockTimeoutError::Timeout), |acquired| Ok(told_of_death(acquired, self.guard())?))
+        let taken = STATE_WORDS.lock(memory, census, this_thread(), deadline_after(timeout));
+        guard_of(taken.ok(), LockTimeoutError::Timeout, || self.guard())
     }
 
     /// Whether somebody who lives has it now, be it this thread.

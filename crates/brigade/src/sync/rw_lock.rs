@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use brigade_sys::shared::gate::Gate;
 
-use super::{LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, handle, held, shared, told_of_death};
+use super::{
+    LockTimeoutError, OwnerDied, STATE, TryLockError, deadline_after, guard_of, handle, held, shared, told_of_death,
+};
 use crate::error::MemoryError;
 use crate::object::Handle;
 use crate::session::{MAX_PARTICIPANTS, WindowKind};
@@ -81,7 +83,7 @@ impl RwLock {
     pub fn try_read(&self) -> Result<ReadGuard<'_>, TryLockError<ReadGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
         let taken = GATE.try_read(memory, census);
-        taken.map_or(Err(TryLockError::WouldBlock), |acquired| Ok(told_of_death(acquired, ReadGuard { lock: self })?))
+        guard_of(taken, TryLockError::WouldBlock, || ReadGuard { lock: self })
     }
 
     /// Takes the lock for reading, waiting at most for `timeout`.
@@ -92,7 +94,7 @@ impl RwLock {
     pub fn read_timeout(&self, timeout: Duration) -> Result<ReadGuard<'_>, LockTimeoutError<ReadGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
         let taken = GATE.read(memory, census, deadline_after(timeout));
-        taken.map_or(Err(LockTimeoutError::Timeout), |acquired| Ok(told_of_death(acquired, ReadGuard { lock: self })?))
+        guard_of(taken.ok(), LockTimeoutError::Timeout, || ReadGuard { lock: self })
     }
 
     /// Takes the lock for writing, waiting for as long as somebody else has it.
@@ -113,7 +115,7 @@ impl RwLock {
     pub fn try_write(&self) -> Result<WriteGuard<'_>, TryLockError<WriteGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
         let taken = GATE.try_write(memory, census);
-        taken.map_or(Err(TryLockError::WouldBlock), |acquired| Ok(told_of_death(acquired, WriteGuard { lock: self })?))
+        guard_of(taken, TryLockError::WouldBlock, || WriteGuard { lock: self })
     }
 
     /// Takes the lock for writing, waiting at most for `timeout`.
@@ -124,7 +126,7 @@ impl RwLock {
     pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_>, LockTimeoutError<WriteGuard<'_>>> {
         let (memory, census) = shared(&self.handle);
         let taken = GATE.write(memory, census, deadline_after(timeout));
-        taken.map_or(Err(LockTimeoutError::Timeout), |acquired| Ok(told_of_death(acquired, WriteGuard { lock: self })?))
+        guard_of(taken.ok(), LockTimeoutError::Timeout, || WriteGuard { lock: self })
     }
 
     /// Whether somebody who lives has it now, to read or to write.
