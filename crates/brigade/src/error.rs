@@ -38,6 +38,11 @@ impl MemoryError {
         Self { attempt: attempt.to_owned(), cause: cause.into() }
     }
 
+    /// What was asked for makes no sense: `EINVAL`.
+    pub(crate) fn invalid(attempt: &str) -> Self {
+        Self::new(attempt, &rustix::io::Errno::INVAL.into())
+    }
+
     /// The error number, where the system gave one.
     #[must_use]
     pub const fn errno(&self) -> Option<i32> {

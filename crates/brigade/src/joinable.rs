@@ -6,7 +6,6 @@ mod extents;
 mod lease;
 mod store;
 
-use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,8 +118,7 @@ impl<T> JoinableQueue<T> {
     /// [`MemoryError`] if there is no memory for it; `EINVAL` if `capacity` is 0.
     pub fn bounded(capacity: usize) -> Result<Self, MemoryError> {
         if capacity == 0 {
-            let error = io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error());
-            return Err(MemoryError::new("make a queue of capacity 0", &error));
+            return Err(MemoryError::invalid("make a queue of capacity 0"));
         }
         let capacity = capacity as u64;
         let (n_bytes, n_allocated) = (store::mapped_bytes(capacity), store::ALLOCATED_BYTES);

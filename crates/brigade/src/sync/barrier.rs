@@ -1,7 +1,6 @@
 //! `Barrier`: parties that wait for each other, round after round. The rounds are in brigade-sys, `shared/rounds.rs`; which
 //! processes died with a handle is known in session.rs.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use brigade_sys::shared::bytes::Wait;
@@ -104,8 +103,7 @@ impl Barrier {
 
     fn make(n_parties: usize, patience: Option<Duration>) -> Result<Self, MemoryError> {
         let Some(number) = u32::try_from(n_parties).ok().filter(|&number| number > 0) else {
-            let error = io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error());
-            return Err(MemoryError::new("make a barrier for that many parties", &error));
+            return Err(MemoryError::invalid("make a barrier for that many parties"));
         };
         let handle = Handle::create(WindowKind::Barrier, STATE + rounds::TOTAL_BYTES, |object| {
             ROUNDS.initialize(object.mapping(), number, patience);

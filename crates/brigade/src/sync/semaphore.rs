@@ -1,6 +1,5 @@
 //! `Semaphore`: a number of permits. Who holds how many is kept in brigade-sys, `shared/permits.rs`.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use brigade_sys::kernel::memory::Mapping;
@@ -50,8 +49,7 @@ impl Semaphore {
     /// [`MemoryError`] if there is no memory for it; `EINVAL` if there are to be no permits, or more than 2³² − 1.
     pub fn new(n_permits: usize) -> Result<Self, MemoryError> {
         let Some(number) = u32::try_from(n_permits).ok().filter(|&number| number > 0) else {
-            let error = io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error());
-            return Err(MemoryError::new("make a semaphore of that many permits", &error));
+            return Err(MemoryError::invalid("make a semaphore of that many permits"));
         };
         let permits = Permits::new(STATE, n_permits.min(MAX_PARTICIPANTS));
         let handle = Handle::create(WindowKind::Semaphore, STATE + permits.total_bytes(), |object| {
