@@ -56,6 +56,7 @@ mod spin;
 mod status;
 mod supervisor;
 mod sync;
+mod waiting;
 mod wire;
 
 pub use at_exit::at_exit;

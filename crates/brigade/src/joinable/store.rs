@@ -17,8 +17,6 @@
 //! An item's notes and payload lie in its slot, or, where they do not fit, in an extent of file offsets: `place` is then its
 //! position + 1. They stay there, untouched, until the item is done, whoever may have had it meanwhile.
 
-use std::time::{Duration, Instant};
-
 use brigade_sys::kernel::memory::{self, Mapping};
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
@@ -28,9 +26,9 @@ use brigade_sys::shared::lock::OwnedLock;
 use brigade_sys::shared::watch::Watchers;
 
 use super::extents::Extents;
-use crate::channel::{LOOK_EVERY, NOTE_BYTES, Note, Patience, Refused, fact};
+use crate::channel::{NOTE_BYTES, Note, Patience, Refused, fact};
 use crate::session::{MAX_PARTICIPANTS, Session, WindowId};
-use crate::spin;
+use crate::waiting;
 
 const CAPACITY: usize = 8;
 const FACTS: usize = 16;
@@ -56,9 +54,6 @@ const INLINE_BYTES: usize = SLOT_BYTES - CONTENT - INLINE;
 const FIRST_SLOTS: u64 = 16;
 const MIN_MAX_SLOTS: usize = 1 << 16;
 const MAX_MAX_SLOTS: usize = 1 << 26;
-
-/// How long a call that does not wait looks at the lock before it asks why it is held.
-const LONGEST_LOCK: Duration = Duration::from_millis(10);
 
 /// What a queue of this capacity has mapped: twice as many slots as items may wait, since others may be worked on.
 pub(crate) fn mapped_bytes(capacity: u64) -> usize {
@@ -208,7 +203,7 @@ impl<'a> Store<'a> {
                     return other;
                 }
             }
-            has_slept |= self.wait(SPACE, patience, has_room, &hopeless)?;
+            has_slept |= waiting::for_change(self.mapping, SPACE, patience, has_room, &hopeless)?;
         }
     }
 
@@ -272,7 +267,7 @@ impl<'a> Store<'a> {
                     return Ok(leased);
                 }
             }
-            has_slept |= self.wait(ITEMS, patience, has_items, &is_in_vain)?;
+            has_slept |= waiting::for_change(self.mapping, ITEMS, patience, has_items, &is_in_vain)?;
         }
     }
 
@@ -360,7 +355,7 @@ impl<'a> Store<'a> {
             if n_queued > 0 { hopeless() } else { None }
         };
         while !is_done() {
-            self.wait(DONE, patience, is_done, &is_in_vain)?;
+            waiting::for_change(self.mapping, DONE, patience, is_done, is_in_vain)?;
         }
         Ok(())
     }
@@ -415,58 +410,13 @@ impl<'a> Store<'a> {
     }
 
     fn lock(self, patience: Patience) -> Result<Locked<'a, Mapping>, Refused> {
-        loop {
-            let deadline = match patience {
-                Patience::Never => Some(Instant::now() + LONGEST_LOCK),
-                other => other.deadline(),
-            };
-            if let Ok(locked) = self.table().lock(self.mapping, self.session, deadline) {
-                if locked.was_repaired() {
-                    self.extents().start_anew(self.mapping, self.open_extents(&locked));
-                }
-                return Ok(locked);
-            }
-            let owner = OwnedLock::at(HEADER).owner(self.mapping);
-            let is_stopped = || owner.is_some_and(|owner| self.session.is_stopped(owner));
-            if !matches!(patience, Patience::Never) || is_stopped() {
-                return Err(Refused::NotNow);
-            }
+        let take = |deadline| self.table().lock(self.mapping, self.session, deadline);
+        let owner = || OwnedLock::at(HEADER).owner(self.mapping);
+        let locked = waiting::for_lock(self.session, patience, take, owner)?;
+        if locked.was_repaired() {
+            self.extents().start_anew(self.mapping, self.open_extents(&locked));
         }
-    }
-
-    /// Waits until `is_ready`, looking first and then sleeping. Says whether it slept.
-    fn wait(
-        self,
-        event: Event,
-        patience: Patience,
-        is_ready: impl Fn() -> bool,
-        hopeless: &impl Fn() -> Option<Refused>,
-    ) -> Result<bool, Refused> {
-        if let Patience::Never = patience {
-            let reason = hopeless().unwrap_or(Refused::NotNow);
-            // Looked at last: what was put before the last putter went is there now.
-            return if is_ready() { Ok(false) } else { Err(reason) };
-        }
-        if spin::until(&is_ready) {
-            return Ok(false);
-        }
-        loop {
-            let ticket = event.announce(self.mapping);
-            if is_ready() {
-                return Ok(true);
-            }
-            // Whoever drops the last handle on the other side wakes us; whoever dies with it does not, so look now and then.
-            if let Some(reason) = hopeless() {
-                return if is_ready() { Ok(true) } else { Err(reason) };
-            }
-            let left = patience.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(Refused::NotNow);
-            }
-            let nap = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
-            event.sleep(self.mapping, ticket, Some(nap));
-            event.pass_on(self.mapping);
-        }
+        Ok(locked)
     }
 }
 
