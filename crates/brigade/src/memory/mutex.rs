@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use brigade_sys::kernel::fork;
 use bytemuck::Pod;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::whole::Whole;
+use super::whole::{Whole, handle_to_value};
 use crate::error::MemoryError;
-use crate::parcel;
 use crate::session::WindowKind;
 
 /// One value of plain data that one process at a time works on.
@@ -180,31 +178,4 @@ impl<T: Pod + std::fmt::Debug> std::fmt::Debug for SharedMutexGuard<'_, T> {
     }
 }
 
-impl<T> Clone for SharedMutex<T> {
-    /// Another handle to the same value.
-    ///
-    /// # Panics
-    /// If there is no memory for counting the handle.
-    fn clone(&self) -> Self {
-        Self { whole: self.whole.clone() }
-    }
-}
-
-impl<T> std::fmt::Debug for SharedMutex<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SharedMutex").finish_non_exhaustive()
-    }
-}
-
-impl<T> Serialize for SharedMutex<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        parcel::serialize_handle(self.whole.handle(), std::any::type_name::<Self>(), serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for SharedMutex<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
-        Whole::arrived(handle, WindowKind::Mutex).map(|whole| Self { whole }).map_err(D::Error::custom)
-    }
-}
+handle_to_value!(SharedMutex, Mutex);

@@ -10,12 +10,9 @@ use brigade_sys::kernel::fork;
 use brigade_sys::shared::atomics::{AtomicU64, Ordering};
 use brigade_sys::shared::bytes::SharedBytes;
 use bytemuck::{Pod, Zeroable};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::whole::Whole;
+use super::whole::{Whole, handle_to_value};
 use crate::error::MemoryError;
-use crate::parcel;
 use crate::session::WindowKind;
 
 const WORD_BYTES: usize = 8;
@@ -201,31 +198,4 @@ macro_rules! counting {
 
 counting!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
 
-impl<T> Clone for Shared<T> {
-    /// Another handle to the same value.
-    ///
-    /// # Panics
-    /// If there is no memory for counting the handle.
-    fn clone(&self) -> Self {
-        Self { whole: self.whole.clone() }
-    }
-}
-
-impl<T> std::fmt::Debug for Shared<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-impl<T> Serialize for Shared<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        parcel::serialize_handle(self.whole.handle(), std::any::type_name::<Self>(), serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Shared<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
-        Whole::arrived(handle, WindowKind::Shared).map(|whole| Self { whole }).map_err(D::Error::custom)
-    }
-}
+handle_to_value!(Shared, Shared);

@@ -119,3 +119,39 @@ impl<T> Clone for Whole<T> {
         Self { handle, value: PhantomData }
     }
 }
+
+/// How a handle to a value, a structure around a `Whole`, is cloned, shown and sent.
+macro_rules! handle_to_value {
+    ($name:ident, $kind:ident) => {
+        impl<T> Clone for $name<T> {
+            /// Another handle to the same value.
+            ///
+            /// # Panics
+            /// If there is no memory for counting the handle.
+            fn clone(&self) -> Self {
+                Self { whole: self.whole.clone() }
+            }
+        }
+
+        impl<T> std::fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+
+        impl<T> serde::Serialize for $name<T> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                crate::parcel::serialize_handle(self.whole.handle(), std::any::type_name::<Self>(), serializer)
+            }
+        }
+
+        impl<'de, T> serde::Deserialize<'de> for $name<T> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let handle = crate::parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
+                let whole = Whole::arrived(handle, crate::session::WindowKind::$kind);
+                whole.map(|whole| Self { whole }).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(super) use handle_to_value;
