@@ -297,7 +297,7 @@ impl Member {
                 }
             }
             // None with a limit has begun.
-            _ => Clock::LookAgainIn(shortest_ns.get()),
+            _ => Clock::LookAgainIn(shortest_ns.get().max(MIN_LOOK_NS)),
         }
     }
 
@@ -425,6 +425,9 @@ fn is_for_lack_of_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
+/// How soon to look again at the earliest whether a task with a limit has begun: one with hardly any time may wait long for
+/// another that has all the time in the world.
+const MIN_LOOK_NS: u64 = 1_000_000;
 /// Before any result: as if a task took a millisecond, so that at first workers get few ahead.
 const FIRST_GUESS_NS: u64 = 1_000_000;
 /// Tasks are given ahead for this long: far more than a wake takes, far less than anybody notices.
