@@ -60,6 +60,9 @@ const WATCHERS: Watchers = Watchers::at(644, 896, MAX_PARTICIPANTS);
 const RING: usize = 4096;
 /// How long a call that does not wait looks at a lock before it asks why it is held: its owner only copies a record meanwhile.
 const LONGEST_LOCK: Duration = Duration::from_millis(10);
+/// A putter that found no room looks for that share of the capacity before it goes on: one that took each place as it came
+/// free would have the line of the getters' state go to and fro for every record. Meanwhile the getters have enough to do.
+const AMPLE: u64 = 16;
 /// How often a sleeper looks whether those it waits for are still alive.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -120,14 +123,6 @@ pub(crate) enum Refused {
     Corrupt,
 }
 
-/// A record as it was taken out. Its payload is at the front of the caller's buffer.
-#[derive(Debug)]
-pub(crate) struct Taken<H> {
-    pub(crate) payload_bytes: usize,
-    /// In the order of the notes.
-    pub(crate) attached: Vec<H>,
-}
-
 /// How much may wait in a channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -157,10 +152,12 @@ pub(crate) struct Sight {
 struct Remembered([AtomicU64; 3]);
 
 impl Remembered {
+    #[inline]
     fn load(&self) -> Totals {
         Totals::from(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))
     }
 
+    #[inline]
     fn store(&self, words: [u64; 3]) -> Totals {
         for (place, word) in self.0.iter().zip(words) {
             place.store(word, Ordering::Relaxed);
@@ -194,16 +191,16 @@ impl<'a> Channel<'a> {
     }
 
     /// Writes the constants of a new channel into zeroed memory.
-    pub(crate) fn initialize(self, bounds: Bounds) {
+    pub(crate) fn initialize(&self, bounds: Bounds) {
         self.mapping.word64(CAPACITY).store(bounds.n_items, Ordering::Release);
         self.mapping.word64(MOST_WAITING).store(bounds.n_bytes, Ordering::Release);
     }
 
-    pub(crate) fn capacity(self) -> u64 {
+    pub(crate) fn capacity(&self) -> u64 {
         self.mapping.word64(CAPACITY).load(Ordering::Relaxed)
     }
 
-    pub(crate) fn len(self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         // Getting never overtakes putting, so looking at it first never gives less than nothing.
         let [n_got, ..] = GET_STATE.load(self.mapping);
         let [n_put, ..] = PUT_STATE.load(self.mapping);
@@ -211,19 +208,21 @@ impl<'a> Channel<'a> {
     }
 
     /// Whether an item is there. The other side's line is looked at only if the last look does not tell already.
-    fn has_items(self) -> bool {
+    #[inline]
+    fn has_items(&self) -> bool {
         let [n_got, ..] = GET_STATE.load(self.mapping);
         self.sight.of_putters.load().n_items > n_got || PUT_STATE.load(self.mapping)[0] > n_got
     }
 
     /// Whether a get would not wait for another process to put.
-    pub(crate) fn is_readable(self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.has_items() || self.is_closed()
     }
 
     /// The same, waiting for it.
-    pub(crate) fn is_readable_within(self, patience: Patience, hopeless: impl Fn() -> Option<Refused>) -> bool {
-        match self.wait(ITEMS, patience, || self.is_readable(), &hopeless) {
+    pub(crate) fn is_readable_within(&self, patience: Patience, hopeless: impl Fn() -> Option<Refused>) -> bool {
+        let is_readable = || self.is_readable();
+        match self.wait(ITEMS, patience, is_readable, is_readable, &hopeless) {
             Ok(slept) => {
                 if slept {
                     // We take nothing: the wake that reached us belongs to somebody who does.
@@ -237,7 +236,7 @@ impl<'a> Channel<'a> {
     }
 
     /// After this, puts are refused, and gets once the channel is empty.
-    pub(crate) fn close(self) {
+    pub(crate) fn close(&self) {
         // Under the put lock: no put that has looked at the flag before is still going on afterwards.
         let locked = self.lock(PUT_LOCK, Patience::Forever);
         debug_assert!(locked.is_ok(), "without a deadline a lock is always taken");
@@ -246,34 +245,37 @@ impl<'a> Channel<'a> {
         self.wake_all();
     }
 
-    pub(crate) fn is_closed(self) -> bool {
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_fact(fact::CLOSED)
     }
 
     /// Makes facts known.
-    pub(crate) fn establish(self, facts: u32) {
+    pub(crate) fn establish(&self, facts: u32) {
         let known = self.mapping.word32(FACTS);
         if known.load(Ordering::Relaxed) & facts != facts {
             known.fetch_or(facts, Ordering::SeqCst);
         }
     }
 
-    pub(crate) fn is_fact(self, fact: u32) -> bool {
+    #[inline]
+    pub(crate) fn is_fact(&self, fact: u32) -> bool {
         self.mapping.word32(FACTS).load(Ordering::Acquire) & fact != 0
     }
 
     /// Asks that the doorbell of this process is rung once when something comes, or ends.
-    pub(crate) fn watch(self) {
+    pub(crate) fn watch(&self) {
         WATCHERS.register(self.mapping, self.session.own_slot());
     }
 
     /// Lets everybody who waits for this channel look again.
-    pub(crate) fn wake_all(self) {
+    pub(crate) fn wake_all(&self) {
         self.announce_items(Wake::All);
         SPACE.notify(self.mapping, Wake::All);
     }
 
-    fn announce_items(self, wake: Wake) {
+    #[inline]
+    fn announce_items(&self, wake: Wake) {
         // Its fence also stands between our change and the look at the watchers.
         ITEMS.notify(self.mapping, wake);
         if WATCHERS.is_watched(self.mapping) {
@@ -283,7 +285,7 @@ impl<'a> Channel<'a> {
 
     /// Puts one record. `hopeless` tells why waiting for room would be in vain, if it would.
     pub(crate) fn put(
-        self,
+        &self,
         payload: &[u8],
         notes: &[Note],
         patience: Patience,
@@ -311,25 +313,30 @@ impl<'a> Channel<'a> {
                     return other;
                 }
             }
-            slept |= self.wait(SPACE, patience, || self.is_closed() || self.has_room(record.n_bytes()), &hopeless)?;
+            let has_room = |n_items| self.is_closed() || self.has_room(record.n_bytes(), n_items);
+            let n_ample = self.capacity().div_ceil(AMPLE);
+            slept |= self.wait(SPACE, patience, || has_room(1), || has_room(n_ample), &hopeless)?;
         }
     }
 
-    /// Takes the oldest record, with its payload at the front of `into`, which grows where it must. `attach` makes
-    /// what a note stands for this process's own, before the record is gone; if it fails, the record stays. `hopeless` tells why waiting for one would be in vain, if it would.
+    /// Takes the oldest record, with its payload at the front of `into`, which grows where it must; returns how many bytes it
+    /// has. `attach` makes what a note stands for this process's own, before the record is gone; if it fails, the record
+    /// stays. `attached` gets all that, in the order of the notes. `hopeless` tells why waiting for a record would be in
+    /// vain, if it would.
     pub(crate) fn get<H>(
-        self,
+        &self,
         into: &mut Vec<u8>,
-        patience: Patience,
+        attached: &mut Vec<H>,
         attach: impl Fn(Note) -> std::io::Result<H>,
+        patience: Patience,
         hopeless: impl Fn() -> Option<Refused>,
-    ) -> Result<Taken<H>, Refused> {
+    ) -> Result<usize, Refused> {
         let mut slept = false;
         loop {
             // Looking before locking keeps the lock's line with those who find something.
             if self.has_items() {
                 self.lock(GET_LOCK, patience)?;
-                let outcome = self.get_locked(into, &attach);
+                let outcome = self.get_locked(into, attached, &attach);
                 GET_LOCK.unlock(self.mapping);
                 match outcome {
                     Err(Refused::NotNow) => {}
@@ -346,13 +353,14 @@ impl<'a> Channel<'a> {
             } else if self.is_closed() && !self.has_items() {
                 return Err(Refused::Closed);
             }
-            slept |= self.wait(ITEMS, patience, || self.is_readable(), &hopeless)?;
+            let is_readable = || self.is_readable();
+            slept |= self.wait(ITEMS, patience, is_readable, is_readable, &hopeless)?;
         }
     }
 
     /// Takes a lock. A call that does not wait gives up only if the owner was stopped: mere contention passes, and then there
     /// is an answer that is true.
-    fn lock(self, lock: OwnedLock, patience: Patience) -> Result<(), Refused> {
+    fn lock(&self, lock: OwnedLock, patience: Patience) -> Result<(), Refused> {
         let session = self.session;
         loop {
             let deadline = patience.lock_deadline();
@@ -367,12 +375,14 @@ impl<'a> Channel<'a> {
         }
     }
 
-    /// Waits until `is_ready`, looking first and then sleeping. Says whether it slept.
+    /// Waits until `is_ready`, looking first and then sleeping. While it looks it waits for what `is_ample`, which comes with
+    /// or after being ready. Says whether it slept.
     fn wait(
-        self,
+        &self,
         event: Event,
         patience: Patience,
         is_ready: impl Fn() -> bool,
+        is_ample: impl Fn() -> bool,
         hopeless: &impl Fn() -> Option<Refused>,
     ) -> Result<bool, Refused> {
         if let Patience::Never = patience {
@@ -380,7 +390,7 @@ impl<'a> Channel<'a> {
             // Looked at last: what was put before the last putter went is there now.
             return if is_ready() { Ok(false) } else { Err(reason) };
         }
-        if spin::until(&is_ready) {
+        if spin::until(is_ample) {
             return Ok(false);
         }
         loop {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::channel::{Channel, Note, Patience, Refused};
+use crate::channel::{Note, Patience, Refused};
 use crate::error::SystemError;
 use crate::keeper;
 use crate::object::Handle;
-use crate::parcel::{self, Parcel};
+use crate::parcel::{self, Enclosed, Enclosures};
 use crate::scratch;
 use crate::session;
 use crate::{DecodeError, EncodeError};
@@ -37,6 +37,7 @@ pub(crate) trait Endpoint {
 }
 
 /// Why no call on a handle makes sense, if so.
+#[inline]
 pub(crate) fn why_gone(end: &impl Endpoint) -> Option<Refused> {
     let forked = session::refuse_forked().err();
     forked.map(|error| Refused::Memory(io::Error::other(error))).or_else(|| end.is_gone())
@@ -84,27 +85,47 @@ where
     if let Some(reason) = why_gone(end) {
         return Err(PutFault::Refused(reason));
     }
-    let parcel = Parcel::pack_into(value, scratch::take()).map_err(PutFault::Encode)?;
-    let mut notes: Vec<Note> = parcel.handles.iter().map(|handle| handle.note().into()).collect();
+    let mut bytes = scratch::take();
+    bytes.clear();
+    let outcome = match parcel::pack_into(value, &mut bytes) {
+        Ok(None) => put(&bytes, &[]).map_err(PutFault::Refused),
+        Ok(Some(enclosed)) => put_enclosed(*enclosed, |notes| put(&bytes, notes)).map_err(PutFault::Refused),
+        Err(error) => Err(PutFault::Encode(error)),
+    };
+    scratch::give_back(bytes);
+    outcome
+}
+
+/// Makes notes of what a value encloses, and keeps it until `put` has put them. Most values enclose nothing.
+#[cold]
+fn put_enclosed(enclosed: Enclosed, put: impl FnOnce(&[Note]) -> Result<(), Refused>) -> Result<(), Refused> {
+    let Enclosed { descriptors, handles } = enclosed;
+    let mut notes: Vec<Note> = handles.iter().map(|handle| handle.note().into()).collect();
     // Before the message: whoever sees the message can have them.
-    let deposit = keeper::deposit(parcel.descriptors).map_err(|error| PutFault::Refused(Refused::Memory(error)))?;
+    let deposit = keeper::deposit(descriptors).map_err(Refused::Memory)?;
     notes.extend(deposit.as_ref().map(|deposit| Note::Descriptors(deposit.ticket())));
-    let outcome = put(&parcel.bytes, &notes);
-    if let (Some(deposit), Ok(())) = (deposit, &outcome) {
+    put(&notes)?;
+    if let Some(deposit) = deposit {
         deposit.entrust();
     }
-    scratch::give_back(parcel.bytes);
-    outcome.map_err(PutFault::Refused)
+    Ok(())
 }
 
 pub(crate) fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) -> Result<T, GetFault> {
     if let Some(reason) = why_gone(end) {
         return Err(GetFault::Refused(reason));
     }
-    let mut buffer = scratch::take();
-    let value = match take(end.handle().object().channel(), &mut buffer, patience, || end.is_get_in_vain()) {
-        Ok(Message { n_bytes, descriptors, handles }) => {
-            parcel::unpack_from(&buffer[..n_bytes], descriptors, handles).map_err(GetFault::Decode)
+    let (mut buffer, mut attached) = (scratch::take(), Vec::new());
+    let channel = end.handle().object().channel();
+    let value = match channel.get(&mut buffer, &mut attached, attach, patience, || end.is_get_in_vain()) {
+        Ok(n_bytes) => {
+            let enclosures = if attached.is_empty() {
+                None
+            } else {
+                let (descriptors, handles) = settle(attached);
+                Enclosures::new(descriptors, handles)
+            };
+            parcel::unpack_from(&buffer[..n_bytes], enclosures).map_err(GetFault::Decode)
         }
         Err(reason) => Err(GetFault::Refused(reason)),
     };
@@ -127,24 +148,11 @@ pub(crate) fn attach(note: Note) -> io::Result<Attached> {
     })
 }
 
-/// A message that was taken out, with all that came with it.
-pub(crate) struct Message {
-    /// So many bytes at the front of the buffer are its own.
-    pub(crate) n_bytes: usize,
-    pub(crate) descriptors: Vec<OwnedFd>,
-    pub(crate) handles: Vec<Option<Handle>>,
-}
-
-/// Takes a message out of a channel.
-pub(crate) fn take(
-    channel: Channel<'_>,
-    buffer: &mut Vec<u8>,
-    patience: Patience,
-    hopeless: impl Fn() -> Option<Refused>,
-) -> Result<Message, Refused> {
-    let taken = channel.get(buffer, patience, attach, hopeless)?;
-    let (mut descriptors, mut handles) = (Vec::new(), Vec::with_capacity(taken.attached.len()));
-    for attached in taken.attached {
+/// The message is taken: what came with it is nobody else's any more. Most messages come alone.
+#[cold]
+pub(crate) fn settle(attached: Vec<Attached>) -> (Vec<OwnedFd>, Vec<Option<Handle>>) {
+    let (mut descriptors, mut handles) = (Vec::new(), Vec::with_capacity(attached.len()));
+    for attached in attached {
         match attached {
             Attached::Handle(handle) => handles.push(handle),
             Attached::Descriptors(ticket, ours) => {
@@ -153,7 +161,7 @@ pub(crate) fn take(
             }
         }
     }
-    Ok(Message { n_bytes: taken.payload_bytes, descriptors, handles })
+    (descriptors, handles)
 }
 
 /// Waits until a get would not wait, at most for `timeout`; whether it came to be.

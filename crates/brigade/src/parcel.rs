@@ -5,7 +5,7 @@
 //! has counted its own: so an object is never without a counted handle while one is on its way, and a death on either side
 //! loses or leaks nothing.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -57,46 +57,69 @@ impl From<Parcel> for Arrival {
     }
 }
 
-#[derive(Default)]
-struct Packing {
-    descriptors: Vec<OwnedFd>,
-    handles: Vec<Handle>,
+/// What a value encloses beside its bytes, as its sender has it.
+#[derive(Debug, Default)]
+pub(crate) struct Enclosed {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) handles: Vec<Handle>,
 }
 
-#[derive(Default)]
-struct Unpacking {
+/// The same as its receiver has it, until the value takes each out.
+#[derive(Debug)]
+pub(crate) struct Enclosures {
     descriptors: Vec<Option<OwnedFd>>,
     handles: Vec<Option<Handle>>,
 }
 
+impl Enclosures {
+    pub(crate) fn new(descriptors: Vec<OwnedFd>, handles: Vec<Option<Handle>>) -> Option<Box<Self>> {
+        let is_empty = descriptors.is_empty() && handles.is_empty();
+        (!is_empty).then(|| Box::new(Self { descriptors: descriptors.into_iter().map(Some).collect(), handles }))
+    }
+}
+
+/// What is being packed in this thread. Most values enclose nothing, and need no memory for it.
+type Packing = Option<Box<Enclosed>>;
+
 thread_local! {
     // Never dropped, since they are empty but for the time of a call: so values can also be sent while the thread ends, as
     // from a function given to `at_exit`.
-    static PACKING: RefCell<Option<ManuallyDrop<Packing>>> = const { RefCell::new(None) };
-    static UNPACKING: RefCell<Option<ManuallyDrop<Unpacking>>> = const { RefCell::new(None) };
+    static PACKING: Cell<Option<ManuallyDrop<Packing>>> = const { Cell::new(None) };
+    static UNPACKING: Cell<Option<ManuallyDrop<Box<Enclosures>>>> = const { Cell::new(None) };
+}
+
+/// Encodes a value to the end of `bytes`. If that fails, whatever it had taken hold of is released, and `bytes` is as before.
+#[inline]
+pub(crate) fn pack_into<T>(value: &T, bytes: &mut Vec<u8>) -> Result<Option<Box<Enclosed>>, EncodeError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    // Packing can nest: a value's own Serialize may send something.
+    let _outer = OuterPacking(PACKING.replace(Some(ManuallyDrop::new(None))));
+    wire::encode_checked(value, bytes, |bytes| {
+        // With copies of what travels along, since to decode takes it. Where there is no room for copies the receiver sees.
+        let packing = PACKING.take();
+        let copies = match packing.as_deref() {
+            Some(Some(enclosed)) => enclosed.try_clone(),
+            _ => Ok(None),
+        };
+        PACKING.set(packing);
+        copies.map_or(Ok(()), |copies| unpack_from::<T>(bytes, copies).map(drop))
+    })?;
+    Ok(PACKING.take().and_then(ManuallyDrop::into_inner))
 }
 
 impl Parcel {
     /// Encodes a value. If that fails, whatever it had taken hold of is released.
     pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, EncodeError> {
-        Self::pack_into(value, Vec::new())
+        let mut bytes = Vec::new();
+        let enclosed = pack_into(value, &mut bytes)?;
+        Ok(Self::new(bytes, enclosed))
     }
 
-    /// Encodes a value into a buffer that was used before; what is in it is written over.
-    pub(crate) fn pack_into<T>(value: &T, mut bytes: Vec<u8>) -> Result<Self, EncodeError>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        bytes.clear();
-        // Packing can nest: a value's own Serialize may send something.
-        let _outer = OuterPacking(PACKING.replace(Some(ManuallyDrop::default())));
-        wire::encode_checked(value, &mut bytes, |bytes| {
-            // With copies of what travels along, since to decode takes it. Where there is no room for copies the receiver sees.
-            let copies = PACKING.with_borrow(|packing| packing.as_ref().and_then(|packing| packing.try_clone().ok()));
-            copies.map_or(Ok(()), |(descriptors, handles)| unpack_from::<T>(bytes, descriptors, handles).map(drop))
-        })?;
-        let packed = PACKING.take().map(ManuallyDrop::into_inner).expect("it was put there above");
-        Ok(Self { bytes, descriptors: packed.descriptors, handles: packed.handles })
+    pub(crate) fn new(bytes: Vec<u8>, enclosed: Option<Box<Enclosed>>) -> Self {
+        let Enclosed { descriptors, handles } = enclosed.map_or_else(Enclosed::default, |enclosed| *enclosed);
+        Self { bytes, descriptors, handles }
     }
 
     pub(crate) fn notes(&self) -> Vec<HandleNote> {
@@ -108,26 +131,25 @@ impl Arrival {
     /// Decodes the value. Descriptors and handles that it does not ask for are released.
     pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         let bytes = self.large.as_ref().map_or(&self.bytes[..], |large| &large.memory[large.start..]);
-        unpack_from(bytes, self.descriptors, self.handles)
+        unpack_from(bytes, Enclosures::new(self.descriptors, self.handles))
     }
 }
 
 /// Decodes a value from bytes and what came with them. Descriptors and handles that it does not ask for are released.
+#[inline]
 pub(crate) fn unpack_from<T: DeserializeOwned>(
     bytes: &[u8],
-    descriptors: Vec<OwnedFd>,
-    handles: Vec<Option<Handle>>,
+    enclosures: Option<Box<Enclosures>>,
 ) -> Result<T, DecodeError> {
-    let unpacking = Unpacking { descriptors: descriptors.into_iter().map(Some).collect(), handles };
-    let _outer = OuterUnpacking(UNPACKING.replace(Some(ManuallyDrop::new(unpacking))));
+    let _outer = OuterUnpacking(UNPACKING.replace(enclosures.map(ManuallyDrop::new)));
     wire::decode(bytes)
 }
 
-impl Packing {
-    fn try_clone(&self) -> std::io::Result<(Vec<OwnedFd>, Vec<Option<Handle>>)> {
+impl Enclosed {
+    fn try_clone(&self) -> std::io::Result<Option<Box<Enclosures>>> {
         let descriptor = |descriptor: &OwnedFd| descriptor.try_clone().and_then(memory::move_up);
         let handle = |handle: &Handle| handle.try_clone().map(Some).map_err(std::io::Error::other);
-        Ok((
+        Ok(Enclosures::new(
             self.descriptors.iter().map(descriptor).collect::<Result<_, _>>()?,
             self.handles.iter().map(handle).collect::<Result<_, _>>()?,
         ))
@@ -139,12 +161,12 @@ struct OuterPacking(Option<ManuallyDrop<Packing>>);
 
 impl Drop for OuterPacking {
     fn drop(&mut self) {
-        drop(PACKING.replace(self.0.take()).map(ManuallyDrop::into_inner));
+        drop(PACKING.replace(self.0.take()).and_then(ManuallyDrop::into_inner));
     }
 }
 
 /// The same for what was being unpacked.
-struct OuterUnpacking(Option<ManuallyDrop<Unpacking>>);
+struct OuterUnpacking(Option<ManuallyDrop<Box<Enclosures>>>);
 
 impl Drop for OuterUnpacking {
     fn drop(&mut self) {
@@ -171,7 +193,7 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Handle, D::Error> {
     let number = HandleNumber::deserialize(deserializer)?.0;
-    let found = UNPACKING.with_borrow_mut(|unpacking| unpacking.as_mut()?.handles.get_mut(number)?.take());
+    let found = with_enclosures(|enclosures| enclosures.handles.get_mut(number)?.take());
     found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
 }
 
@@ -195,15 +217,25 @@ pub(crate) fn deserialize_descriptor<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<OwnedFd, D::Error> {
     let number = HandleNumber::deserialize(deserializer)?.0;
-    let found = UNPACKING.with_borrow_mut(|unpacking| unpacking.as_mut()?.descriptors.get_mut(number)?.take());
+    let found = with_enclosures(|enclosures| enclosures.descriptors.get_mut(number)?.take());
     found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
 }
 
-fn with_packing(type_name: &str, add: impl FnOnce(&mut Packing) -> Result<usize, String>) -> Result<usize, String> {
-    PACKING.with_borrow_mut(|packing| match packing {
-        Some(packing) => add(packing),
+fn with_packing(type_name: &str, add: impl FnOnce(&mut Enclosed) -> Result<usize, String>) -> Result<usize, String> {
+    let mut packing = PACKING.take();
+    let number = match packing.as_deref_mut() {
+        Some(packing) => add(packing.get_or_insert_default()),
         None => Err(format!("{type_name} can only be sent by brigade: to a process, through a queue or a pool")),
-    })
+    };
+    PACKING.set(packing);
+    number
+}
+
+fn with_enclosures<T>(take: impl FnOnce(&mut Enclosures) -> Option<T>) -> Option<T> {
+    let mut enclosures = UNPACKING.take();
+    let found = enclosures.as_deref_mut().and_then(|enclosures| take(enclosures));
+    UNPACKING.set(enclosures);
+    found
 }
 
 struct HandleNumber(usize);

@@ -133,6 +133,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -
 ///
 /// That is each message whose shape is new for its type in this thread, and each with a 128-bit integer, which serde cannot
 /// buffer for `untagged`, `flatten` and `tag`.
+#[inline]
 pub(crate) fn encode_checked<T: Serialize>(
     value: &T,
     out: &mut Vec<u8>,
@@ -152,6 +153,7 @@ pub(crate) fn encode_checked<T: Serialize>(
 }
 
 /// Reads the one value that `bytes` hold; bytes left over are an error.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode::whole(bytes)
         .map_err(|cause: Fault| DecodeError { type_name: type_name::<T>().to_owned(), message: cause.to_string() })

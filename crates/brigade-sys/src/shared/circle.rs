@@ -19,26 +19,36 @@ impl Circle {
 
     /// Where the byte at a position lies.
     #[must_use]
+    #[inline]
     pub const fn offset_of(self, position: u64) -> usize {
         // Truncation is harmless: only the bits below the size, a power of two, are used.
         self.base + (position as usize & (self.n_bytes - 1))
     }
 
     /// Copies bytes in, in two parts if they pass the end.
+    #[inline]
     pub fn write<M: SharedBytes>(self, memory: &M, position: u64, from: &[u8]) {
-        let (first, rest) = from.split_at(from.len().min(self.until_end(position)));
-        memory.write(self.offset_of(position), first);
-        memory.write(self.base, rest);
+        let n_first = self.until_end(position);
+        if from.len() <= n_first {
+            return memory.write(self.offset_of(position), from);
+        }
+        memory.write(self.offset_of(position), &from[..n_first]);
+        memory.write(self.base, &from[n_first..]);
     }
 
     /// Copies bytes out, in two parts if they pass the end.
+    #[inline]
     pub fn read<M: SharedBytes>(self, memory: &M, position: u64, into: &mut [u8]) {
-        let n_first = into.len().min(self.until_end(position));
+        let n_first = self.until_end(position);
+        if into.len() <= n_first {
+            return memory.read(self.offset_of(position), into);
+        }
         let (first, rest) = into.split_at_mut(n_first);
         memory.read(self.offset_of(position), first);
         memory.read(self.base, rest);
     }
 
+    #[inline]
     const fn until_end(self, position: u64) -> usize {
         self.n_bytes - (position as usize & (self.n_bytes - 1))
     }

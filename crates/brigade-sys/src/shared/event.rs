@@ -62,6 +62,7 @@ impl Event {
     }
 
     /// Says that something changed; makes a system call only if somebody announced to sleep.
+    #[inline]
     pub fn notify<M: SharedBytes>(self, memory: &M, wake: Wake) {
         // The change must be visible before the word is read: pairs with the fence in `announce`.
         fence(Ordering::SeqCst);

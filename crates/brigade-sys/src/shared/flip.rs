@@ -33,6 +33,7 @@ impl Flip {
     }
 
     /// The state as of some moment during the call.
+    #[inline]
     pub fn load<M: SharedBytes>(self, memory: &M) -> [u64; N_WORDS] {
         let version_word = memory.word64(self.base);
         loop {
@@ -49,12 +50,14 @@ impl Flip {
     }
 
     /// The state, for the one who may write it.
+    #[inline]
     pub fn load_exclusive<M: SharedBytes>(self, memory: &M) -> [u64; N_WORDS] {
         let version = memory.word64(self.base).load(Ordering::Acquire);
         self.copy_of(memory, version)
     }
 
     /// Replaces the state. The caller is the only writer.
+    #[inline]
     pub fn store<M: SharedBytes>(self, memory: &M, words: [u64; N_WORDS]) {
         let version_word = memory.word64(self.base);
         let next = version_word.load(Ordering::Relaxed).wrapping_add(1);
@@ -67,10 +70,12 @@ impl Flip {
         version_word.store(next, Ordering::Release);
     }
 
+    #[inline]
     fn copy_of<M: SharedBytes>(self, memory: &M, version: u64) -> [u64; N_WORDS] {
         std::array::from_fn(|idx| memory.word64(self.word_offset(version, idx)).load(Ordering::Relaxed))
     }
 
+    #[inline]
     const fn word_offset(self, version: u64, word_idx: usize) -> usize {
         self.base + COPY_0 + (version & 1) as usize * (COPY_1 - COPY_0) + word_idx * 8
     }

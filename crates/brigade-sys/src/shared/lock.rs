@@ -77,6 +77,7 @@ impl OwnedLock {
     ///
     /// # Errors
     /// `TimedOut` if the deadline came first.
+    #[inline]
     pub fn lock<M: SharedBytes>(
         self,
         memory: &M,
@@ -84,8 +85,22 @@ impl OwnedLock {
         is_dead: impl Fn(Owner) -> bool,
         deadline: Option<Instant>,
     ) -> Result<Acquired, TimedOut> {
+        // Acquire: pairs with the Release swap in `unlock`.
+        if memory.word32(self.offset).compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return Ok(Acquired::Free);
+        }
+        self.lock_contended(memory, me, is_dead, deadline)
+    }
+
+    fn lock_contended<M: SharedBytes>(
+        self,
+        memory: &M,
+        me: Owner,
+        is_dead: impl Fn(Owner) -> bool,
+        deadline: Option<Instant>,
+    ) -> Result<Acquired, TimedOut> {
         let word = memory.word32(self.offset);
-        for _ in 0..=N_SPINS {
+        for _ in 0..N_SPINS {
             // Looked at first, so that those who wait share the line until the owner has done with it.
             // Acquire: pairs with the Release swap in `unlock`.
             if word.load(Ordering::Relaxed) == 0
@@ -130,6 +145,7 @@ impl OwnedLock {
     }
 
     /// Gives the lock up. Only its owner may.
+    #[inline]
     pub fn unlock<M: SharedBytes>(self, memory: &M) {
         // Release: pairs with the Acquire CAS of the next locker.
         if memory.word32(self.offset).swap(0, Ordering::Release) & WAITERS != 0 {

@@ -55,6 +55,7 @@ impl Watchers {
     ///
     /// [`Event::notify`]: super::event::Event::notify
     #[must_use]
+    #[inline]
     pub fn is_watched<M: SharedBytes>(self, memory: &M) -> bool {
         memory.word32(self.flag).load(Ordering::Relaxed) != 0
     }

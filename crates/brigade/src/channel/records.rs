@@ -10,7 +10,7 @@ use brigade_sys::shared::circle::Circle;
 
 use super::log::{self, Log};
 use super::note::NOTE_BYTES;
-use super::{Channel, GET_LOCK, GET_STATE, MOST_WAITING, Note, PUT_STATE, Patience, RING, Refused, Taken};
+use super::{Channel, GET_LOCK, GET_STATE, MOST_WAITING, Note, PUT_STATE, Patience, RING, Refused};
 
 const HEADER_BYTES: usize = 16;
 /// How often handles in waiting messages are looked for without the lock before it is taken.
@@ -36,6 +36,7 @@ impl Totals {
     }
 
     /// What is left of this once `taken` was taken; `None` if that is more than there was.
+    #[inline]
     fn without(self, taken: Self) -> Option<Self> {
         Some(Self {
             n_items: self.n_items.checked_sub(taken.n_items)?,
@@ -45,6 +46,7 @@ impl Totals {
     }
 
     /// Only totals that are garbage wrap around, and then the two sides do not fit together any more.
+    #[inline]
     const fn after(mut self, place: Place, n_bytes: u64) -> Self {
         self.n_items = self.n_items.wrapping_add(1);
         match place {
@@ -79,6 +81,7 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Writes its parts one after the other.
+    #[inline]
     fn write_to<E>(self, mut write: impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&(self.payload.len() as u64).to_le_bytes());
@@ -97,14 +100,20 @@ const fn padded(payload_bytes: usize, n_notes: usize) -> u64 {
     (HEADER_BYTES + n_notes * NOTE_BYTES + payload_bytes.next_multiple_of(HEADER_BYTES)) as u64
 }
 
-/// A record that was found, without its payload.
-#[derive(Debug)]
+/// What the header of a record says, once it was checked.
+#[derive(Clone, Copy, Debug)]
 struct Found {
     n_bytes: u64,
     payload_bytes: usize,
+    n_notes: usize,
+}
+
+impl Found {
     /// Counted from the start of the record.
-    payload_at: u64,
-    notes: Vec<Note>,
+    #[inline]
+    const fn payload_at(self) -> u64 {
+        (HEADER_BYTES + self.n_notes * NOTE_BYTES) as u64
+    }
 }
 
 /// Where the next record is, and where each of the two stores ends.
@@ -115,10 +124,12 @@ struct Cursor {
 }
 
 impl Cursor {
+    #[inline]
     const fn place(self) -> Place {
         if self.put.ring_bytes > self.got.ring_bytes { Place::Ring } else { Place::Log }
     }
 
+    #[inline]
     const fn available(self) -> u64 {
         match self.place() {
             Place::Ring => self.put.ring_bytes - self.got.ring_bytes,
@@ -129,7 +140,7 @@ impl Cursor {
 
 impl Channel<'_> {
     /// Puts a record. The caller holds the put lock.
-    pub(super) fn put_locked(self, record: Outgoing<'_>) -> Result<(), Refused> {
+    pub(super) fn put_locked(&self, record: Outgoing<'_>) -> Result<(), Refused> {
         if self.is_closed() {
             return Err(Refused::Closed);
         }
@@ -160,7 +171,8 @@ impl Channel<'_> {
     }
 
     /// Where a record of this size would go; `None` while there is no room for it.
-    fn place_for(self, needed: u64, put: Totals, got: Totals) -> Result<Option<Place>, Refused> {
+    #[inline]
+    fn place_for(&self, needed: u64, put: Totals, got: Totals) -> Result<Option<Place>, Refused> {
         let waiting = put.without(got).ok_or(Refused::Corrupt)?;
         let in_all = waiting.ring_bytes.saturating_add(waiting.log_bytes).saturating_add(needed);
         if waiting.n_items >= self.capacity() || waiting.n_items > 0 && in_all > self.most_waiting_bytes() {
@@ -176,19 +188,21 @@ impl Channel<'_> {
         Ok(Some(Place::Log))
     }
 
-    /// Whether a record of this size would find room now, or an error.
-    pub(super) fn has_room(self, needed: u64) -> bool {
+    /// Whether `n_items` records would find room now, the first of which has this size; or an error.
+    pub(super) fn has_room(&self, needed: u64, n_items: u64) -> bool {
         let got = Totals::from(GET_STATE.load(self.mapping));
         let put = Totals::from(PUT_STATE.load(self.mapping));
-        !matches!(self.place_for(needed, put, got), Ok(None))
+        let n_then = put.n_items.saturating_sub(got.n_items).saturating_add(n_items);
+        n_then <= self.capacity() && !matches!(self.place_for(needed, put, got), Ok(None))
     }
 
     /// Takes the oldest record. The caller holds the get lock.
     pub(super) fn get_locked<H>(
-        self,
+        &self,
         into: &mut Vec<u8>,
+        attached: &mut Vec<H>,
         attach: &impl Fn(Note) -> std::io::Result<H>,
-    ) -> Result<Taken<H>, Refused> {
+    ) -> Result<usize, Refused> {
         let got = Totals::from(GET_STATE.load_exclusive(self.mapping));
         let mut put = self.sight.of_putters.load();
         if put.n_items <= got.n_items {
@@ -210,22 +224,26 @@ impl Channel<'_> {
         } else if into.len() < record.payload_bytes {
             into.resize(record.payload_bytes, 0);
         }
-        self.read(cursor, record.payload_at, &mut into[..record.payload_bytes])?;
-        let attached = record.notes.into_iter().map(attach).collect::<Result<_, _>>().map_err(Refused::Memory)?;
+        self.read(cursor, record.payload_at(), &mut into[..record.payload_bytes])?;
+        if record.n_notes > 0 {
+            for note in self.notes_of(cursor, record)? {
+                attached.push(attach(note).map_err(Refused::Memory)?);
+            }
+        }
         let place = cursor.place();
         let after = got.after(place, record.n_bytes);
         GET_STATE.store(self.mapping, after.words());
         if place == Place::Log {
             self.log().give_back(got.log_bytes, after.log_bytes, put.log_bytes);
         }
-        Ok(Taken { payload_bytes: record.payload_bytes, attached })
+        Ok(record.payload_bytes)
     }
 
     /// What all records that nobody has taken yet carry beside their bytes.
     ///
     /// Looked at without the lock, which a stopped process may hold: what was read counts if nothing was taken meanwhile.
     /// Only where records are taken without a pause the lock is waited for.
-    pub(crate) fn notes_inside(self) -> Vec<Note> {
+    pub(crate) fn notes_inside(&self) -> Vec<Note> {
         for _ in 0..N_UNLOCKED_LOOKS {
             let before = GET_STATE.load(self.mapping);
             let notes = self.notes_from(Totals::from(before));
@@ -242,7 +260,7 @@ impl Channel<'_> {
         notes
     }
 
-    fn notes_from(self, got: Totals) -> Vec<Note> {
+    fn notes_from(&self, got: Totals) -> Vec<Note> {
         let mut notes = Vec::new();
         let put = Totals::from(PUT_STATE.load(self.mapping));
         if put.without(got).is_none() {
@@ -250,13 +268,15 @@ impl Channel<'_> {
         }
         let mut cursor = Cursor { got, put };
         while let Ok(Some(record)) = self.record_at(cursor) {
-            notes.extend(record.notes);
+            let Ok(more) = self.notes_of(cursor, record) else { break };
+            notes.extend(more);
             cursor.got = cursor.got.after(cursor.place(), record.n_bytes);
         }
         notes
     }
 
-    fn record_at(self, cursor: Cursor) -> Result<Option<Found>, Refused> {
+    #[inline]
+    fn record_at(&self, cursor: Cursor) -> Result<Option<Found>, Refused> {
         let available = cursor.available();
         if available == 0 {
             return Ok(None);
@@ -274,15 +294,19 @@ impl Channel<'_> {
         if n_bytes > available {
             return Err(Refused::Corrupt);
         }
-        let mut note_bytes = Vec::new();
-        note_bytes.try_reserve_exact(n_notes * NOTE_BYTES).map_err(|_| no_memory())?;
-        note_bytes.resize(n_notes * NOTE_BYTES, 0);
-        self.read(cursor, HEADER_BYTES as u64, &mut note_bytes)?;
-        let notes = note_bytes.chunks(NOTE_BYTES).filter_map(Note::from_bytes).collect();
-        Ok(Some(Found { n_bytes, payload_bytes, payload_at: (HEADER_BYTES + note_bytes.len()) as u64, notes }))
+        Ok(Some(Found { n_bytes, payload_bytes, n_notes }))
     }
 
-    fn read(self, cursor: Cursor, at: u64, into: &mut [u8]) -> Result<(), Refused> {
+    fn notes_of(&self, cursor: Cursor, record: Found) -> Result<Vec<Note>, Refused> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(record.n_notes * NOTE_BYTES).map_err(|_| no_memory())?;
+        bytes.resize(record.n_notes * NOTE_BYTES, 0);
+        self.read(cursor, HEADER_BYTES as u64, &mut bytes)?;
+        Ok(bytes.chunks(NOTE_BYTES).filter_map(Note::from_bytes).collect())
+    }
+
+    #[inline]
+    fn read(&self, cursor: Cursor, at: u64, into: &mut [u8]) -> Result<(), Refused> {
         if into.is_empty() {
             return Ok(());
         }
@@ -295,15 +319,15 @@ impl Channel<'_> {
         }
     }
 
-    fn most_waiting_bytes(self) -> u64 {
+    fn most_waiting_bytes(&self) -> u64 {
         self.mapping.word64(MOST_WAITING).load(Ordering::Relaxed)
     }
 
-    fn ring_capacity(self) -> u64 {
+    fn ring_capacity(&self) -> u64 {
         (self.mapping.n_bytes() - RING) as u64
     }
 
-    fn ring(self) -> Circle {
+    fn ring(&self) -> Circle {
         Circle::new(RING, self.mapping.n_bytes() - RING)
     }
 

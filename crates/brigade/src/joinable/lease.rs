@@ -12,7 +12,7 @@ use crate::channel::Refused;
 use crate::endpoint::{Attached, GetFault, attach};
 use crate::keeper;
 use crate::object::Handle;
-use crate::parcel;
+use crate::parcel::{self, Enclosures};
 
 /// A value of a [`JoinableQueue`](super::JoinableQueue) that somebody works on.
 ///
@@ -93,7 +93,7 @@ impl Hold {
                 }
             }
         }
-        match parcel::unpack_from(&record.payload, descriptors, handles) {
+        match parcel::unpack_from(&record.payload, Enclosures::new(descriptors, handles)) {
             Ok(value) => Ok(Lease { value, hold: self }),
             Err(error) => {
                 self.finish();

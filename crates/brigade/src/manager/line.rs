@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::{self, Bounds, HandleNote, Note, Patience, Refused};
-use crate::endpoint::{Message, take};
+use crate::endpoint::{attach, settle};
 use crate::error::MemoryError;
 use crate::keeper;
 use crate::object::Handle;
@@ -56,9 +56,10 @@ impl Line {
         // The other side is a function's length away. Falling asleep too early would be paid for by both, in turn, for ever.
         let mut spin = Spin::default();
         while channel.len() == 0 && spin.turn() {}
-        let mut bytes = Vec::new();
-        let Message { n_bytes, descriptors, handles } = take(channel, &mut bytes, patience, hopeless)?;
+        let (mut bytes, mut attached) = (Vec::new(), Vec::new());
+        let n_bytes = channel.get(&mut bytes, &mut attached, attach, patience, hopeless)?;
         bytes.truncate(n_bytes);
+        let (descriptors, handles) = settle(attached);
         Ok(Arrival { bytes, descriptors, handles, ..Arrival::default() })
     }
 

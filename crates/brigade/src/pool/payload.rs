@@ -39,15 +39,16 @@ pub(super) enum Arguments {
 
 impl Arguments {
     pub(super) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Self, EncodeError> {
-        let parcel = Parcel::pack_into(value, scratch::take())?;
-        if parcel.descriptors.is_empty()
-            && parcel.handles.is_empty()
-            && let Some(small) = Small::new(&parcel.bytes)
+        let mut bytes = scratch::take();
+        bytes.clear();
+        let enclosed = parcel::pack_into(value, &mut bytes)?;
+        if enclosed.is_none()
+            && let Some(small) = Small::new(&bytes)
         {
-            scratch::give_back(parcel.bytes);
+            scratch::give_back(bytes);
             return Ok(Self::Small(small));
         }
-        Ok(Self::Parcel(Box::new(parcel)))
+        Ok(Self::Parcel(Box::new(Parcel::new(bytes, enclosed))))
     }
 
     pub(super) fn has_handles(&self) -> bool {
@@ -98,7 +99,7 @@ impl Value {
 
     pub(super) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         match self {
-            Self::Small(small) => parcel::unpack_from(small.as_bytes(), Vec::new(), Vec::new()),
+            Self::Small(small) => parcel::unpack_from(small.as_bytes(), None),
             Self::Arrived(arrival) => arrival.unpack(),
         }
     }

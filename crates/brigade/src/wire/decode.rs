@@ -17,12 +17,13 @@ use super::names::Names;
 use super::{Fault, HANDLE, MAX_DEPTH, tag, too_deep};
 
 /// Reads the one value that `bytes` hold.
+#[inline]
 pub(super) fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     let mut decoder = Decoder { input: bytes, next_tag: tag::NOTHING, depth: 0, names: Names::new() };
-    let value = T::deserialize(&mut decoder)?;
+    let value = T::deserialize(&mut decoder);
     match decoder.input.len() {
-        0 => Ok(value),
-        n_left => Err(Fault::custom(format_args!("{n_left} bytes are left over"))),
+        n_left if n_left > 0 && value.is_ok() => Err(Fault::custom(format_args!("{n_left} bytes are left over"))),
+        _ => value,
     }
 }
 
@@ -42,9 +43,9 @@ impl<'de> Decoder<'de> {
             return Err(too_deep());
         }
         self.depth += 1;
-        let value = read(self)?;
+        let value = read(self);
         self.depth -= 1;
-        Ok(value)
+        value
     }
 
     /// Gives the visitor what stands here, whatever that is.
@@ -93,6 +94,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[inline]
     fn sequence<V: Visitor<'de>>(&mut self, tag: u8, visitor: V) -> Result<V::Value, Fault> {
         if matches!(tag, tag::SEQ | tag::SEQ_LONG) {
             let n_left = self.count(tag == tag::SEQ_LONG, 1)?;
@@ -106,11 +108,11 @@ impl<'de> Decoder<'de> {
         self.inner(|inner| inner.elements(n_left, packed, visitor))
     }
 
+    #[inline]
     fn elements<V: Visitor<'de>>(&mut self, n_left: usize, packed: u8, visitor: V) -> Result<V::Value, Fault> {
         let mut access = Elements { decoder: self, n_left, packed };
-        let value = visitor.visit_seq(&mut access)?;
-        all_read(access.n_left)?;
-        Ok(value)
+        let value = visitor.visit_seq(&mut access);
+        all_read(access.n_left, value)
     }
 
     fn entries<T>(
@@ -119,9 +121,8 @@ impl<'de> Decoder<'de> {
         read: impl FnOnce(&mut Entries<'_, 'de>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let mut access = Entries { decoder: self, n_left };
-        let value = read(&mut access)?;
-        all_read(access.n_left)?;
-        Ok(value)
+        let value = read(&mut access);
+        all_read(access.n_left, value)
     }
 
     #[inline]

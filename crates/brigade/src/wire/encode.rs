@@ -20,6 +20,7 @@ pub(super) struct Contents {
 }
 
 /// Appends `value`; after an error `out` is as before.
+#[inline]
 pub(super) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Contents, Fault> {
     let start = out.len();
     let mut encoder = Encoder::new(out);

@@ -87,6 +87,7 @@ thread_local! {
 }
 
 /// Whether a value of this type and shape was read back in this thread before.
+#[inline]
 pub(super) fn is_known<T>(shape: Option<Shape>) -> bool {
     let Some(known) = shape.map(known::<T>) else { return false };
     if LAST.get() == Some(known) {

@@ -163,9 +163,8 @@ impl<'de> MapAccess<'de> for VariantAsMap<'_, 'de> {
 
 pub(super) fn visit_bytes_as_sequence<'de, V: Visitor<'de>>(bytes: &'de [u8], visitor: V) -> Result<V::Value, Fault> {
     let mut access = Bytes(bytes.iter());
-    let value = visitor.visit_seq(&mut access)?;
-    all_read(access.0.len())?;
-    Ok(value)
+    let value = visitor.visit_seq(&mut access);
+    all_read(access.0.len(), value)
 }
 
 /// Bytes as the elements of a sequence: the commonest packed one, read without a look at any tag.
@@ -216,9 +215,10 @@ impl<'de> Deserializer<'de> for Byte {
 }
 
 /// Nothing that was written may be passed over unread.
-pub(super) fn all_read(n_left: usize) -> Result<(), Fault> {
+#[inline]
+pub(super) fn all_read<T>(n_left: usize, value: Result<T, Fault>) -> Result<T, Fault> {
     match n_left {
-        0 => Ok(()),
-        _ => Err(Fault::custom(format_args!("{n_left} more elements than were read"))),
+        0 => value,
+        _ => value.and_then(|_| Err(Fault::custom(format_args!("{n_left} more elements than were read")))),
     }
 }
