@@ -42,7 +42,7 @@ use brigade_sys::shared::watch::Watchers;
 pub(crate) use self::note::{HandleNote, NOTE_BYTES, Note};
 use self::records::{Outgoing, Totals};
 use crate::session::{MAX_PARTICIPANTS, Session, WindowId};
-use crate::spin;
+use crate::waiting;
 
 const CAPACITY: usize = 8;
 const MOST_WAITING: usize = 16;
@@ -58,8 +58,6 @@ const SPACE: Event = Event::at(768);
 /// Those who wait for several things at once, one of which is an item of this channel.
 const WATCHERS: Watchers = Watchers::at(644, 896, MAX_PARTICIPANTS);
 const RING: usize = 4096;
-/// How long a call that does not wait looks at a lock before it asks why it is held: its owner only copies a record meanwhile.
-const LONGEST_LOCK: Duration = Duration::from_millis(10);
 /// A putter that found no room looks for that share of the capacity before it goes on: one that took each place as it came
 /// free would have the line of the getters' state go to and fro for every record. Meanwhile the getters have enough to do.
 const AMPLE: u64 = 16;
@@ -96,14 +94,6 @@ impl Patience {
         match self {
             Self::Until(deadline) => Some(deadline),
             Self::Never | Self::Forever => None,
-        }
-    }
-
-    /// Until when to wait for a lock, which is held for microseconds unless its owner was stopped.
-    fn lock_deadline(self) -> Option<Instant> {
-        match self {
-            Self::Never => Some(Instant::now() + LONGEST_LOCK),
-            other => other.deadline(),
         }
     }
 }
@@ -222,7 +212,7 @@ impl<'a> Channel<'a> {
     /// The same, waiting for it.
     pub(crate) fn is_readable_within(&self, patience: Patience, hopeless: impl Fn() -> Option<Refused>) -> bool {
         let is_readable = || self.is_readable();
-        match self.wait(ITEMS, patience, is_readable, is_readable, &hopeless) {
+        match waiting::for_change(self.mapping, ITEMS, patience, is_readable, &hopeless) {
             Ok(slept) => {
                 if slept {
                     // We take nothing: the wake that reached us belongs to somebody who does.
@@ -315,7 +305,8 @@ impl<'a> Channel<'a> {
             }
             let has_room = |n_items| self.is_closed() || self.has_room(record.n_bytes(), n_items);
             let n_ample = self.capacity().div_ceil(AMPLE);
-            slept |= self.wait(SPACE, patience, || has_room(1), || has_room(n_ample), &hopeless)?;
+            let (is_ready, is_ample) = (|| has_room(1), || has_room(n_ample));
+            slept |= waiting::for_ample_change(self.mapping, SPACE, patience, is_ready, is_ample, &hopeless)?;
         }
     }
 
@@ -354,66 +345,13 @@ impl<'a> Channel<'a> {
                 return Err(Refused::Closed);
             }
             let is_readable = || self.is_readable();
-            slept |= self.wait(ITEMS, patience, is_readable, is_readable, &hopeless)?;
+            slept |= waiting::for_change(self.mapping, ITEMS, patience, is_readable, &hopeless)?;
         }
     }
 
-    /// Takes a lock. A call that does not wait gives up only if the owner was stopped: mere contention passes, and then there
-    /// is an answer that is true.
     fn lock(&self, lock: OwnedLock, patience: Patience) -> Result<(), Refused> {
         let session = self.session;
-        loop {
-            let deadline = patience.lock_deadline();
-            let taken = lock.lock(self.mapping, session.owner(), |owner| session.is_dead(owner), deadline);
-            if taken.is_ok() {
-                return Ok(());
-            }
-            let is_stopped = || lock.owner(self.mapping).is_some_and(|owner| session.is_stopped(owner));
-            if !matches!(patience, Patience::Never) || is_stopped() {
-                return Err(Refused::NotNow);
-            }
-        }
-    }
-
-    /// Waits until `is_ready`, looking first and then sleeping. While it looks it waits for what `is_ample`, which comes with
-    /// or after being ready. Says whether it slept.
-    fn wait(
-        &self,
-        event: Event,
-        patience: Patience,
-        is_ready: impl Fn() -> bool,
-        is_ample: impl Fn() -> bool,
-        hopeless: &impl Fn() -> Option<Refused>,
-    ) -> Result<bool, Refused> {
-        if let Patience::Never = patience {
-            let reason = hopeless().unwrap_or(Refused::NotNow);
-            // Looked at last: what was put before the last putter went is there now.
-            return if is_ready() { Ok(false) } else { Err(reason) };
-        }
-        if spin::until(is_ample) {
-            return Ok(false);
-        }
-        loop {
-            let ticket = event.announce(self.mapping);
-            if is_ready() {
-                return Ok(true);
-            }
-            // Whoever drops the last handle on the other side wakes us; whoever dies with it does not, so look now and then.
-            if let Some(reason) = hopeless() {
-                return if is_ready() { Ok(true) } else { Err(reason) };
-            }
-            let nap = match patience.deadline() {
-                None => LOOK_EVERY,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Refused::NotNow);
-                    }
-                    left.min(LOOK_EVERY)
-                }
-            };
-            event.sleep(self.mapping, ticket, Some(nap));
-            event.pass_on(self.mapping);
-        }
+        let take = |deadline| lock.lock(self.mapping, session.owner(), |owner| session.is_dead(owner), deadline);
+        waiting::for_lock(session, patience, take, || lock.owner(self.mapping)).map(|_| ())
     }
 }

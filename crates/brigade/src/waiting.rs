@@ -17,6 +17,7 @@ const LONGEST_LOCK: Duration = Duration::from_millis(10);
 
 /// Takes a lock by `take`, which waits until a deadline; `owner` tells who has it. A call that does not wait gives up only if
 /// the owner was stopped: mere contention passes, and then there is an answer that is true.
+#[inline]
 pub(crate) fn for_lock<L>(
     session: &Session,
     patience: Patience,
@@ -47,12 +48,24 @@ pub(crate) fn for_change(
     is_ready: impl Fn() -> bool,
     hopeless: impl Fn() -> Option<Refused>,
 ) -> Result<bool, Refused> {
+    for_ample_change(memory, event, patience, &is_ready, &is_ready, hopeless)
+}
+
+/// The same, which looks for more than it needs, `is_ample`, before it sleeps until `is_ready`.
+pub(crate) fn for_ample_change(
+    memory: &Mapping,
+    event: Event,
+    patience: Patience,
+    is_ready: impl Fn() -> bool,
+    is_ample: impl Fn() -> bool,
+    hopeless: impl Fn() -> Option<Refused>,
+) -> Result<bool, Refused> {
     if let Patience::Never = patience {
         let reason = hopeless().unwrap_or(Refused::NotNow);
         // Looked at last: what was put before the last putter went is there now.
         return if is_ready() { Ok(false) } else { Err(reason) };
     }
-    if spin::until(&is_ready) {
+    if spin::until(is_ample) {
         return Ok(false);
     }
     loop {
