@@ -20,8 +20,13 @@ use crate::{DecodeError, EncodeError};
 pub(crate) trait Endpoint {
     fn handle(&self) -> &Handle;
 
-    /// Why no call makes sense any more, if so.
+    /// Why no call makes sense any more, if so: as of a moment ago, since it is asked at each call.
     fn is_gone(&self) -> Option<Refused> {
+        None
+    }
+
+    /// The same as of now.
+    fn is_gone_now(&self) -> Option<Refused> {
         None
     }
 
@@ -70,7 +75,9 @@ where
     T: Serialize + DeserializeOwned,
 {
     let channel = end.handle().object().channel();
-    put_by(end, value, |bytes, notes| channel.put(bytes, notes, patience, || end.is_put_in_vain()))
+    put_by(end, value, |bytes, notes| {
+        channel.put(bytes, notes, patience, || end.is_put_in_vain()).map_err(|reason| in_truth(end, reason))
+    })
 }
 
 /// The same, with `put` for what puts the bytes and the notes of the message.
@@ -127,10 +134,19 @@ pub(crate) fn get<T: DeserializeOwned>(end: &impl Endpoint, patience: Patience) 
             };
             parcel::unpack_from(&buffer[..n_bytes], enclosures).map_err(GetFault::Decode)
         }
-        Err(reason) => Err(GetFault::Refused(reason)),
+        Err(reason) => Err(GetFault::Refused(in_truth(end, reason))),
     };
     scratch::give_back(buffer);
     value
+}
+
+/// Who finds a channel closed may have been late to see that it is gone: that is the last word, and has to be the right one.
+#[cold]
+fn in_truth(end: &impl Endpoint, reason: Refused) -> Refused {
+    match reason {
+        Refused::Closed => end.is_gone_now().unwrap_or(reason),
+        other => other,
+    }
 }
 
 /// What a note stood for, now that it is this process's own.

@@ -128,6 +128,10 @@ impl<T> Endpoint for ManagedQueue<T> {
         self.manager.has_ended().then_some(Refused::ManagerDied)
     }
 
+    fn is_gone_now(&self) -> Option<Refused> {
+        self.manager.has_ended_now().then_some(Refused::ManagerDied)
+    }
+
     fn is_put_in_vain(&self) -> Option<Refused> {
         self.is_gone()
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use brigade::{
-    CallError, GetError, ManagedDict, ManagedEvent, ManagedLock, ManagedQueue, Manager, ManagerDied, OwnerDied, Queue,
-    Service, TryLockError,
+    CallError, GetError, ManagedDict, ManagedEvent, ManagedLock, ManagedQueue, Manager, ManagerDied, OwnerDied,
+    PutError, Queue, Service, TryGetError, TryLockError,
 };
 use torture::facts::wait_within;
 use torture::processes::is_running;
@@ -75,6 +75,21 @@ fn whoever_waits_for_a_killed_manager_is_told_within_one_second() {
         assert_eq!(service.call((), |(), ()| ()), Err(CallError::ManagerDied));
         assert_eq!(lock.try_lock().map(|_| ()), Err(ManagerDied));
         assert_eq!(event.set(), Err(ManagerDied));
+    }
+}
+
+/// Clients ask ten times a second whether the manager lives. Whoever is told the last word must not be told the wrong one.
+#[test]
+fn a_queue_that_is_closed_after_its_manager_died_says_that_it_died() {
+    for _ in 0..5 {
+        let manager = Manager::start().unwrap();
+        let queue = manager.queue::<u32>(3).unwrap();
+        assert_eq!(queue.try_get(), Err(TryGetError::Empty));
+        kill(manager.pid());
+        wait_within(LIMIT, "the manager is dead", || !is_running(manager.pid()));
+        queue.close();
+        assert_eq!(queue.get(), Err(GetError::ManagerDied));
+        assert_eq!(queue.put(1), Err(PutError::ManagerDied(1)));
     }
 }
 
