@@ -233,6 +233,25 @@ fn arguments_that_cannot_be_sent_are_an_error_of_their_task() {
 }
 
 #[test]
+fn a_pool_that_could_not_grow_is_as_large_as_it_was() {
+    let process = brigade::spawn((), |()| {
+        let pool = Pool::new(2).unwrap();
+        let n_open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
+        limit_descriptors(n_open + 2);
+        let refused = pool.resize(40);
+        limit_descriptors(1000);
+        assert!(matches!(refused, Err(PoolError::Spawn(_))), "{refused:?}");
+        wait_until("those that did start have gone", || pool.workers().len() == 2);
+        // A place that was left open would be filled within a tenth of a second.
+        let since = Instant::now();
+        wait_until("a while is over", || since.elapsed() > Duration::from_millis(500));
+        assert_eq!(pool.map(0..10_u32, |number| number).len(), 10);
+        pool.workers().len()
+    });
+    assert_eq!(process.unwrap().join().unwrap(), 2);
+}
+
+#[test]
 fn a_pool_of_which_one_worker_cannot_start_is_not_made_and_leaves_nothing() {
     let process = brigade::spawn((), |()| {
         // The supervisor and the session have theirs already; so many are left for the pool.
