@@ -26,7 +26,7 @@ const CAMPAIGNS: [Campaign; 5] = [
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.
-const RED_CONTROLS: [&str; 3] = ["answers", "kill_storm", "stepkill"];
+const RED_CONTROLS: [&str; 4] = ["answers", "scribbler", "kill_storm", "stepkill"];
 
 /// `--slice` or `--full`, and `--seed N`.
 pub fn run(arguments: &[&str]) -> ExitCode {

@@ -259,9 +259,9 @@ fn a_cancel_at_any_moment_harms_no_other_task() {
         }
         duration_us
     };
-    for round in 0..400 {
+    for round in 0..3000 {
         let (doomed, other) = (pool.apply_async(50, spin).unwrap(), pool.apply_async(100, spin).unwrap());
-        spin(round % 100);
+        spin(round % 250);
         doomed.cancel();
         assert_eq!(other.get(), Ok(100), "round {round}");
         let outcome = doomed.get();
@@ -481,7 +481,11 @@ fn a_worker_that_is_to_be_replaced_stays_until_the_handles_in_its_result_were_co
     wait_until("the task runs", || begun.load(0) == 1);
     let is_asleep = || ProcessInfo::of(worker).is_some_and(|worker| worker.state == 'S');
     let is_buried = || brigade::active_children().iter().all(|child| child.pid != worker);
-    wait_until("the worker waits, or is gone", || is_asleep() || is_buried());
+    let mut n_asleep = 0;
+    wait_until("the worker waits, or is gone", || {
+        n_asleep = if is_asleep() { n_asleep + 1 } else { 0 };
+        n_asleep == 50 || is_buried()
+    });
     assert_eq!(made.unwrap().get().unwrap().get(), Ok(7));
     wait_until("the worker is replaced", || pool.workers().iter().any(|other| other.pid != worker));
 }

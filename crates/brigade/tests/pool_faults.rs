@@ -237,7 +237,8 @@ fn a_pool_that_could_not_grow_is_as_large_as_it_was() {
     let process = brigade::spawn((), |()| {
         let pool = Pool::new(2).unwrap();
         let n_open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
-        limit_descriptors(n_open + 2);
+        // So that some of them do start.
+        limit_descriptors(n_open + 20);
         let refused = pool.resize(40);
         limit_descriptors(1000);
         assert!(matches!(refused, Err(PoolError::Spawn(_))), "{refused:?}");

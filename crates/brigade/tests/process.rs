@@ -1,8 +1,10 @@
 //! What a process is given, what it gives back, and how its end is told.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
-use brigade::{ProcessError, ProcessState, Queue};
+use brigade::{GetTimeoutError, Process, ProcessError, ProcessState, Queue, Resource};
+use rustix::process::{Signal, getpid, getrlimit, kill_process};
 
 #[test]
 fn a_process_returns_the_value_of_its_function() {
@@ -46,7 +48,7 @@ fn a_process_that_exits_early_gives_its_code() {
 
 #[test]
 fn kill_and_terminate_end_a_waiting_process_and_tell_the_signal() {
-    for (signal, end) in [(9, brigade::Process::kill as fn(&brigade::Process<()>)), (15, brigade::Process::terminate)] {
+    for (signal, end) in [(9, Process::kill as fn(&Process<()>)), (15, Process::terminate)] {
         let started = Queue::bounded(1).unwrap();
         let process = brigade::spawn(started.clone(), |started: Queue<()>| -> () {
             started.put(()).unwrap();
@@ -124,4 +126,46 @@ fn a_hundred_short_processes_all_return() {
     for (number, process) in (0_u32..).zip(processes) {
         assert_eq!(process.join().unwrap(), number * 2);
     }
+}
+
+#[test]
+fn a_handle_in_a_result_is_its_receivers_though_its_maker_ends() {
+    for number in 0..50 {
+        let made = brigade::spawn(number, |number: u32| {
+            let queue = Queue::bounded(1).unwrap();
+            queue.put(number).unwrap();
+            queue
+        });
+        assert_eq!(made.unwrap().join().unwrap().get(), Ok(number));
+    }
+}
+
+#[test]
+fn a_handle_in_arguments_is_the_childs_alone_once_it_has_begun() {
+    let queue = Queue::<u32>::bounded(1).unwrap();
+    let (producer, consumer) = (queue.clone().into_producer().unwrap(), queue.into_consumer().unwrap());
+    let process: Process<()> = brigade::spawn(producer, |producer| {
+        drop(producer);
+        loop {
+            std::thread::park();
+        }
+    })
+    .unwrap();
+    assert_eq!(consumer.get_timeout(Duration::from_secs(20)), Err(GetTimeoutError::Disconnected));
+    process.kill();
+    process.wait();
+}
+
+/// Whether a core file is written is up to the machine: the kernel tells us and std the same.
+#[test]
+fn a_core_file_is_told_of() {
+    let hard = getrlimit(rustix::process::Resource::Core).maximum;
+    let (ours, stds) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let built = Process::builder().current_dir(ours.path()).rlimit(Resource::CoreFile, hard, hard);
+    let process: Process<()> = built.spawn((), |()| kill_process(getpid(), Signal::QUIT).unwrap()).unwrap();
+    let mut shell = std::process::Command::new("sh");
+    let shell =
+        shell.args(["-c", "ulimit -c $(ulimit -H -c); kill -QUIT $$"]).current_dir(stds.path()).status().unwrap();
+    assert_eq!((process.wait().signal(), shell.signal()), (Some(3), Some(3)));
+    assert_eq!(process.wait().core_dumped(), shell.core_dumped());
 }

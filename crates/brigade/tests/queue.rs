@@ -1,10 +1,12 @@
 //! What a queue promises: order, bounds, ends, and that no death harms it.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use brigade::{Consumer, GetError, Process, Producer, PutError, Queue, TryGetError, TryPutError};
-use torture::facts::assert_wakes;
+use rustix::process::{Pid, Signal, kill_process};
+use torture::facts::{assert_wakes, wait_until};
+use torture::processes::ProcessInfo;
 
 #[test]
 fn values_come_out_in_order_and_the_bound_holds() {
@@ -74,7 +76,45 @@ fn puts_gets_and_closing_wake_who_sleeps() {
         queue
     };
     let closed = || assert_eq!(next.lock().unwrap().take().unwrap().get(), Err(GetError::Closed));
-    assert_wakes(open, closed, |queue| queue.close());
+    let mut kept = Vec::new();
+    assert_wakes(open, closed, |queue| {
+        queue.close();
+        // To drop it would wake too.
+        kept.push(queue);
+    });
+}
+
+#[test]
+fn trying_is_answered_though_a_stopped_process_may_have_the_lock() {
+    let queue = Queue::bounded(10).unwrap();
+    let other: Process<()> = brigade::spawn(queue.clone(), |queue: Queue<u32>| {
+        while queue.try_put(1).is_ok() {
+            let _ = queue.try_get();
+        }
+    })
+    .unwrap();
+    // Once it is at it.
+    assert_eq!(queue.get(), Ok(1));
+    let signal = |signal| kill_process(Pid::from_raw(other.pid() as i32).unwrap(), signal).unwrap();
+    for round in 0..100 {
+        signal(Signal::STOP);
+        wait_until("it is stopped", || ProcessInfo::of(other.pid()).is_some_and(|other| other.state == 'T'));
+        std::thread::scope(|scope| {
+            let (say, said) = mpsc::channel();
+            let queue = &queue;
+            scope.spawn(move || {
+                let _ = queue.try_put(2);
+                let _ = queue.try_get();
+                // Nobody hears it if it came too late.
+                let _ = say.send(());
+            });
+            let answer = said.recv_timeout(Duration::from_secs(5));
+            signal(Signal::CONT);
+            assert!(answer.is_ok(), "round {round}");
+        });
+    }
+    queue.close();
+    other.wait();
 }
 
 #[test]

@@ -11,16 +11,17 @@ use std::os::unix::fs::FileExt as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use brigade::{Pool, Queue, Task, TaskError};
+use brigade::{Pool, Queue, SharedSlice, Task, TaskError};
 use torture::arguments::Arguments;
 use torture::leakcheck::Guard;
 use torture::random::Random;
 use torture::watchdog::{self, Watchdog};
 
-const USAGE: &str = "usage: scribbler [--seed N] [--rounds N]
+const USAGE: &str = "usage: scribbler [--seed N] [--rounds N] [--red]
 
   --seed N      the same bytes
-  --rounds N    rounds of each campaign (5)";
+  --rounds N    rounds of each campaign (5)
+  --red         the same with a reader that trusts what it reads: here it must fail";
 
 /// How long one scribbler writes.
 const SCRIBBLES: Duration = Duration::from_millis(100);
@@ -29,21 +30,31 @@ const FOR_EVER: Duration = Duration::from_secs(20);
 const DIRECTORY_BYTES: u64 = 2 << 20;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
+type Campaign = (&'static str, fn(u64) -> Result<String, Fault>);
+
+const CAMPAIGNS: [Campaign; 2] = [("lane", lane), ("session", session)];
+const RED_CAMPAIGNS: [Campaign; 1] = [("trusting reader", trusting)];
 
 fn main() -> ExitCode {
     brigade::init();
     let mut arguments = Arguments::of_program(USAGE);
     let seed = arguments.number("--seed").unwrap_or_else(Random::fresh_seed);
     let n_rounds = arguments.number("--rounds").unwrap_or(5);
-    let wrecked = arguments.number("--wreck-own-session");
+    let wrecked = arguments.number(WRECK);
+    let trusted = arguments.number(TRUST);
+    let is_red = arguments.flag("--red");
     arguments.finish();
     if let Some(seed) = wrecked {
         return live_in_a_wreck(seed);
     }
+    if let Some(seed) = trusted {
+        return trust_a_lane(seed);
+    }
     println!("scribbler: seed {seed}");
+    let campaigns: &[Campaign] = if is_red { &RED_CAMPAIGNS } else { &CAMPAIGNS };
     let mut n_failed = 0;
     for round in 0..n_rounds {
-        for (name, campaign) in [("lane", lane as fn(u64) -> Result<String, Fault>), ("session", session)] {
+        for (name, campaign) in campaigns {
             match campaign(seed + round) {
                 Ok(told) => println!("{name} {}: {told}", seed + round),
                 Err(fault) => {
@@ -53,8 +64,10 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("scribbler: {}", if n_failed == 0 { "good" } else { "FAILED" });
-    if n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // A red control shows that the campaign can fail: there every round has to.
+    let is_good = n_failed == if is_red { n_rounds } else { 0 };
+    println!("scribbler: {}", if is_good { "good" } else { "FAILED" });
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Writes random words over the mappings of this process whose name begins so, at most their first `n_most` bytes.
@@ -129,11 +142,23 @@ fn lane(seed: u64) -> Result<String, Fault> {
     Ok(format!("{end}; of 1000 tasks {n_good} right, {n_errors} errors, {n_wrong} wrong; {n_lost} workers replaced"))
 }
 
+const WRECK: &str = "--wreck-own-session";
+const TRUST: &str = "--trust-own-lane";
+
 /// The same program, in a session of its own which one of its processes wrecks.
 fn session(seed: u64) -> Result<String, Fault> {
+    in_a_program_of_its_own(WRECK, seed)
+}
+
+/// The same program, which reads what one of its processes scribbles, and takes it for what it says.
+fn trusting(seed: u64) -> Result<String, Fault> {
+    in_a_program_of_its_own(TRUST, seed)
+}
+
+fn in_a_program_of_its_own(role: &str, seed: u64) -> Result<String, Fault> {
     let guard = Guard::new();
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--wreck-own-session", &seed.to_string()]).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.args([role, &seed.to_string()]).stdin(Stdio::null()).stderr(Stdio::piped());
     let output = command.stdout(Stdio::piped()).output()?;
     let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     guard.check()?;
@@ -187,4 +212,56 @@ fn live_in_a_wreck(seed: u64) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Records in the lane below, of which its writer writes half before it goes wrong.
+const N_RECORDS: u64 = 200;
+/// The first word says how many words are written; then come records, the number of words in front of each.
+const LANE_WORDS: u64 = 1 + 4 * N_RECORDS;
+
+fn record(number: u64) -> Vec<u64> {
+    vec![number * number; 1 + number as usize % 3]
+}
+
+fn write_then_scribble((seed, lane): (u64, SharedSlice<u64>)) {
+    let mut end = 1;
+    for record in (0..N_RECORDS / 2).map(record) {
+        lane.store(end, record.len() as u64);
+        lane.write(end + 1, &record);
+        end += 1 + record.len();
+        lane.store(0, end as u64);
+    }
+    let (mut random, start) = (Random::new(seed), Instant::now());
+    while start.elapsed() < SCRIBBLES {
+        lane.store(random.below(LANE_WORDS) as usize, random.any_magnitude(u64::MAX));
+    }
+}
+
+/// Red: a reader that has no doubts. It crashes, reads nonsense, or waits for what is never written.
+fn trust_a_lane(seed: u64) -> ExitCode {
+    let _watchdog = Watchdog::new(FOR_EVER);
+    let outcome = (|| -> Result<(), Fault> {
+        let lane = SharedSlice::<u64>::new(LANE_WORDS as usize)?;
+        let _writer = brigade::spawn((seed, lane.clone()), write_then_scribble)?;
+        let mut at = 1;
+        for number in 0..N_RECORDS {
+            while lane.load(0) <= at as u64 {
+                std::thread::yield_now();
+            }
+            let n_words = lane.load(at) as usize;
+            let words = lane.read(at + 1..at + 1 + n_words);
+            if words != record(number) {
+                return Err(format!("record {number} has {n_words} words that nobody meant").into());
+            }
+            at += 1 + n_words;
+        }
+        Ok(())
+    })();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }

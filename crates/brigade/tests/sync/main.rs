@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use brigade::{
     Barrier, BarrierBroken, BarrierError, Condition, Event, Lock, LockGuard, LockTimeoutError, OverRelease, OwnerDied,
-    Permit, Process, Queue, ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
+    Permit, Process, ProcessState, Queue, ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use torture::facts::{PATIENCE, assert_wakes, wait_for_sleep};

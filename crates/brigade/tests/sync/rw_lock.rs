@@ -91,42 +91,38 @@ fn a_waiting_writer_is_not_starved_by_readers_nor_a_reader_by_writers() {
     });
 }
 
-/// Who waited while one wrote reads before the next one writes, though that came first.
+/// The one who waited is stopped, so that it is seen how the next writer waits for it: for 10 ms at most.
 #[test]
-fn readers_who_waited_for_a_writer_go_before_the_next_one() {
-    const N_READERS: u32 = 6;
-    const N_ROUNDS: u32 = 20;
-    let lock = RwLock::new().unwrap();
-    let n_read_before_writing = || {
-        let (say, said) = mpsc::channel();
-        let n_read = AtomicU32::new(0);
-        thread::scope(|scope| {
-            let (lock, n_read) = (&lock, &n_read);
-            let guard = lock.write().unwrap();
-            let say_it = say.clone();
-            let next = scope.spawn(move || {
-                say_it.send(rustix::thread::gettid()).unwrap();
-                let _guard = lock.write().unwrap();
-                n_read.load(Ordering::Relaxed)
-            });
-            for _ in 0..N_READERS {
-                let say_it = say.clone();
-                scope.spawn(move || {
-                    say_it.send(rustix::thread::gettid()).unwrap();
-                    let _guard = lock.read().unwrap();
-                    n_read.fetch_add(1, Ordering::Relaxed);
-                });
-            }
-            for thread in said.iter().take(N_READERS as usize + 1) {
-                wait_for_sleep(thread.as_raw_nonzero().get().cast_unsigned());
-            }
-            drop(guard);
-            next.join().unwrap()
+fn the_next_writer_lets_those_in_first_who_waited_for_the_last() {
+    for _ in 0..5 {
+        let (lock, waits) = (RwLock::new().unwrap(), Event::new().unwrap());
+        let guard = lock.write().unwrap();
+        let reader: Process<()> = brigade::spawn((lock.clone(), waits.clone()), |(lock, waits)| {
+            waits.set();
+            drop(lock.read().unwrap());
         })
-    };
-    let n_orderly = (0..N_ROUNDS).filter(|_| n_read_before_writing() == N_READERS).count();
-    // The next writer waits for 10 ms at most, and the machine may have other things to do.
-    assert!(n_orderly > N_ROUNDS as usize / 2, "in {n_orderly} of {N_ROUNDS} rounds all readers came first");
+        .unwrap();
+        assert!(waits.wait_timeout(PATIENCE));
+        wait_for_sleep(reader.pid());
+        let pid = Pid::from_raw(reader.pid() as i32).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        until(|| reader.state() == ProcessState::Stopped);
+        thread::scope(|scope| {
+            let (say, said) = mpsc::channel();
+            let lock = &lock;
+            let next = scope.spawn(move || {
+                say.send(rustix::thread::gettid()).unwrap();
+                drop(lock.write().unwrap());
+                Instant::now()
+            });
+            wait_for_sleep(said.recv().unwrap().as_raw_nonzero().get().cast_unsigned());
+            let left_at = Instant::now();
+            drop(guard);
+            assert!(next.join().unwrap() - left_at >= Duration::from_millis(9));
+        });
+        kill_process(pid, Signal::CONT).unwrap();
+        reader.join().unwrap();
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod attended;
 mod campaign;
 mod handles;
 mod memory;
+mod pipe;
 mod pool;
 mod queue;
 mod red;
@@ -51,6 +52,9 @@ fn scenarios(options: &Options) -> Report {
     report.add::<queue::GetFromLog>(options);
     report.add::<queue::PutBlocked>(options);
     report.add::<queue::GetBlocked>(options);
+    report.add::<queue::Close>(options);
+    report.add::<pipe::Send>(options);
+    report.add::<pipe::Receive>(options);
     report.add::<attended::PutForSleeper>(options);
     report.add::<attended::GetForSleeper>(options);
     report.add::<attended::LeaseAndDone>(options);

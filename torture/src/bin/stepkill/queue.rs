@@ -1,4 +1,4 @@
-//! Deaths within `put` and `get` of a queue, through its ring and through its log, with and without waiting.
+//! Deaths within `put`, `get` and `close` of a queue, through its ring and through its log, with and without waiting.
 //!
 //! What must hold: a put cut by death is wholly in or wholly out; an item is taken by one or by none, and everybody else goes on.
 #![forbid(unsafe_code)]
@@ -8,7 +8,7 @@ use brigade::Queue;
 use crate::campaign::{Death, Fault, Scenario};
 
 /// An item: its number, and text that follows from it.
-type Item = (u64, String);
+pub type Item = (u64, String);
 type Items = Queue<Item>;
 
 const SMALL_BYTES: usize = 20;
@@ -17,7 +17,8 @@ const LARGE_BYTES: usize = 9000;
 /// The numbers of items that the survivors put.
 const PREPARED: u64 = 1 << 32;
 
-fn item(number: u64, n_bytes: usize) -> Item {
+/// The item of this number and size.
+pub fn item(number: u64, n_bytes: usize) -> Item {
     (number, (0..n_bytes as u64).map(|idx| char::from(b' ' + ((idx + number) % 90) as u8)).collect())
 }
 
@@ -49,7 +50,8 @@ fn goes_on(queue: &Items) -> Result<(), Fault> {
     if queue.is_empty() { Ok(()) } else { Err(format!("an empty queue says it holds {}", queue.len()).into()) }
 }
 
-fn expect(found: &[u64], allowed: &[Vec<u64>]) -> Result<(), Fault> {
+/// What was found must be one of what may be.
+pub fn expect(found: &[u64], allowed: &[Vec<u64>]) -> Result<(), Fault> {
     if allowed.iter().any(|numbers| numbers == found) {
         Ok(())
     } else {
@@ -295,4 +297,60 @@ impl Scenario for GetBlocked {
         expect(&found, &allowed)?;
         goes_on(queue)
     }
+}
+
+/// Closing a queue, a new one for each victim: for the victim and for whoever looks then.
+pub struct Close;
+
+impl Scenario for Close {
+    const NAME: &'static str = "queue: close";
+    type Shared = [Queue<Items>; 2];
+    type Ready<'a> = Items;
+
+    fn set_up() -> Result<Self::Shared, Fault> {
+        Ok([Queue::bounded(1)?, Queue::bounded(1)?])
+    }
+
+    fn prepare([to_victim, to_survivor]: &Self::Shared, _round: u64) -> Result<(), Fault> {
+        let queue = Items::bounded(4)?;
+        queue.put(small(PREPARED))?;
+        to_victim.put(queue.clone())?;
+        Ok(to_survivor.put(queue)?)
+    }
+
+    fn arrive([to_victim, _]: &Self::Shared, _round: u64) -> Result<Items, Fault> {
+        Items::bounded(1)?.close();
+        Ok(to_victim.get()?)
+    }
+
+    fn act<'a>(_shared: &'a Self::Shared, queue: Items) -> Result<(), Fault> {
+        queue.close();
+        Ok(())
+    }
+
+    /// Closed or not, what was put before comes out; and if not, the next one closes it.
+    fn check([_, to_survivor]: &Self::Shared, death: &Death) -> Result<(), Fault> {
+        let queue = to_survivor.get()?;
+        match queue.try_put(small(PREPARED + 1)) {
+            Err(error) if error.is_closed() => expect(&drain_closed(&queue)?, &[vec![PREPARED]]),
+            Ok(()) if !death.is_completed => {
+                queue.close();
+                expect(&drain_closed(&queue)?, &[vec![PREPARED, PREPARED + 1]])
+            }
+            other => Err(format!("a put into it gives {other:?}").into()),
+        }
+    }
+}
+
+/// The numbers of the items in a closed queue.
+fn drain_closed(queue: &Items) -> Result<Vec<u64>, Fault> {
+    let items = queue.iter();
+    let mut numbers = Vec::new();
+    for item in items {
+        if item != small(item.0) {
+            return Err(format!("item {} is torn", item.0).into());
+        }
+        numbers.push(item.0);
+    }
+    Ok(numbers)
 }
