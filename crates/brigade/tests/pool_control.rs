@@ -624,3 +624,21 @@ fn callbacks_of_cancelled_and_terminated_tasks_are_called() {
     }
     pool.join();
 }
+
+/// It was put behind those that are due, for a thread that had ended with the pool.
+#[test]
+fn a_callback_that_comes_after_the_pools_end_is_called() {
+    let pool = Pool::new(1).unwrap();
+    let done = pool.apply_async(20_u32, |number| number + 1).unwrap();
+    wait_until("the task has ended", || done.is_ready());
+    let terminated = pool.apply_async((), for_ever).unwrap();
+    drop(pool);
+    let (told, heard) = mpsc::channel();
+    done.on_done({
+        let told = told.clone();
+        move |result| told.send(result).unwrap()
+    });
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Ok(21));
+    terminated.on_done(move |result| told.send(result.map(|()| 0)).unwrap());
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Err(TaskError::Broken(PoolBroken::Terminated)));
+}

@@ -1,5 +1,6 @@
 //! Where the outcome of a task appears: a cell that is filled once, and whoever wants to know. Who fills it is in dispatch.rs.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -62,6 +63,11 @@ impl Outcome {
 }
 
 pub(super) type Callback = Box<dyn FnOnce(Outcome) + Send>;
+
+pub(super) fn run_callback(callback: Callback, outcome: Outcome) {
+    // A panic goes no further than the program's panic hook, which has told what and where.
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| callback(outcome)));
+}
 
 /// Who is told when a task ends.
 pub(super) enum Listener {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use brigade_sys::kernel::fork;
 use brigade_sys::shared::event::Wake;
 
-use super::cell::{Callback, Goal, Outcome, Told};
+use super::cell::{Goal, Told, run_callback};
 use super::inner::Inner;
 use super::lane;
 use super::state::{Harvest, Phase, Pumper, Rest, State};
@@ -38,7 +38,7 @@ impl Inner {
         }
         let has_listeners = self.n_listeners.load(Ordering::Acquire) > 0;
         match state.rest {
-            Rest::Awake => {}
+            Rest::Awake | Rest::Ended => {}
             Rest::Parked if is_urgent || self.needs_dispatcher(state) => self.unpark_dispatcher(state),
             Rest::Watching if is_urgent || has_listeners => self.unpark_dispatcher(state),
             Rest::OnBell { wants_all } if is_urgent || has_listeners && !wants_all => {
@@ -260,6 +260,7 @@ impl Inner {
                 drop(state);
                 self.look_at_clocks();
             } else if state.is_dropped && self.n_listeners.load(Ordering::Acquire) == 0 {
+                state.rest = Rest::Ended;
                 return;
             } else {
                 self.rest(state, &mut n_moves_seen);
@@ -331,9 +332,4 @@ fn park_until(deadline: Option<Instant>) {
         None => std::thread::park(),
         Some(deadline) => std::thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
     }
-}
-
-fn run_callback(callback: Callback, outcome: Outcome) {
-    // A panic goes no further than the program's panic hook, which has told what and where.
-    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| callback(outcome)));
 }

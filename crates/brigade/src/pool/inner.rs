@@ -9,12 +9,12 @@ use std::time::Duration;
 use brigade_sys::kernel::fork;
 
 use super::at_least_1;
-use super::cell::{Callback, Cell, Listener, Openings, Record};
+use super::cell::{Callback, Cell, Listener, Openings, Record, run_callback};
 use super::errors::{PoolBroken, SubmitError};
 use super::lane::Bell;
 use super::payload::Arguments;
 use super::staff::Staffing;
-use super::state::{Harvest, Phase, Running, State, Withdrawal};
+use super::state::{Harvest, Phase, Rest, Running, State, Withdrawal};
 use crate::entry::EntryPoint;
 use crate::spin::Spin;
 
@@ -122,10 +122,14 @@ impl Inner {
         refused
     }
 
-    /// Leaves a callback with a task, or has it run if the task has ended.
+    /// Leaves a callback with a task, or has it run if the task has ended; here, if the pool has.
     pub(super) fn call_back(&self, cell: &Cell, callback: Callback) {
         if let Err(Listener::Callback(callback)) = self.listen(cell, Listener::Callback(callback)) {
             let mut state = self.lock();
+            if state.rest == Rest::Ended {
+                drop(state);
+                return run_callback(callback, cell.take());
+            }
             state.due.push_back((callback, cell.take()));
             self.attend(&mut state);
         }

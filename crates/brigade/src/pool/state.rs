@@ -56,6 +56,8 @@ pub(super) enum Rest {
     OnBell {
         wants_all: bool,
     },
+    /// It has ended, with the pool.
+    Ended,
 }
 
 pub(super) struct State {

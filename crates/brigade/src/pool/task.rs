@@ -122,8 +122,11 @@ impl<R: DeserializeOwned> Task<R> {
         Err(self)
     }
 
-    /// Has `callback` called with the result, on the pool's one dispatcher thread. A panic in it is caught; the program's
-    /// panic hook has told of it.
+    /// Has `callback` called with the result, on the pool's one dispatcher thread; on this one if the pool has been dropped. A
+    /// panic in it is caught; the program's panic hook has told of it.
+    ///
+    /// While it runs the dispatcher does nothing else: other callbacks wait, and so does the end of tasks that take longer than
+    /// they may. So it should be short, and must not wait for a task with a limit.
     pub fn on_done(mut self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
         self.forget_waker();
         self.inner.call_back(&self.cell, Box::new(move |outcome| callback(outcome.into_result())));
