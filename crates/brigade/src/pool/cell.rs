@@ -276,12 +276,16 @@ impl Openings {
         self.n_open.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn waiters(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts tasks that have ended; whether no other is left.
     pub(super) fn remove(&self, n_ended: usize) -> bool {
         // AcqRel: whoever sees 0 sees the filled cells too.
         let is_last = self.n_open.fetch_sub(n_ended, Ordering::AcqRel) == n_ended;
         if is_last {
-            let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+            let waiters = std::mem::take(&mut *self.waiters());
             waiters.into_iter().for_each(|thread| thread.unpark());
         }
         is_last
@@ -294,7 +298,7 @@ impl Goal for Openings {
     }
 
     fn enlist(&self, thread: Thread) -> bool {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters();
         waiters.push(thread);
         // Looked at under the lock: whoever counts the last one down takes the lock afterwards.
         !self.is_reached()
@@ -302,7 +306,7 @@ impl Goal for Openings {
 
     fn delist(&self) {
         let own = std::thread::current().id();
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).retain(|thread| thread.id() != own);
+        self.waiters().retain(|thread| thread.id() != own);
     }
 }
 
