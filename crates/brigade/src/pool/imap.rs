@@ -14,6 +14,10 @@ use super::{SubmitError, Task, TaskError};
 /// Items taken ahead for each worker: enough that none waits while the caller handles a result.
 const N_AHEAD_PER_WORKER: usize = 16;
 
+fn n_ahead(submitter: &Submitter<'_>) -> usize {
+    submitter.inner.n_workers() * N_AHEAD_PER_WORKER
+}
+
 type Submitted<R> = Result<Task<R>, SubmitError>;
 
 fn result_of<R: DeserializeOwned>(task: Submitted<R>) -> Result<R, TaskError> {
@@ -45,7 +49,7 @@ where
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let n_ahead = self.submitter.inner.n_workers() * N_AHEAD_PER_WORKER;
+        let n_ahead = n_ahead(&self.submitter);
         while self.under_way.len() < n_ahead {
             let Some(item) = self.items.next() else { break };
             self.under_way.push_back(self.submitter.apply_async(item, self.function));
@@ -78,7 +82,9 @@ impl<'a, I: Iterator, R, F> ImapUnordered<'a, I, R, F> {
         let gathering = Arc::default();
         Self { submitter, items: items.fuse(), function, under_way: Vec::new(), free: Vec::new(), gathering }
     }
+}
 
+impl<I, R, F> ImapUnordered<'_, I, R, F> {
     fn n_under_way(&self) -> usize {
         self.under_way.len() - self.free.len()
     }
@@ -92,7 +98,7 @@ where
     R: Serialize + DeserializeOwned,
 {
     fn top_up(&mut self) {
-        let n_ahead = self.submitter.inner.n_workers() * N_AHEAD_PER_WORKER;
+        let n_ahead = n_ahead(&self.submitter);
         while self.n_under_way() < n_ahead {
             let Some(item) = self.items.next() else { return };
             let idx = self.free.last().copied().unwrap_or(self.under_way.len());
@@ -146,7 +152,6 @@ impl<I, R, F> std::fmt::Debug for Imap<'_, I, R, F> {
 
 impl<I, R, F> std::fmt::Debug for ImapUnordered<'_, I, R, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let n_under_way = self.under_way.len() - self.free.len();
-        f.debug_struct("ImapUnordered").field("n_under_way", &n_under_way).finish_non_exhaustive()
+        f.debug_struct("ImapUnordered").field("n_under_way", &self.n_under_way()).finish_non_exhaustive()
     }
 }
