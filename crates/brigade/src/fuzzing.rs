@@ -2,7 +2,9 @@
 //! this crate's own tests. Not part of the library: it is here with the feature `fuzzing` and in tests only.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use brigade_sys::kernel::memory::Mapping;
 use brigade_sys::kernel::passing::{self, Blocking, MAX_PACKET_BYTES};
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::Instructions;
 use crate::last_words::CrashReport;
 use crate::parcel::{Received, Receiver};
-use crate::{Queue, wire};
+use crate::{JoinableQueue, Lease, Queue, wire};
 
 /// A value of every kind that the format has.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
@@ -71,15 +73,41 @@ pub fn channel(bytes: &[u8]) {
     let memory = queue.mapping();
     // Not the locks: whoever writes a living owner there makes others wait, and that is all.
     let places = [8, 256, 264, 272, 280, 288, 512, 520, 528, 536, 544, 4096, 4104, 4112, 4120, 4128, 4136];
-    for chunk in bytes.chunks_exact(9) {
-        let Some((&which, word)) = chunk.split_first() else { break };
-        let word = word.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        memory.word64(places[usize::from(which) % places.len()]).store(word, Ordering::Relaxed);
-    }
+    damage(memory, &places, bytes);
     let _ = (queue.len(), queue.is_full(), queue.capacity());
     for _ in 0..3 {
         let _ = queue.try_get();
         let _ = queue.try_put(Any::Number(1.0));
+    }
+}
+
+/// Puts, gets and ends in a joinable queue whose counts, lists and items are what `bytes` say.
+pub fn joinable(bytes: &[u8]) {
+    let Ok(queue) = JoinableQueue::<Any>::bounded(4) else { return };
+    let _ = queue.try_put(Any::Text("first".to_owned()));
+    let _ = queue.try_put(Any::Text("a text that does not fit into a slot".repeat(10)));
+    let taken = queue.try_get();
+    // Capacity, the gap between extents, the header of the items without its lock, and the slots of the two: the last free ones.
+    let header = [8, 256, 264, 328, 336, 344, 352, 360, 368];
+    let slots = [7936, 7680].into_iter().flat_map(|slot| (0..6).map(move |word_idx| slot + word_idx * 8));
+    let places: Vec<usize> = header.into_iter().chain(slots).collect();
+    damage(queue.mapping(), &places, bytes);
+    let _ = (queue.len(), queue.is_full(), queue.capacity(), queue.n_open());
+    drop(taken);
+    for _ in 0..3 {
+        let _ = queue.try_get().map(Lease::done);
+        let _ = queue.try_put(Any::Number(1.0));
+        let _ = queue.try_put(Any::Text("another one that does not fit into a slot".repeat(10)));
+    }
+    let _ = queue.join_timeout(Duration::ZERO);
+}
+
+/// Writes words into memory: each is eight bytes, after one that says into which place.
+fn damage(memory: &Mapping, places: &[usize], bytes: &[u8]) {
+    for chunk in bytes.chunks_exact(9) {
+        let Some((&which, word)) = chunk.split_first() else { break };
+        let word = word.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        memory.word64(places[usize::from(which) % places.len()]).store(word, Ordering::Relaxed);
     }
 }
 
@@ -111,6 +139,20 @@ mod tests {
         channel(&[word(1, 0), word(2, 9), word(3, 0), word(7, 0), word(8, 0)].concat());
     }
 
+    /// Found by edge words in every place: items that are counted and in no list were looked for again and again.
+    #[test]
+    fn items_that_are_counted_and_not_there_are_refused_and_not_looked_for() {
+        joinable(&[&[4][..], &7_u64.to_le_bytes()].concat());
+    }
+
+    /// Found likewise: where such an item would lie was added to before it was checked.
+    #[test]
+    fn an_item_that_lies_beyond_all_memory_is_refused() {
+        for place in [u64::MAX, u64::MAX - 4096, 1 << 63, 1 << 40] {
+            joinable(&[&[20][..], &place.to_le_bytes()].concat());
+        }
+    }
+
     /// Runs every door on valid messages that were damaged, and on bytes of no origin.
     #[test]
     fn damaged_messages_do_no_harm() {
@@ -129,7 +171,7 @@ mod tests {
         label.extend(crate::parcel::head_of_plain(7));
         label.extend(wire::encode(&(value.clone(), 0_u8)).unwrap());
         let samples = [wire::encode(&value).unwrap(), wire::encode(&vec![(1_u8, Some(2_u64), "x")]).unwrap(), label];
-        let doors = [decode, instructions, packets, channel];
+        let doors = [decode, instructions, packets, channel, joinable];
         for round in 0..4000 {
             let mut bytes = samples[random(samples.len())].clone();
             match random(4) {

@@ -112,6 +112,11 @@ impl Endpoint for End {
 }
 
 impl<T> JoinableQueue<T> {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn mapping(&self) -> &brigade_sys::kernel::memory::Mapping {
+        self.end.handle.object().mapping()
+    }
+
     /// Makes a queue in which up to `capacity` values wait.
     ///
     /// # Errors

@@ -223,7 +223,8 @@ impl<M: SharedBytes> Locked<'_, M> {
     /// `Corrupt`.
     pub fn lease(&self, me: Owner) -> Result<Option<Leased>, Corrupt> {
         let Some(slot) = self.listed(self.header(FIRST))? else {
-            return Ok(None);
+            // Items that are counted and not there would be looked for again and again.
+            return if self.counts().n_queued == 0 { Ok(None) } else { Err(Corrupt) };
         };
         let state = self.state(slot);
         if state & STATE_MASK != QUEUED {

@@ -70,12 +70,13 @@ impl<'a> Extents<'a> {
     }
 
     pub(super) fn read(self, start: u64, parts: [&mut [u8]; 2]) -> io::Result<()> {
+        let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
+        // Where an item lies was read from shared memory: it may be anything.
+        if start.checked_add(n_bytes as u64).is_none_or(|end| end > N_BYTES) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let mut offset = self.offset_of(start);
         for part in parts {
-            let end = start.saturating_add(part.len() as u64);
-            if end > N_BYTES {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
             memory::read_at(self.arena, offset, part)?;
             offset += part.len() as u64;
         }
