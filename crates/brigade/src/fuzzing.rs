@@ -145,12 +145,21 @@ mod tests {
         joinable(&[&[4][..], &7_u64.to_le_bytes()].concat());
     }
 
-    /// Found likewise: where such an item would lie was added to before it was checked.
+    /// Found likewise: where such an item would lie was added to before it was checked; and memory was taken for as many bytes as
+    /// it says to have.
     #[test]
-    fn an_item_that_lies_beyond_all_memory_is_refused() {
+    fn an_item_that_lies_or_reaches_beyond_what_was_written_is_refused() {
         for place in [u64::MAX, u64::MAX - 4096, 1 << 63, 1 << 40] {
             joinable(&[&[20][..], &place.to_le_bytes()].concat());
         }
+        let queue = JoinableQueue::bounded(1).unwrap();
+        queue.put("a text that does not fit into a slot".repeat(10)).unwrap();
+        // The last slot is taken first; behind its state, order and place in a list is its length.
+        let length = queue.mapping().word64(4096 + 15 * 256 + 24);
+        let n_bytes = length.swap(16 << 30, Ordering::Relaxed);
+        assert!(matches!(queue.try_get(), Err(crate::TryGetError::System(_))));
+        length.store(n_bytes, Ordering::Relaxed);
+        assert_eq!(queue.try_get().unwrap().len(), 360);
     }
 
     /// Runs every door on valid messages that were damaged, and on bytes of no origin.

@@ -114,6 +114,13 @@ pub fn read_at(memory: impl AsFd, mut offset: u64, mut into: &mut [u8]) -> io::R
     Ok(())
 }
 
+/// Whether every byte of a range was written. What was not takes no memory, and would where it is read to.
+pub fn is_written(memory: impl AsFd, offset: u64, n_bytes: u64) -> bool {
+    // The position that this sets is used by nobody.
+    let hole = rustix::fs::seek(memory.as_fd(), rustix::fs::SeekFrom::Hole(offset));
+    hole.is_ok_and(|hole| hole.checked_sub(offset).is_some_and(|n_written| n_written >= n_bytes))
+}
+
 /// The size of memory that was received from another process, if it is sealed against change of size.
 ///
 /// # Errors

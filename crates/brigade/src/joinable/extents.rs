@@ -13,8 +13,10 @@ use crate::session::{WINDOW_BYTES, WindowId};
 /// Where they begin in the window.
 const START: u64 = 32 << 30;
 /// How many bytes there are.
-pub(super) const N_BYTES: u64 = WINDOW_BYTES - START;
+const N_BYTES: u64 = WINDOW_BYTES - START;
 const PAGE_BYTES: u64 = 4096;
+/// For so many the kernel is not asked whether they were written: to read as many zeros harms nobody.
+const FEW_BYTES: u64 = 1 << 20;
 
 /// The extents of one queue. Two words in shared memory say where the gap is from which extents are taken now; they are changed
 /// under the queue's lock only, and may be forgotten at any time.
@@ -69,12 +71,14 @@ impl<'a> Extents<'a> {
         Ok(())
     }
 
+    /// Whether there can be so many bytes at `start`, both of which may be anything.
+    pub(super) fn hold(self, start: u64, n_bytes: u64) -> bool {
+        start.checked_add(n_bytes).is_some_and(|end| end <= N_BYTES)
+            && (n_bytes <= FEW_BYTES || memory::is_written(self.arena, self.offset_of(start), n_bytes))
+    }
+
+    /// Reads what the extents [`hold`](Self::hold).
     pub(super) fn read(self, start: u64, parts: [&mut [u8]; 2]) -> io::Result<()> {
-        let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
-        // Where an item lies was read from shared memory: it may be anything.
-        if start.checked_add(n_bytes as u64).is_none_or(|end| end > N_BYTES) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
         let mut offset = self.offset_of(start);
         for part in parts {
             memory::read_at(self.arena, offset, part)?;

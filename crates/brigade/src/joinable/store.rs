@@ -286,17 +286,16 @@ impl<'a> Store<'a> {
     pub(crate) fn read(self, leased: Leased) -> Result<Record, Refused> {
         let place = self.place_of(leased.slot);
         let n_notes_bytes = place.n_notes.checked_mul(NOTE_BYTES as u64).ok_or(Refused::Corrupt)?;
-        let n_total =
-            place.total_bytes().filter(|&n_total| n_total <= super::extents::N_BYTES).ok_or(Refused::Corrupt)?;
+        if !place.total_bytes().is_some_and(|n_total| self.has(place, n_total)) {
+            return Err(Refused::Corrupt);
+        }
         let mut bytes = [Vec::new(), Vec::new()];
         for (bytes, n_bytes) in bytes.iter_mut().zip([n_notes_bytes, place.n_bytes]) {
-            // Damaged memory can say any number; memory for it must not be taken for granted.
             bytes.try_reserve_exact(n_bytes as usize).map_err(|error| Refused::Memory(std::io::Error::other(error)))?;
             bytes.resize(n_bytes as usize, 0);
         }
         let [mut notes, mut payload] = bytes;
         match place.position {
-            None if n_total > INLINE_BYTES as u64 => return Err(Refused::Corrupt),
             None => {
                 let at = self.table().content_of(leased.slot) + INLINE;
                 self.mapping.read(at, &mut notes);
@@ -375,16 +374,25 @@ impl<'a> Store<'a> {
     }
 
     fn notes_of(self, slot: u64, place: Place) -> Option<Vec<Note>> {
-        let n_bytes = usize::try_from(place.n_notes.checked_mul(NOTE_BYTES as u64)?).ok()?;
+        let n_bytes = place.n_notes.checked_mul(NOTE_BYTES as u64).filter(|&n_bytes| self.has(place, n_bytes))?;
+        let n_bytes = usize::try_from(n_bytes).ok()?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(n_bytes).ok()?;
         bytes.resize(n_bytes, 0);
         match place.position {
-            None if n_bytes > INLINE_BYTES => return None,
             None => self.mapping.read(self.table().content_of(slot) + INLINE, &mut bytes),
             Some(start) => self.extents().read(start, [&mut bytes, &mut []]).ok()?,
         }
         Some(bytes.chunks(NOTE_BYTES).filter_map(Note::from_bytes).collect())
+    }
+
+    /// Whether there are so many bytes where an item lies. Damaged memory can say any number, and memory for so many must not be
+    /// taken for granted.
+    fn has(self, place: Place, n_bytes: u64) -> bool {
+        match place.position {
+            None => n_bytes <= INLINE_BYTES as u64,
+            Some(start) => self.extents().hold(start, n_bytes),
+        }
     }
 
     fn place_of(self, slot: u64) -> Place {
