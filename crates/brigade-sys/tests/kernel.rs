@@ -269,3 +269,15 @@ fn what_was_sent_arrives_though_the_sender_went_and_left_something_unread() {
     assert_eq!(&buffer[..packet.n_bytes], b"last words");
     assert!(passing::receive(&here, &mut buffer, Blocking::Never).unwrap().is_none());
 }
+
+#[test]
+fn what_was_written_is_told_from_what_was_not() {
+    const PAGE: u64 = 4096;
+    let memory = memory::create_sparse(c"test", 16 * PAGE).unwrap();
+    memory::write_at(&memory, 4 * PAGE, &[1; 2 * PAGE as usize]).unwrap();
+    assert!(memory::is_written(&memory, 4 * PAGE, 2 * PAGE));
+    assert!(memory::is_written(&memory, 5 * PAGE + 7, PAGE - 7));
+    assert!(!memory::is_written(&memory, 4 * PAGE, 3 * PAGE));
+    assert!(!memory::is_written(&memory, 3 * PAGE, PAGE));
+    assert!(!memory::is_written(&memory, 100 * PAGE, 1));
+}
