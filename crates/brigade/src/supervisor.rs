@@ -201,10 +201,8 @@ impl Supervisor {
         let bell = move_up(bell)?;
         let desk = Desk::new(&bell)?;
         // No signal is handled on this thread: the host's handlers run on the host's threads.
-        let callers_mask = SignalMask::current();
-        SignalMask::ALL.apply();
-        let spawned = std::thread::Builder::new().name("brigade".to_owned()).spawn(move || desk.run());
-        callers_mask.apply();
+        let thread = std::thread::Builder::new().name("brigade".to_owned());
+        let spawned = SignalMask::ALL.during(|| thread.spawn(move || desk.run()));
         let supervisor =
             Self { thread: spawned?.thread().id(), jobs: Mutex::default(), bell, children: Mutex::default() };
         call_at_exit(end_children);

@@ -22,6 +22,16 @@ impl SignalMask {
         Self(mask)
     }
 
+    /// Runs `work` with this as the mask of the calling thread, and puts back the one that was. A thread started meanwhile has it
+    /// for good.
+    pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
+        let before = Self::current();
+        self.apply();
+        let result = work();
+        before.apply();
+        result
+    }
+
     /// Makes this the mask of the calling thread.
     pub fn apply(self) {
         let mask = self.0 & Self::ALL.0;

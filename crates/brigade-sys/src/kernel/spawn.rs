@@ -146,10 +146,7 @@ pub fn spawn(program: &Program<'_>) -> Result<Started, StartError> {
         failure: None,
     };
     // In the new process no handler of ours may run: it would run in our memory.
-    let mask = SignalMask::current();
-    SignalMask::ALL.apply();
-    let cloned = clone(&mut birth);
-    mask.apply();
+    let cloned = SignalMask::ALL.during(|| clone(&mut birth));
     let started = cloned.map_err(|cause| StartError { step: Step::Make, cause })?;
     match birth.failure {
         None => Ok(started),

@@ -162,13 +162,9 @@ fn listen(theirs: OwnedFd) -> io::Result<()> {
         None => {
             let epoll = move_up(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
             // No signal is handled on that thread: the host's handlers run on the host's threads.
-            let own_mask = SignalMask::current();
-            SignalMask::ALL.apply();
-            let run = || EXCHANGE.wait().run();
-            let started = std::thread::Builder::new().name("brigade-keeper".to_owned()).spawn(run);
-            own_mask.apply();
-            // Only now, so that nobody is listened to by a thread that does not exist.
-            started?;
+            let thread = std::thread::Builder::new().name("brigade-keeper".to_owned());
+            // First of all, so that nobody is listened to by a thread that does not exist.
+            SignalMask::ALL.during(|| thread.spawn(|| EXCHANGE.wait().run()))?;
             EXCHANGE.get_or_init(|| Exchange { epoll, lines: Mutex::default() })
         }
     };
