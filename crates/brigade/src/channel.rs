@@ -39,6 +39,7 @@ use brigade_sys::shared::flip::Flip;
 use brigade_sys::shared::lock::OwnedLock;
 use brigade_sys::shared::watch::Watchers;
 
+pub(crate) use self::log::FEW_BYTES;
 pub(crate) use self::note::{HandleNote, NOTE_BYTES, Note};
 use self::records::{Outgoing, Totals};
 use crate::session::{MAX_PARTICIPANTS, Session, WindowId};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::errors::{JoinError, JoinTimeoutError};
@@ -266,10 +266,7 @@ macro_rules! common {
         impl<'de, T> Deserialize<'de> for $name<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = std::any::type_name::<Self>();
-                let handle = parcel::deserialize_handle(name, deserializer)?;
-                if handle.object().kind() != WindowKind::JoinableQueue {
-                    return Err(D::Error::custom(format_args!("what came is no {name}")));
-                }
+                let handle = parcel::deserialize_handle_to(WindowKind::JoinableQueue, name, deserializer)?;
                 Ok(Self { end: End::new(handle), values: PhantomData })
             }
         }

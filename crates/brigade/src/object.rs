@@ -192,6 +192,9 @@ impl Handle {
                 }
             }
         };
+        if object.kind != kind {
+            return Err(not_an_object());
+        }
         Self::count(object, note.ends)
     }
 

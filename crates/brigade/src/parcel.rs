@@ -17,6 +17,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::object::{Handle, HandleNote};
+use crate::session::WindowKind;
 use crate::wire::{self, DecodeError, EncodeError};
 
 /// A value that is ready to travel.
@@ -195,6 +196,19 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
     let number = HandleNumber::deserialize(deserializer)?.0;
     let found = with_enclosures(|enclosures| enclosures.handles.get_mut(number)?.take());
     found.ok_or_else(|| D::Error::custom(format_args!("no {type_name} came with this value")))
+}
+
+/// The same for a handle to an object of one kind.
+pub(crate) fn deserialize_handle_to<'de, D: Deserializer<'de>>(
+    kind: WindowKind,
+    type_name: &str,
+    deserializer: D,
+) -> Result<Handle, D::Error> {
+    let handle = deserialize_handle(type_name, deserializer)?;
+    if handle.object().kind() != kind {
+        return Err(D::Error::custom(format_args!("what came is no {type_name}")));
+    }
+    Ok(handle)
 }
 
 /// Serializes a descriptor: its number among those that travel with the value.
@@ -394,4 +408,24 @@ fn finish(packet: &[u8], mut descriptors: Vec<OwnedFd>) -> std::io::Result<Recei
     }
     let handles = notes.into_iter().map(|note| Handle::arrive(note).ok()).collect();
     Ok(Received::Parcel { tag: label.tag, arrival: Arrival { bytes, large, descriptors, handles } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, Queue, SharedSlice};
+
+    /// A value that is written as one thing and read as another.
+    fn read_as<T: DeserializeOwned>(value: &(impl Serialize + DeserializeOwned)) -> Result<T, DecodeError> {
+        Arrival::from(Parcel::pack(value).expect("it can be sent")).unpack()
+    }
+
+    #[test]
+    fn a_handle_to_an_object_of_another_kind_does_not_decode() {
+        let (queue, event) = (Queue::<u8>::bounded(1).unwrap(), Event::new().unwrap());
+        assert!(read_as::<Queue<u8>>(&queue).is_ok());
+        assert!(read_as::<SharedSlice<u64>>(&queue).unwrap_err().message().starts_with("what came is no "));
+        assert!(read_as::<Event>(&queue).unwrap_err().message().starts_with("what came is no "));
+        assert!(read_as::<Queue<u8>>(&event).unwrap_err().message().starts_with("what came is no "));
+    }
 }

@@ -239,7 +239,8 @@ macro_rules! plain_handle {
 
         impl<'de, T> Deserialize<'de> for $name<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
+                let name = std::any::type_name::<Self>();
+                let handle = parcel::deserialize_handle_to(WindowKind::Queue, name, deserializer)?;
                 Ok(Self { handle, values: PhantomData })
             }
         }

@@ -119,10 +119,8 @@ macro_rules! handle {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = std::any::type_name::<Self>();
-                let handle = crate::parcel::deserialize_handle(name, deserializer)?;
-                if handle.object().kind() != crate::session::WindowKind::$name {
-                    return Err(serde::de::Error::custom(format_args!("what came is no {name}")));
-                }
+                let kind = crate::session::WindowKind::$name;
+                let handle = crate::parcel::deserialize_handle_to(kind, name, deserializer)?;
                 Ok(Self { handle })
             }
         }

@@ -11,6 +11,8 @@ use crate::session::{WINDOW_BYTES, WindowId};
 const START: u64 = 1 << 30;
 /// How many bytes can wait in it.
 pub(super) const N_BYTES: u64 = WINDOW_BYTES - START;
+/// For so many the kernel is not asked whether they were written: to read as many zeros harms nobody.
+pub(crate) const FEW_BYTES: u64 = 1 << 20;
 /// Memory is given back in pieces of this size: small enough not to matter, large enough to be rare.
 const GIVE_BACK_BYTES: u64 = 1 << 20;
 const PAGE_BYTES: u64 = 4096;
@@ -37,6 +39,14 @@ impl<'a> Log<'a> {
         let (first, rest) = into.split_at_mut(until_end(position, into.len()));
         memory::read_at(self.arena, self.offset_of(position), first)?;
         memory::read_at(self.arena, self.offset_of(0), rest)
+    }
+
+    /// Whether so many bytes were written at `position`: a record may say anything of its length, and what was not written
+    /// takes no memory before it is read.
+    pub(super) fn holds(self, position: u64, n_bytes: u64) -> bool {
+        let n_first = n_bytes.min(N_BYTES - position % N_BYTES);
+        memory::is_written(self.arena, self.offset_of(position), n_first)
+            && memory::is_written(self.arena, self.offset_of(0), n_bytes - n_first)
     }
 
     /// Gives memory back whose records were taken: whole pieces, or all whole pages once the log is empty.

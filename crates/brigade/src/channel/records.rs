@@ -8,7 +8,7 @@ use brigade_sys::shared::atomics::{Ordering, fence};
 use brigade_sys::shared::bytes::SharedBytes;
 use brigade_sys::shared::circle::Circle;
 
-use super::log::{self, Log};
+use super::log::{self, FEW_BYTES, Log};
 use super::note::NOTE_BYTES;
 use super::{Channel, GET_LOCK, GET_STATE, MOST_WAITING, Note, PUT_STATE, Patience, RING, Refused};
 
@@ -291,7 +291,8 @@ impl Channel<'_> {
         }
         let (payload_bytes, n_notes) = (payload_bytes as usize, n_notes as usize);
         let n_bytes = padded(payload_bytes, n_notes);
-        if n_bytes > available {
+        let is_there = || cursor.place() == Place::Ring || self.log().holds(cursor.got.log_bytes, n_bytes);
+        if n_bytes > available || n_bytes > FEW_BYTES && !is_there() {
             return Err(Refused::Corrupt);
         }
         Ok(Some(Found { n_bytes, payload_bytes, n_notes }))
@@ -338,4 +339,34 @@ impl Channel<'_> {
 
 fn no_memory() -> Refused {
     Refused::Memory(std::io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Bounds, mapped_bytes};
+    use crate::object::Handle;
+    use crate::session::WindowKind;
+
+    /// What `get` says of a record in the log whose header says that it has so many bytes, and how much memory it took for it.
+    fn got(payload_bytes: u64, n_notes: u64) -> (Result<usize, Refused>, usize) {
+        let initialize = |object: &crate::object::Object| object.channel().initialize(Bounds::of_items(4));
+        let handle = Handle::create(WindowKind::Queue, mapped_bytes(4), initialize).expect("there is memory");
+        let channel = handle.object().channel();
+        let header = [payload_bytes.to_le_bytes(), n_notes.to_le_bytes()].concat();
+        channel.log().write(0, &header).expect("there is memory");
+        PUT_STATE.store(channel.mapping, [1, 0, 64 << 30]);
+        let mut into = Vec::new();
+        let outcome = channel.get(&mut into, &mut Vec::<()>::new(), |_| Ok(()), Patience::Never, || None);
+        (outcome, into.capacity())
+    }
+
+    #[test]
+    fn a_record_that_says_to_be_larger_than_what_was_written_takes_no_memory() {
+        for (payload_bytes, n_notes) in [(32 << 30, 0), (2 << 20, 0), (0, 1 << 28)] {
+            let (outcome, capacity) = got(payload_bytes, n_notes);
+            assert!(matches!(outcome, Err(Refused::Corrupt)), "{outcome:?}");
+            assert_eq!(capacity, 0);
+        }
+    }
 }

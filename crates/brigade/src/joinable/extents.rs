@@ -8,6 +8,7 @@ use brigade_sys::kernel::memory;
 use brigade_sys::shared::atomics::Ordering;
 use brigade_sys::shared::bytes::SharedBytes;
 
+use crate::channel::FEW_BYTES;
 use crate::session::{WINDOW_BYTES, WindowId};
 
 /// Where they begin in the window.
@@ -15,8 +16,6 @@ const START: u64 = 32 << 30;
 /// How many bytes there are.
 const N_BYTES: u64 = WINDOW_BYTES - START;
 const PAGE_BYTES: u64 = 4096;
-/// For so many the kernel is not asked whether they were written: to read as many zeros harms nobody.
-const FEW_BYTES: u64 = 1 << 20;
 
 /// The extents of one queue. Two words in shared memory say where the gap is from which extents are taken now; they are changed
 /// under the queue's lock only, and may be forgotten at any time.

@@ -13,7 +13,7 @@ use crate::channel::{HandleNote, Patience};
 use crate::entry::EntryPoint;
 use crate::object::Handle;
 use crate::parcel::{Arrival, Parcel};
-use crate::session::WindowId;
+use crate::session::{WindowId, WindowKind};
 
 use super::errors::CallError;
 use super::line::Line;
@@ -122,6 +122,9 @@ impl Request {
         };
         let anchor = if kind == Kind::Call { None } else { Some(record.handles.pop()??) };
         let answer = if kind == Kind::Keep { None } else { Some(Line(record.handles.pop()??)) };
+        if answer.as_ref().is_some_and(|line| line.0.object().kind() != WindowKind::Queue) {
+            return None;
+        }
         record.bytes.drain(..HEAD_BYTES);
         Some(Self {
             kind,

@@ -179,7 +179,8 @@ impl<T> Serialize for SharedSlice<T> {
 
 impl<'de, T> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let handle = parcel::deserialize_handle(std::any::type_name::<Self>(), deserializer)?;
+        let name = std::any::type_name::<Self>();
+        let handle = parcel::deserialize_handle_to(WindowKind::Slice, name, deserializer)?;
         Ok(Self { handle, elements: PhantomData })
     }
 }
