@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use brigade::{
@@ -218,12 +217,8 @@ fn the_capacity_bounds_what_waits_and_not_what_is_worked_on() {
     assert!(queue.get_timeout(Duration::from_millis(20)).unwrap_err().is_timeout());
 }
 
-/// Held by tests that use much of the memory that all tests of this process share: one of them measures it.
-static MUCH_MEMORY: Mutex<()> = Mutex::new(());
-
 #[test]
 fn a_hundred_thousand_values_of_all_sizes_wait_and_are_worked_on_together() {
-    let _alone = MUCH_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let queue = JoinableQueue::bounded(100_000).unwrap();
     let n_bytes_of = |number: usize| if number.is_multiple_of(1000) { 100_000 } else { number % 300 };
     (0..100_000).for_each(|number| queue.put(vec![number as u8; n_bytes_of(number)]).unwrap());
@@ -234,35 +229,6 @@ fn a_hundred_thousand_values_of_all_sizes_wait_and_are_worked_on_together() {
         lease.done();
     }
     queue.join().unwrap();
-}
-
-/// How much shared memory the session of this process has.
-fn n_session_bytes() -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let descriptors = std::fs::read_dir("/proc/self/fd").expect("there is /proc").filter_map(Result::ok);
-    let is_session = |path: &std::path::PathBuf| {
-        std::fs::read_link(path).is_ok_and(|name| name.to_string_lossy().starts_with("/memfd:brigade (deleted)"))
-    };
-    let mut sessions = descriptors.map(|entry| entry.path()).filter(is_session);
-    let session = sessions.next().expect("a queue was made");
-    std::fs::metadata(session).expect("it is open").blocks() * 512
-}
-
-#[test]
-fn large_values_give_their_memory_back_once_they_are_done() {
-    const N_BYTES: usize = 16 << 20;
-    let _alone = MUCH_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-    let queue = JoinableQueue::bounded(4).unwrap();
-    let before = n_session_bytes();
-    for round in 0..20 {
-        queue.put(round.to_string().repeat(N_BYTES / 2)).unwrap();
-        let lease = queue.get().unwrap();
-        assert!(n_session_bytes() >= before + N_BYTES as u64 / 2);
-        drop(lease);
-        assert!(queue.get().unwrap().done().starts_with(&round.to_string()));
-    }
-    // Far more went through; other tests in this process have some meanwhile.
-    assert!(n_session_bytes() < before + (100 << 20), "{} more than {before}", n_session_bytes() - before);
 }
 
 #[test]
