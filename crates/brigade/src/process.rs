@@ -271,7 +271,8 @@ impl<R> Process<R> {
         self.pipes.stderr.take()
     }
 
-    /// Asks it to stop what it does, as Ctrl-C would (SIGINT).
+    /// Asks it to stop what it does, as Ctrl-C would (SIGINT). A program that is started with SIGINT ignored, as a script starts
+    /// what it has run by `&`, and that leaves it so, has children that ignore it.
     pub fn interrupt(&self) {
         self.child.signal(Signal::INT);
     }

@@ -22,6 +22,18 @@ impl SignalMask {
         Self(mask)
     }
 
+    /// The signals that wait for the calling thread to unblock them.
+    pub(super) fn pending() -> Self {
+        let mut pending = 0_u64;
+        // SAFETY: the kernel writes eight bytes, for which the pointer is valid. It has no reason to refuse.
+        unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, 8_usize) };
+        Self(pending)
+    }
+
+    pub(super) const fn contains(self, signal: i32) -> bool {
+        self.0 & bit(signal) != 0
+    }
+
     /// Runs `work` with this as the mask of the calling thread, and puts back the one that was. A thread started meanwhile has it
     /// for good.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> T {

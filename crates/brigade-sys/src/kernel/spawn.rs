@@ -199,6 +199,7 @@ extern "C" fn run(birth: *mut c_void) -> c_int {
 fn settle(birth: &Birth<'_>) -> Result<(), (Step, Errno)> {
     let program = birth.program;
     let at = |step| move |errno| (step, errno);
+    forget_stops();
     if program.without_parent == WithoutParent::Dies {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Make))?;
         if rustix::process::getppid() != Some(birth.maker) {
@@ -223,6 +224,39 @@ fn settle(birth: &Birth<'_>) -> Result<(), (Step, Errno)> {
         rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limit))?;
     }
     Ok(())
+}
+
+/// Drops a stop (TSTP, TTIN, TTOU) that is pending when the process begins.
+///
+/// Linux hands a signal to a process group on to the process that a member is just making, but not a SIGCONT that the member
+/// itself has no use for, and so never takes back the stop before it: the new process would be stopped where nobody is, and for
+/// good. Nothing is lost. The maker was sent the same stop, and while it is stopped it tells its child nothing; a later signal
+/// reaches the child itself.
+///
+/// # Source
+/// `__send_signal_locked` returns for an ignored signal before it comes to `multiprocess`:
+/// <https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git/tree/kernel/signal.c?h=v6.18>
+fn forget_stops() {
+    let pending = SignalMask::pending();
+    for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        if pending.contains(signal) {
+            forget(signal);
+        }
+    }
+}
+
+/// Drops a pending signal: to ignore it does that. What is done with it otherwise stays as it was.
+fn forget(signal: c_int) {
+    let mut before = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: zeroes are a valid `sigaction`: no flags, an empty mask, the default action.
+    let mut ignore = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    ignore.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: both point to a `sigaction` of this frame. What is done with signals is the new process's own (no CLONE_SIGHAND).
+    let result = unsafe { libc::sigaction(signal, &raw const ignore, before.as_mut_ptr()) };
+    if result == 0 {
+        // SAFETY: the call above has filled it in, and the old action is not asked for.
+        unsafe { libc::sigaction(signal, before.as_ptr(), ptr::null_mut()) };
+    }
 }
 
 /// Puts what the program is to find open in its places.

@@ -237,23 +237,42 @@ fn a_process_group_of_its_own_is_not_reached_by_the_parents_signals() {
     });
 }
 
+/// Linux lost the SIGCONT for a process that was being made when its group was stopped and continued: it then stood still for
+/// good, and its parent waited. Stops that are pending at birth are forgotten since.
 #[test]
 fn starting_survives_stop_and_continue() {
+    // Of those that were not mended about one in seventy was stopped for good.
+    const N_STARTS: usize = 400;
+    /// Within it a start passes through the kernel.
+    const LONGEST_WAIT_MICROSECONDS: u64 = 300;
     checked(|| {
-        let heard = Queue::bounded(100).unwrap();
-        let host = Process::builder().process_group(ProcessGroup::Own).spawn(heard.clone(), |heard| {
-            for number in 0..50 {
+        let mut seed = std::env::var("BRIGADE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_122_u64);
+        println!("BRIGADE_SEED={seed}");
+        let starting = Queue::bounded(1).unwrap();
+        let host = Process::builder().process_group(ProcessGroup::Own).spawn(starting.clone(), |starting| {
+            while starting.put(()).is_ok() {
                 brigade::spawn((), |()| ()).unwrap().join().unwrap();
-                heard.put(number).unwrap();
             }
         });
         let host = host.unwrap();
         let group = rustix::process::Pid::from_raw(host.pid() as i32).unwrap();
-        for _ in 0..20 {
-            heard.get().unwrap();
+        for start_idx in 0..N_STARTS {
+            if starting.get_timeout(torture::facts::PATIENCE).is_err() {
+                host.kill();
+                panic!("start {start_idx} comes to no end");
+            }
+            // xorshift64
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let signal_at = Instant::now() + Duration::from_micros(seed % LONGEST_WAIT_MICROSECONDS);
+            while Instant::now() < signal_at {
+                std::hint::spin_loop();
+            }
             rustix::process::kill_process_group(group, Signal::TSTP).unwrap();
             rustix::process::kill_process_group(group, Signal::CONT).unwrap();
         }
+        starting.close();
         assert!(host.wait().success());
     });
 }

@@ -202,10 +202,40 @@ fn sleeper() -> Process<()> {
 #[test]
 fn an_uncaught_interrupt_is_the_status() {
     checked(|| {
+        // We may have been started ignoring it, and so would our children be. Of what we catch they begin with the default.
+        signal_hook::flag::register(signal_hook::consts::SIGINT, std::sync::Arc::default()).unwrap();
         let process = sleeper();
         process.interrupt();
         assert_eq!(process.wait().signal(), Some(Signal::INT.as_raw()));
     });
+}
+
+/// A script starts its background commands so, and they and their children are not to end with the one in the foreground.
+#[test]
+fn an_interrupt_that_the_host_ignores_is_ignored_by_its_children() {
+    checked(|| {
+        if !ignores_interrupts() {
+            let mut again = std::process::Command::new("sh");
+            again.args(["-c", r#"trap "" INT; exec "$0" "$@""#]).args(std::env::args_os());
+            return assert!(again.status().unwrap().success());
+        }
+        let (ready, go) = (Queue::bounded(1).unwrap(), Queue::bounded(1).unwrap());
+        let process = brigade::spawn((ready.clone(), go.clone()), |(ready, go): (Queue<()>, Queue<()>)| {
+            ready.put(()).unwrap();
+            go.get().unwrap();
+        });
+        let process = process.unwrap();
+        ready.get().unwrap();
+        process.interrupt();
+        go.put(()).unwrap();
+        process.join().unwrap();
+    });
+}
+
+fn ignores_interrupts() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << (Signal::INT.as_raw() - 1) != 0
 }
 
 #[test]
