@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// What differs between two trees, one line each; empty if the second is a true copy of the first.
 ///
 /// Compared are names, types, modes, owners, modification times to the nanosecond, contents, targets of links, device
-/// numbers, and which names are hard links of each other; access times and holes are not.
+/// numbers, which names are hard links of each other, and all extended attributes that this user sees, ACLs and capabilities
+/// among them; access times and holes are not.
 ///
 /// # Errors
 /// What reading either tree says.
@@ -49,6 +50,7 @@ impl Comparison {
         if !ours.is_symlink() {
             self.fact(source, "mode", format!("{:o}", ours.mode()), format!("{:o}", theirs.mode()));
         }
+        self.fact(source, "extended attributes", attributes_of(source)?, attributes_of(copy)?);
         if kind_of(&ours) != kind_of(&theirs) {
             return Ok(());
         }
@@ -113,6 +115,34 @@ fn kind_of(metadata: &fs::Metadata) -> &'static str {
         () if kind.is_char_device() => "character device",
         () => "block device",
     }
+}
+
+/// Values are shown by their length and first bytes, since they may be long.
+#[derive(PartialEq)]
+struct Value(Vec<u8>);
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes, {:02x?}", self.0.len(), &self.0[..self.0.len().min(32)])
+    }
+}
+
+/// What the kernel tells of an entry itself, never of what a link points to.
+fn attributes_of(path: &Path) -> io::Result<BTreeMap<OsString, Value>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut names = vec![0_u8; 64 << 10];
+    let n_bytes = match rustix::fs::llistxattr(path, &mut names[..]) {
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        listed => listed?,
+    };
+    let mut attributes = BTreeMap::new();
+    for name in names[..n_bytes].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0_u8; 64 << 10];
+        let n_bytes = rustix::fs::lgetxattr(path, name, &mut value[..])?;
+        value.truncate(n_bytes);
+        attributes.insert(OsString::from_vec(name.to_vec()), Value(value));
+    }
+    Ok(attributes)
 }
 
 fn names_in(folder: &Path) -> io::Result<BTreeSet<OsString>> {
@@ -207,5 +237,10 @@ mod tests {
             set_time(&copy.join("inner/again"), 1_000_000_007);
         });
         assert!(found.contains("are one file"), "{found}");
+        let found = one_difference(|copy| {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(copy.join("inner/other"), c"user.more", b"\0\xff", flags).unwrap();
+        });
+        assert!(found.contains("extended attributes") && found.contains("2 bytes, [00, ff]"), "{found}");
     }
 }

@@ -50,10 +50,10 @@ catalogue! {
       在终端上询问要复制的文件夹";
     notes_copy():
         "A trailing slash on SOURCE changes nothing; SOURCE/. means its contents.
--a -r -R -p -d (also --archive and --recursive) are accepted and change nothing: folders are always copied whole, with modes, owners, times, symbolic links and hard links.",
+-a -r -R -p -d (also --archive and --recursive) are accepted and change nothing: folders are always copied whole, with modes, owners, times, extended attributes, ACLs, capabilities, symbolic links and hard links.",
         "源末尾的斜杠没有影响；“源/.”表示其中的内容。
 可以使用 -a -r -R -p -d（以及 --archive 和 --recursive），但它们不改变任何行为。
-始终完整复制文件夹，并保留权限、所有者、时间、符号链接和硬链接。";
+始终完整复制文件夹，并保留权限、所有者、时间、扩展属性、ACL、capabilities、符号链接和硬链接。";
     help_help(): "Print this help", "显示本帮助";
     help_version(): "Print the version", "显示版本";
     help_lang():
@@ -162,6 +162,24 @@ catalogue! {
     ledger(found: &str, copied: &str, unchanged: &str, skipped: &str, failed: &str):
         "found {found} = copied {copied} + unchanged {unchanged} + skipped {skipped} + failed {failed}",
         "找到 {found} = 已复制 {copied} + 未变 {unchanged} + 跳过 {skipped} + 失败 {failed}";
+    attributes_unsupported(entries: &str):
+        "extended attributes of {entries} not kept: the destination does not support them",
+        "{entries}的扩展属性未能保留：目标不支持";
+    attributes_denied(entries: &str):
+        "extended attributes of {entries} not kept: this user is not permitted to read or set them",
+        "{entries}的扩展属性未能保留：当前用户无权读取或设置";
+    acls_unsupported(entries: &str):
+        "ACLs of {entries} not kept: the destination does not support them",
+        "{entries}的 ACL 未能保留：目标不支持";
+    acls_denied(entries: &str):
+        "ACLs of {entries} not kept: this user is not permitted to read or set them",
+        "{entries}的 ACL 未能保留：当前用户无权读取或设置";
+    capabilities_unsupported(entries: &str):
+        "capabilities of {entries} not kept: the destination does not support them",
+        "{entries}的 capabilities 未能保留：目标不支持";
+    capabilities_denied(entries: &str):
+        "capabilities of {entries} not kept: this user is not permitted to read or set them",
+        "{entries}的 capabilities 未能保留：当前用户无权读取或设置";
     owners_not_kept(): "owners not kept", "未能保留所有者";
     broke_off(reason: &str): "the copy broke off: {reason}", "复制中断: {reason}";
     to_go_on(command: &str): "to go on: {command}", "继续复制请运行：{command}";
@@ -188,6 +206,7 @@ counted! {
     folders: "folder", "folders", "个文件夹";
     symlinks: "symlink", "symlinks", "个符号链接";
     hard_links: "hard link", "hard links", "个硬链接";
+    entries_in_all: "entry", "entries", "项";
     special_files: "special file", "special files", "个特殊文件";
     unchanged: "unchanged", "unchanged", "项未变";
     skipped: "skipped", "skipped", "项跳过";
@@ -295,6 +314,8 @@ fn cannot_in_chinese(action: Action, path: &str) -> String {
         Action::Remove => format!("无法删除 {path}"),
         Action::SetOwner => format!("无法设置 {path} 的所有者"),
         Action::SetMode => format!("无法设置 {path} 的权限"),
+        Action::ReadAttributes => format!("无法读取 {path} 的扩展属性"),
+        Action::SetAttributes => format!("无法设置 {path} 的扩展属性"),
         Action::SetTimes => format!("无法设置 {path} 的时间"),
         Action::Copy => format!("无法复制 {path}"),
         Action::Replace => format!("无法替换 {path}"),

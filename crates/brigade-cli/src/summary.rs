@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use brigade_copy::{Summary, shown};
+use brigade_copy::{Summary, Unpreserved, shown};
 
 use crate::language::Language;
 use crate::messages;
@@ -77,6 +77,21 @@ pub fn ledger(language: Language, summary: &Summary) -> String {
     )
 }
 
+/// What could not be kept, one line for each kind and reason.
+pub fn losses(language: Language, lost: &Unpreserved) -> Vec<String> {
+    type Line = (u64, fn(Language, &str) -> String);
+    let lines: [Line; 6] = [
+        (lost.attributes.n_unsupported, messages::attributes_unsupported),
+        (lost.attributes.n_denied, messages::attributes_denied),
+        (lost.acls.n_unsupported, messages::acls_unsupported),
+        (lost.acls.n_denied, messages::acls_denied),
+        (lost.capabilities.n_unsupported, messages::capabilities_unsupported),
+        (lost.capabilities.n_denied, messages::capabilities_denied),
+    ];
+    let told = lines.iter().filter(|(n_entries, _)| *n_entries > 0);
+    told.map(|(n_entries, text)| text(language, &messages::entries_in_all(language, *n_entries))).collect()
+}
+
 /// `12 345 files, 678 folders (1.2 GiB)`.
 fn what(language: Language, summary: &Summary) -> String {
     let counts: [Count; 5] = [
@@ -108,6 +123,8 @@ fn rate(summary: &Summary) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use brigade_copy::Unkept;
 
     use super::*;
 
@@ -168,6 +185,26 @@ mod tests {
                  1 200 项未变，3 项跳过，2 项失败，1 项在读取时发生变化，1 个工作进程丢失，未能保留所有者",
             ]
         );
+    }
+
+    #[test]
+    fn each_loss_has_a_line() {
+        let lost = Unpreserved {
+            attributes: Unkept { n_unsupported: 1_200, n_denied: 1 },
+            capabilities: Unkept { n_denied: 2, ..Unkept::default() },
+            ..Unpreserved::default()
+        };
+        assert_eq!(
+            losses(Language::English, &lost),
+            [
+                "extended attributes of 1 200 entries not kept: the destination does not support them",
+                "extended attributes of 1 entry not kept: this user is not permitted to read or set them",
+                "capabilities of 2 entries not kept: this user is not permitted to read or set them",
+            ]
+        );
+        let acls = Unpreserved { acls: Unkept { n_unsupported: 3, n_denied: 0 }, ..Unpreserved::default() };
+        assert_eq!(losses(Language::Chinese, &acls), ["3 项的 ACL 未能保留：目标不支持"]);
+        assert_eq!(losses(Language::Chinese, &Unpreserved::default()), [""; 0]);
     }
 
     #[test]

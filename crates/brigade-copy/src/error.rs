@@ -52,6 +52,10 @@ pub enum Action {
     SetOwner,
     /// Setting the mode.
     SetMode,
+    /// Reading extended attributes.
+    ReadAttributes,
+    /// Setting or removing extended attributes, ACLs or capabilities.
+    SetAttributes,
     /// Setting the times.
     SetTimes,
     /// Copying it at all, since workers died over it.
@@ -78,6 +82,8 @@ impl std::fmt::Display for Action {
             Self::Remove => "remove",
             Self::SetOwner => "set owner of",
             Self::SetMode => "set mode of",
+            Self::ReadAttributes => "read extended attributes of",
+            Self::SetAttributes => "set extended attributes of",
             Self::SetTimes => "set times of",
             Self::Copy => "copy",
             Self::Replace => "replace",

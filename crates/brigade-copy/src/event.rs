@@ -1,6 +1,7 @@
 //! What a running copy tells its caller: events as they happen, a snapshot for the display, a summary at the end.
 //! Nothing here prints.
 
+use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -120,6 +121,41 @@ pub enum LaneState {
     Copying,
 }
 
+/// Entries with metadata that could not be kept, by its kind.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Unpreserved {
+    /// Extended attributes that are neither ACLs nor capabilities.
+    pub attributes: Unkept,
+    /// POSIX ACLs.
+    pub acls: Unkept,
+    /// File capabilities.
+    pub capabilities: Unkept,
+}
+
+/// Entries that lost metadata of one kind, by the reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Unkept {
+    /// The destination's file system cannot hold it.
+    pub n_unsupported: u64,
+    /// This user may not read it or set it.
+    pub n_denied: u64,
+}
+
+impl AddAssign for Unpreserved {
+    fn add_assign(&mut self, other: Self) {
+        self.attributes += other.attributes;
+        self.acls += other.acls;
+        self.capabilities += other.capabilities;
+    }
+}
+
+impl AddAssign for Unkept {
+    fn add_assign(&mut self, other: Self) {
+        self.n_unsupported += other.n_unsupported;
+        self.n_denied += other.n_denied;
+    }
+}
+
 /// The account of a whole run. `n_found = n_copied + n_unchanged + n_skipped + n_failed`, always.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -145,6 +181,8 @@ pub struct Summary {
     pub n_hard_links: u64,
     /// Copied FIFOs, sockets and devices.
     pub n_special: u64,
+    /// Entries that lost something although they did not fail.
+    pub unpreserved: Unpreserved,
     /// Bytes of content copied.
     pub bytes: u64,
     /// From the start to the end.

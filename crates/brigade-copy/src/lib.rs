@@ -49,7 +49,7 @@ mod rehearsal;
 mod rehearsal_tests;
 
 pub use error::{Action, PathError, Reason, Refusal};
-pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summary};
+pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summary, Unkept, Unpreserved};
 pub use plan::Plan;
 pub use request::{Report, Request, Target, Totals};
 pub use run::Running;

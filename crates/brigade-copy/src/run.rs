@@ -350,7 +350,7 @@ impl Shared {
     fn path_error(&self, failure: Failure) -> PathError {
         let root = &self.roots[failure.root as usize];
         let path = match failure.action {
-            Action::Stat | Action::Open | Action::List | Action::Read | Action::Copy => {
+            Action::Stat | Action::Open | Action::List | Action::Read | Action::ReadAttributes | Action::Copy => {
                 root.source_path(&failure.path.0)
             }
             _ => root.destination_path(&failure.path.0),

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Action, Reason};
-use crate::event::{EntryKind, Outcome};
+use crate::event::{EntryKind, Outcome, Unpreserved};
 use crate::names::{Bytes, Names};
 
 /// A piece of work for one worker process.
@@ -233,6 +233,7 @@ pub(crate) struct Counts {
     /// Bytes in regular files that are dealt with, copied or not.
     pub(crate) bytes_done: u64,
     pub(crate) bytes_copied: u64,
+    pub(crate) unpreserved: Unpreserved,
 }
 
 impl Counts {
@@ -279,5 +280,6 @@ impl AddAssign for Counts {
         self.n_special += other.n_special;
         self.bytes_done += other.bytes_done;
         self.bytes_copied += other.bytes_copied;
+        self.unpreserved += other.unpreserved;
     }
 }

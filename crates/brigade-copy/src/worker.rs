@@ -1,6 +1,7 @@
 //! A worker process: takes a task, works through its items and answers with what became of them. It knows two descriptors
 //! for each root and never uses a name of more than one component. What is to be done when is the scheduler's business.
 
+mod attributes;
 mod books;
 mod contents;
 mod entry;
@@ -20,6 +21,7 @@ use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
+pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::Offload;
 use file::Sharing;
 use folders::{Chain, Pair, open_folder};

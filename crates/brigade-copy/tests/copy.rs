@@ -1,6 +1,7 @@
 //! Whole copies with real worker processes: the tree, the books, the events, and what goes wrong.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[expect(dead_code, reason = "file systems of other kinds are for the tests of attributes")]
 mod common;
 
 use std::collections::HashSet;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use brigade_copy::{EntryKind, Event, Outcome, Progress, Summary};
+use brigade_copy::{EntryKind, Event, Outcome, Progress, Summary, Unkept};
 use serde::Serialize;
 
 use super::Told;
@@ -254,6 +254,33 @@ struct Account<'a> {
 struct Unpreserved {
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Entries>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acls: Option<Entries>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<Entries>,
+}
+
+/// How many entries lost something, by the reason.
+#[derive(Serialize)]
+struct Entries {
+    unsupported: u64,
+    denied: u64,
+}
+
+impl Unpreserved {
+    fn of(summary: &Summary, owners_lost: OwnersLost) -> Self {
+        let entries = |lost: Unkept| {
+            (lost != Unkept::default()).then_some(Entries { unsupported: lost.n_unsupported, denied: lost.n_denied })
+        };
+        Self {
+            owner: (owners_lost == OwnersLost::Yes).then_some(true),
+            attributes: entries(summary.unpreserved.attributes),
+            acls: entries(summary.unpreserved.acls),
+            capabilities: entries(summary.unpreserved.capabilities),
+        }
+    }
 }
 
 impl<'a> Account<'a> {
@@ -278,7 +305,7 @@ impl<'a> Account<'a> {
             lost_workers: summary.n_lost_workers,
             limited_by: None,
             sandbox: "off",
-            unpreserved: Unpreserved { owner: (owners_lost == OwnersLost::Yes).then_some(true) },
+            unpreserved: Unpreserved::of(summary, owners_lost),
             interrupted: summary.interrupted,
             broken: summary.broken.as_deref(),
         }
@@ -421,6 +448,14 @@ mod tests {
                 "unpreserved": { "owner": true }, "interrupted": false, "broken": null,
             })
         );
+        let lost = Unkept { n_unsupported: 0, n_denied: 4 };
+        let poorer = Summary {
+            unpreserved: brigade_copy::Unpreserved { acls: lost, ..Default::default() },
+            ..Summary::default()
+        };
+        let line = Line::Summary(Account::of(&poorer, OwnersLost::No));
+        let value = serde_json::to_value(&line).unwrap();
+        assert_eq!(value["unpreserved"], json!({ "acls": { "unsupported": 0, "denied": 4 } }));
         let line = Line::Summary(Account::of(&summary, OwnersLost::No));
         let value = serde_json::to_value(&line).unwrap();
         assert_eq!(value["unpreserved"], json!({}));

@@ -240,6 +240,9 @@ impl Display {
         }
         let circumstances = Circumstances { made, owners_lost: self.owners_lost };
         self.say(&summary::line(self.language, summary, circumstances));
+        for line in summary::losses(self.language, &summary.unpreserved) {
+            self.say(&line);
+        }
         if let Some(command) = go_on {
             self.say(&messages::to_go_on(self.language, command));
         }

@@ -1,6 +1,7 @@
 //! The command as its users meet it: wording, report, terminal, signals. What the engine copies is tested in its own crate.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod attributes;
 mod json;
 mod signals;
 mod support;

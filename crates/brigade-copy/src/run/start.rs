@@ -17,6 +17,7 @@ use crate::names::{Bytes, Kind, Names};
 use crate::plan::{Pair, Place, name_of};
 use crate::scheduler::Top;
 use crate::task::Identity;
+use crate::worker::{Bearer, remove_inherited_acl};
 
 /// Marks a place: enough to reach entries by name, and possible without the right to read.
 const MARK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -157,8 +158,10 @@ impl Beginning {
         let name = name_of(name);
         match mkdirat(&parent, name.as_c_str(), Mode::RWXU) {
             Ok(()) => {
+                // A default ACL of the folder above is not the source's.
+                let made = remove_inherited_acl(&Bearer::named(&parent, &name));
                 self.made.push((parent, name));
-                Ok(Ok(Outcome::Copied))
+                Ok(made.map(|()| Outcome::Copied))
             }
             Err(Errno::EXIST) => Ok(Ok(Outcome::Unchanged)),
             Err(errno) => Ok(Err(errno)),

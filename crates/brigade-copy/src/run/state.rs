@@ -78,6 +78,7 @@ impl Core {
             n_symlinks: counts.n_symlinks,
             n_hard_links: counts.n_hard_links,
             n_special: counts.n_special,
+            unpreserved: counts.unpreserved,
             bytes: counts.bytes_copied,
             elapsed,
             n_workers,

@@ -9,9 +9,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::attributes::{Bearer, Slate, is_acl_inherited, remove_inherited_acl};
 use super::file::{Sharing, report_sharing};
 use super::folders::kind_of;
-use super::metadata::{Present, set_owner_by_name, set_times_by_name};
+use super::metadata::{Present, set_mode_by_name, set_owner_by_name, set_times_by_name};
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
@@ -44,7 +45,7 @@ impl Worker {
                 && read_link(spot.here.destination.as_fd(), spot.destination_name()).is_ok_and(|there| there == target)
         };
         let outcome = self.make_or_keep(spot, Action::CreateSymlink, make, is_same)?;
-        self.finish_by_name(spot, &source)?;
+        self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Symlink, outcome, n_bytes: 0 })
     }
 
@@ -59,7 +60,7 @@ impl Worker {
         // Its mode could be changed only by opening it or by following its name, so another mode makes it another entry.
         let is_same = |present: &Stat| present.st_mode == source.st_mode && present.st_rdev == source.st_rdev;
         let outcome = self.make_or_keep(spot, Action::CreateSpecial, make, is_same)?;
-        self.finish_by_name(spot, &source)?;
+        self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
     }
 
@@ -98,13 +99,21 @@ impl Worker {
         })
     }
 
-    /// Owner and times of an entry that is not opened. What is right already is left alone.
-    fn finish_by_name(&mut self, spot: &Spot<'_>, source: &Stat) -> Result<(), Flaw> {
+    /// Owner, attributes and times of an entry that is not opened. What is right already is left alone.
+    fn finish_by_name(&mut self, spot: &Spot<'_>, source: &Stat, outcome: Outcome) -> Result<(), Flaw> {
         let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
         let present =
             statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         let owner = set_owner_by_name(folder, name, Present::of(&present), source)?;
         self.note_owner(owner);
+        let (original, copy) = (Bearer::named(&spot.here.source, spot.name), Bearer::named(folder, name));
+        let is_new = outcome == Outcome::Copied;
+        // Links have no ACL.
+        if is_new && kind_of(source) == Kind::Special && is_acl_inherited(&spot.here, spot.arrival) {
+            remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
+            set_mode_by_name(folder, name, source)?;
+        }
+        self.set_attributes(&original, &copy, if is_new { Slate::Clean } else { Slate::Used })?;
         if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
             return Ok(());
         }

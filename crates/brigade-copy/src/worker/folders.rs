@@ -30,6 +30,8 @@ pub(super) struct Pair {
     pub(super) destination: OwnedFd,
     /// What a file that we make in the destination folder is born with, once one has been made.
     pub(super) newborn: Cell<Option<Newborn>>,
+    /// Whether what we make in the destination folder inherits an ACL from it, once that was asked.
+    pub(super) is_acl_inherited: Cell<Option<bool>>,
 }
 
 /// Owner, group and device of a new file. Which they are depends on mount options and modes, so we look instead of guessing.
@@ -42,7 +44,7 @@ pub(super) struct Newborn {
 
 impl Pair {
     pub(super) fn new(source: OwnedFd, destination: OwnedFd) -> Self {
-        Self { source, destination, newborn: Cell::new(None) }
+        Self { source, destination, newborn: Cell::new(None), is_acl_inherited: Cell::new(None) }
     }
 }
 

@@ -1,16 +1,19 @@
 //! Owner, mode and times, in this order: a change of owner clears setuid bits, and setting the mode later is safe only once
-//! the owner is right. Only what differs is set. Contents are no concern here.
+//! the owner is right. Only what differs is set. What comes between mode and times is in attributes.rs.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
-use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, fstat, openat};
 use rustix::io::Errno;
 
 use super::Flaw;
 use crate::error::Action;
 
 const SET_ID_BITS: u32 = 0o6000;
+
+/// The bits of a mode that say what an entry is, `S_IFMT`.
+const FILE_TYPE: u32 = 0o170_000;
 
 /// Owner and mode as they are, so that only what differs is set.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,20 @@ pub(super) fn set_owner_by_name(
     source: &Stat,
 ) -> Result<Owner, Flaw> {
     set_owner(present, source, |uid, gid| rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+/// Gives the mode of its source to a FIFO, a socket or a device.
+pub(super) fn set_mode_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Stat) -> Result<(), Flaw> {
+    let set = || {
+        let entry = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        if fstat(&entry)?.st_mode & FILE_TYPE != source.st_mode & FILE_TYPE {
+            return Err(Errno::STALE);
+        }
+        // fchmod(2) does not take a descriptor that only marks a place.
+        let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
+        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(source.st_mode & 0o7777), AtFlags::empty())
+    };
+    set().map_err(|errno| Flaw::new(Action::SetMode, errno))
 }
 
 /// Gives the times of its source to an entry that cannot be opened.

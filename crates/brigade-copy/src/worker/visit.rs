@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, Mode, RawDir, SeekFrom, Stat, fstat, mkdirat, statat};
 use rustix::io::Errno;
 
+use super::attributes::{Bearer, Slate, is_acl_inherited, remove_inherited_acl};
 use super::file::Sharing;
 use super::folders::{Pair, kind_of, open_folder};
 use super::metadata::{Present, set_owner_and_mode, set_times};
@@ -160,6 +161,10 @@ impl Worker {
             errno => Flaw::new(Action::CreateDirectory, errno),
         })?;
         let is_redone = arrival == Arrival::Redone && self.is_born_in_this_run(&here.destination, name);
+        if (is_made || is_redone) && is_acl_inherited(&here, arrival) {
+            remove_inherited_acl(&Bearer::open(&destination))
+                .map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
+        }
         let frame = Frame {
             name: name.to_owned(),
             source: Some(stat),
@@ -293,7 +298,7 @@ impl Worker {
 
     /// Sets the final metadata of the folder whose path is the current one, and counts it.
     pub(super) fn finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) {
-        match self.try_finish(pair, source) {
+        match self.try_finish(pair, source, outcome) {
             Err(flaw) => self.finish_failed(flaw, outcome),
             Ok(()) if outcome == Outcome::Failed => {}
             Ok(()) => self.book_here(EntryKind::Directory, outcome),
@@ -307,7 +312,7 @@ impl Worker {
         }
     }
 
-    fn try_finish(&mut self, pair: &Pair, source: Option<Stat>) -> Result<(), Flaw> {
+    fn try_finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) -> Result<(), Flaw> {
         let source = match source {
             Some(source) => source,
             None => fstat(&pair.source).map_err(|errno| Flaw::new(Action::Stat, errno))?,
@@ -315,6 +320,8 @@ impl Worker {
         let present = fstat(&pair.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         let owner = set_owner_and_mode(&pair.destination, Present::of(&present), &source)?;
         self.note_owner(owner);
+        let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
+        self.set_attributes(&Bearer::open(&pair.source), &Bearer::open(&pair.destination), slate)?;
         set_times(&pair.destination, &source)
     }
 

@@ -49,6 +49,20 @@ impl Mount {
         Self(at.to_owned())
     }
 
+    /// A file system that holds no extended attributes.
+    pub fn ramfs(at: &Path) -> Self {
+        run(Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(at));
+        Self(at.to_owned())
+    }
+
+    /// A fresh ext4 of 64 MiB, in a file that is made for it.
+    pub fn ext4(image: &Path, at: &Path) -> Self {
+        fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(image));
+        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(at));
+        Self(at.to_owned())
+    }
+
     pub fn make_read_only(&self) {
         run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0));
     }

@@ -1,0 +1,134 @@
+//! Extended attributes as users of the command meet them: what is told of those that could not be kept, and what a plain
+//! user's copy has.
+
+use std::ffi::CStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::io::Errno;
+use serde_json::{Value, json};
+
+use super::support::{Ended, Scene, ended};
+
+/// Who has no rights: `nobody`.
+const PLAIN: u32 = 65534;
+
+fn need_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test mounts a file system or changes users: run it as root");
+}
+
+fn set(path: &Path, name: &CStr, value: &[u8]) {
+    setxattr(path, name, value, XattrFlags::empty()).unwrap();
+}
+
+fn get(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut value = vec![0; 1 << 10];
+    let n_bytes = getxattr(path, name, &mut value[..])?;
+    value.truncate(n_bytes);
+    Ok(value)
+}
+
+/// A folder whose file system holds no attributes, until the end.
+struct Poor<'a>(&'a Path);
+
+impl<'a> Poor<'a> {
+    fn mount(at: &'a Path) -> Self {
+        fs::create_dir(at).unwrap();
+        assert!(Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(at).status().unwrap().success());
+        Self(at)
+    }
+}
+
+impl Drop for Poor<'_> {
+    fn drop(&mut self) {
+        let is_unmounted = Command::new("umount").arg("-l").arg(self.0).status().is_ok_and(|status| status.success());
+        assert!(is_unmounted, "{:?} is still mounted", self.0);
+    }
+}
+
+#[test]
+fn what_the_destination_cannot_hold_is_told_in_one_line_each() {
+    need_root();
+    let scene = Scene::new();
+    for name in ["source/one", "source/two", "source/three"] {
+        scene.file(name, name);
+        set(&scene.path(name), c"trusted.note", b"x");
+    }
+    let capable = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    set(&scene.path("source/one"), c"security.capability", &capable);
+    let poor = scene.path("poor");
+    let _mount = Poor::mount(&poor);
+    let ended = scene.run(["source", "poor/copy"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().skip(1).collect();
+    let expected = [
+        "extended attributes of 3 entries not kept: the destination does not support them",
+        "capabilities of 1 entry not kept: the destination does not support them",
+    ];
+    assert_eq!(lines, expected);
+    let ended = scene.run(["--lang=zh-CN", "source", "poor/copy2"]);
+    assert!(ended.stderr.contains("\n3 项的扩展属性未能保留：目标不支持\n"), "{}", ended.stderr);
+    let ended = scene.run(["--quiet", "source", "poor/copy3"]);
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
+    let ended = scene.run(["--progress=json", "source", "poor/copy4"]);
+    let told = json!({
+        "attributes": { "unsupported": 3, "denied": 0 }, "capabilities": { "unsupported": 1, "denied": 0 },
+    });
+    assert_eq!(unpreserved(&ended), told);
+}
+
+fn unpreserved(ended: &Ended) -> Value {
+    let summary: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    summary["unpreserved"].clone()
+}
+
+#[test]
+fn a_plain_user_keeps_his_own_attributes_and_is_told_of_what_he_may_not_set() {
+    need_root();
+    let scene = Scene::new();
+    for name in ["source/file", "source/closed/inner"] {
+        scene.file(name, name);
+        set(&scene.path(name), c"user.note", b"mine");
+        set(&scene.path(name), c"trusted.note", b"not mine");
+    }
+    set(&scene.path("source/closed"), c"user.note", b"mine");
+    set(&scene.path("source/file"), c"security.label", b"the system's");
+    // Who may not write a file may not change its attributes either, though it is his.
+    for (name, mode) in [("source/closed/inner", 0o400), ("source/closed", 0o555), ("source/file", 0o444)] {
+        chown(scene.path(name), Some(PLAIN), Some(PLAIN)).unwrap();
+        fs::set_permissions(scene.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for name in [".", "source"] {
+        chown(scene.path(name), Some(PLAIN), Some(PLAIN)).unwrap();
+    }
+    for _ in 0..2 {
+        let run = ended(&mut as_plain_user(&scene, ["--progress=json", "-T", "source", "copy"]));
+        assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+        assert_eq!(unpreserved(&run), json!({ "attributes": { "unsupported": 0, "denied": 1 } }));
+        for (name, mode) in [("closed/inner", 0o400), ("closed", 0o555), ("file", 0o444)] {
+            let path = scene.path("copy").join(name);
+            assert_eq!(get(&path, c"user.note").unwrap(), b"mine", "{name}");
+            assert_eq!(get(&path, c"trusted.note"), Err(Errno::NODATA), "{name}");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{name}");
+        }
+        // The second run finds all but this as it should be.
+        set(&scene.path("copy/closed/inner"), c"user.note", b"changed");
+    }
+}
+
+/// The command as somebody without rights, from where he may reach it.
+fn as_plain_user<'a>(scene: &Scene, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let built = scene.copy(arguments);
+    let program = scene.path("brigade");
+    if !program.exists() {
+        fs::copy(built.get_program(), &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={PLAIN}")).arg(format!("--regid={PLAIN}")).arg("--clear-groups").arg(program);
+    command.args(built.get_args()).current_dir(scene.path(".")).env("LANG", "C.UTF-8");
+    command
+}

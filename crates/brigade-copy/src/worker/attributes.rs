@@ -1,0 +1,328 @@
+//! Extended attributes, and what is kept in them: POSIX ACLs and file capabilities. They come after owner and mode, since a
+//! change of owner clears capabilities, and before the times. What the destination cannot hold or this user may not set is
+//! counted and fails nothing. Owner, mode and times are in metadata.rs.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{
+    Mode, XattrFlags, fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, lgetxattr, llistxattr,
+    lremovexattr, lsetxattr,
+};
+use rustix::io::Errno;
+
+use super::folders::Pair;
+use super::{Flaw, Worker};
+use crate::error::Action;
+use crate::event::{Unkept, Unpreserved};
+use crate::task::Arrival;
+
+const ACCESS_ACL: &CStr = c"system.posix_acl_access";
+const DEFAULT_ACL: &CStr = c"system.posix_acl_default";
+const CAPABILITY: &CStr = c"security.capability";
+
+/// Bytes of the buffer that is tried first. The kernel allocates as much as it is offered, for every call.
+const FEW_BYTES: usize = 1 << 10;
+
+/// The most that the kernel gives: `XATTR_LIST_MAX` and `XATTR_SIZE_MAX`, both in xattr(7).
+const MAX_BYTES: usize = 64 << 10;
+
+/// An entry whose attributes are read or set.
+pub(crate) enum Bearer<'a> {
+    /// A file or folder that is open.
+    Open(BorrowedFd<'a>),
+    /// One that is not, by its name in a folder that is held.
+    Named(CString),
+}
+
+/// Which attributes the copy of an entry may have before it gets those of its source.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Slate {
+    /// None: this run has made it.
+    Clean,
+    /// Some from before this run.
+    Used,
+}
+
+impl<'a> Bearer<'a> {
+    pub(super) fn open(entry: &'a impl AsFd) -> Self {
+        Self::Open(entry.as_fd())
+    }
+
+    pub(crate) fn named(folder: impl AsFd, name: &CStr) -> Self {
+        // The kernel goes to the folder by its descriptor, and what is done here never follows the last component.
+        let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
+        path.extend_from_slice(name.to_bytes());
+        Self::Named(CString::new(path).expect("a C string holds no zero byte"))
+    }
+
+    /// The names of all attributes, each with a zero byte after it. None where there can be none.
+    fn list(&self) -> Result<Vec<u8>, Errno> {
+        let names = read(|buffer| match self {
+            Self::Open(entry) => flistxattr(entry, spare_capacity(buffer)),
+            Self::Named(path) => llistxattr(path, spare_capacity(buffer)),
+        });
+        match names {
+            Err(errno) if is_unsupported(errno) => Ok(Vec::new()),
+            // A folder that may not be read is held by a descriptor that only marks its place; that was told when it was listed.
+            Err(Errno::BADF) => Ok(Vec::new()),
+            names => names,
+        }
+    }
+
+    fn get(&self, name: &CStr) -> Result<Vec<u8>, Errno> {
+        read(|buffer| match self {
+            Self::Open(entry) => fgetxattr(entry, name, spare_capacity(buffer)),
+            Self::Named(path) => lgetxattr(path, name, spare_capacity(buffer)),
+        })
+    }
+
+    fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+        match self {
+            Self::Open(entry) => fsetxattr(entry, name, value, XattrFlags::empty()),
+            Self::Named(path) => lsetxattr(path, name, value, XattrFlags::empty()),
+        }
+    }
+
+    fn remove(&self, name: &CStr) -> Result<(), Errno> {
+        let removed = match self {
+            Self::Open(entry) => fremovexattr(entry, name),
+            Self::Named(path) => lremovexattr(path, name),
+        };
+        if removed == Err(Errno::NODATA) { Ok(()) } else { removed }
+    }
+}
+
+impl Worker {
+    /// Gives an entry the attributes of its source, and counts what cannot be kept.
+    pub(super) fn set_attributes(&mut self, source: &Bearer<'_>, copy: &Bearer<'_>, slate: Slate) -> Result<(), Flaw> {
+        let mut transfer = Transfer { source, copy, slate, lost: Unpreserved::default(), mode_before: None };
+        let set = transfer.run();
+        let restored = transfer.restore_mode();
+        self.answer.counts.unpreserved += transfer.lost;
+        set.and(restored)
+    }
+}
+
+/// Whether a copy has the attributes of its source already. Says no where that cannot be found out.
+pub(super) fn is_in_line(source: &Bearer<'_>, copy: &Bearer<'_>) -> bool {
+    let (Ok(wanted), Ok(present)) = (source.list(), copy.list()) else {
+        return false;
+    };
+    let wanted: HashSet<_> = names(&wanted).filter(|name| is_kept(name)).collect();
+    names(&present).filter(|name| is_removed(name)).all(|name| wanted.contains(name))
+        && wanted.iter().all(|name| source.get(name).is_ok_and(|value| copy.get(name) == Ok(value)))
+}
+
+/// Whether what is made in this destination folder inherits an ACL from it.
+pub(super) fn is_acl_inherited(here: &Pair, arrival: Arrival) -> bool {
+    // A folder that this run has made was freed of what it inherited, and gets a default ACL of its own when all is in it.
+    if arrival == Arrival::Fresh {
+        return false;
+    }
+    let ask = || match Bearer::open(&here.destination).get(DEFAULT_ACL) {
+        // A folder that may be passed through but not read is held by a mark of its place.
+        Err(Errno::BADF) => Bearer::named(&here.destination, c".").get(DEFAULT_ACL).is_ok(),
+        acl => acl.is_ok(),
+    };
+    let is_inherited = here.is_acl_inherited.get().unwrap_or_else(ask);
+    here.is_acl_inherited.set(Some(is_inherited));
+    is_inherited
+}
+
+/// Frees a new entry of the ACLs that it was born with.
+pub(crate) fn remove_inherited_acl(entry: &Bearer<'_>) -> Result<(), Errno> {
+    for name in [ACCESS_ACL, DEFAULT_ACL] {
+        match entry.remove(name) {
+            Err(errno) if !is_unsupported(errno) => return Err(errno),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The attributes of one entry on their way to its copy.
+struct Transfer<'a> {
+    source: &'a Bearer<'a>,
+    copy: &'a Bearer<'a>,
+    slate: Slate,
+    /// What this entry loses; at most one for each kind and reason.
+    lost: Unpreserved,
+    /// The mode that the copy is to have again.
+    mode_before: Option<u32>,
+}
+
+impl Transfer<'_> {
+    fn run(&mut self) -> Result<(), Flaw> {
+        let wanted = match self.source.list() {
+            Ok(wanted) => wanted,
+            // Which they are is not known, so no kind is more likely than the plain one.
+            Err(errno) => return self.lose_unread(c"", errno),
+        };
+        if self.slate == Slate::Used {
+            self.remove_others(&wanted)?;
+        }
+        names(&wanted).filter(|name| is_kept(name)).try_for_each(|name| self.keep(name))
+    }
+
+    fn keep(&mut self, name: &CStr) -> Result<(), Flaw> {
+        let value = match self.source.get(name) {
+            Ok(value) => value,
+            // Removed since the names were read.
+            Err(Errno::NODATA) => return Ok(()),
+            Err(errno) => return self.lose_unread(name, errno),
+        };
+        if self.slate == Slate::Used && self.copy.get(name).as_ref() == Ok(&value) {
+            return Ok(());
+        }
+        self.alter(name, |copy| copy.set(name, &value)).or_else(|errno| self.lose(name, errno))
+    }
+
+    /// Removes from the copy what its source does not have. Labels that the system gives by itself stay.
+    fn remove_others(&mut self, wanted: &[u8]) -> Result<(), Flaw> {
+        let present = self.copy.list().map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
+        let wanted: HashSet<_> = names(wanted).collect();
+        for name in names(&present).filter(|name| is_removed(name) && !wanted.contains(name)) {
+            self.alter(name, |copy| copy.remove(name)).or_else(|errno| self.lose(name, errno))?;
+        }
+        Ok(())
+    }
+
+    fn alter(&mut self, name: &CStr, act: impl Fn(&Bearer<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
+        match act(self.copy) {
+            Err(Errno::ACCESS) if name.to_bytes().starts_with(b"user.") && self.ease_mode() => act(self.copy),
+            done => done,
+        }
+    }
+
+    /// Makes the copy writable for its owner, who else may not change the attributes of his own file.
+    fn ease_mode(&mut self) -> bool {
+        let Bearer::Open(copy) = self.copy else {
+            return false;
+        };
+        let Ok(stat) = fstat(copy) else {
+            return false;
+        };
+        let mode = stat.st_mode & 0o7777;
+        let is_eased = mode & 0o200 == 0 && fchmod(copy, Mode::from_raw_mode(mode | 0o200)).is_ok();
+        if is_eased {
+            self.mode_before.get_or_insert(mode);
+        }
+        is_eased
+    }
+
+    fn restore_mode(&self) -> Result<(), Flaw> {
+        match (self.copy, self.mode_before) {
+            (Bearer::Open(copy), Some(mode)) => {
+                fchmod(copy, Mode::from_raw_mode(mode)).map_err(|errno| Flaw::new(Action::SetMode, errno))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts what cannot be set. A destination that could take it and fails is an error.
+    fn lose(&mut self, name: &CStr, errno: Errno) -> Result<(), Flaw> {
+        // Also users and groups that mean nothing in this user namespace.
+        let is_denied = is_denied(errno) || (errno == Errno::INVAL && is_acl(name));
+        match () {
+            () if is_unsupported(errno) => self.lost_of(name).n_unsupported = 1,
+            () if is_denied => self.lost_of(name).n_denied = 1,
+            () => return Err(Flaw::new(Action::SetAttributes, errno)),
+        }
+        Ok(())
+    }
+
+    /// Counts what may not be read.
+    fn lose_unread(&mut self, name: &CStr, errno: Errno) -> Result<(), Flaw> {
+        // What has no descriptor cannot be reached where /proc is missing.
+        if !is_denied(errno) && !is_unsupported(errno) && errno != Errno::NOENT {
+            return Err(Flaw::new(Action::ReadAttributes, errno));
+        }
+        self.lost_of(name).n_denied = 1;
+        Ok(())
+    }
+
+    fn lost_of(&mut self, name: &CStr) -> &mut Unkept {
+        match () {
+            () if is_acl(name) => &mut self.lost.acls,
+            () if name == CAPABILITY => &mut self.lost.capabilities,
+            () => &mut self.lost.attributes,
+        }
+    }
+}
+
+/// Reads with little room first, and with as much as there can be if that does not do: what is read may grow meanwhile.
+fn read(mut read: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::with_capacity(FEW_BYTES);
+    match read(&mut buffer) {
+        Err(Errno::RANGE) => {
+            buffer.reserve_exact(MAX_BYTES);
+            read(&mut buffer)?;
+        }
+        n_read => {
+            n_read?;
+        }
+    }
+    Ok(buffer)
+}
+
+fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
+    list.split_inclusive(|&byte| byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+}
+
+/// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.
+fn is_kept(name: &CStr) -> bool {
+    is_acl(name) || !name.to_bytes().starts_with(b"system.")
+}
+
+fn is_removed(name: &CStr) -> bool {
+    let is_data = [b"user.".as_slice(), b"trusted."].iter().any(|space| name.to_bytes().starts_with(space));
+    is_data || is_acl(name) || name == CAPABILITY
+}
+
+fn is_acl(name: &CStr) -> bool {
+    name == ACCESS_ACL || name == DEFAULT_ACL
+}
+
+fn is_unsupported(errno: Errno) -> bool {
+    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS)
+}
+
+fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::ACCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grew_since_it_was_measured_is_read_with_more_room() {
+        let mut rooms = Vec::new();
+        let value = read(|buffer| {
+            rooms.push(buffer.capacity());
+            if buffer.capacity() < 5_000 {
+                return Err(Errno::RANGE);
+            }
+            buffer.extend_from_slice(&[7; 5_000]);
+            Ok(5_000)
+        });
+        assert_eq!(value.unwrap(), [7; 5_000]);
+        assert!(rooms.len() == 2 && rooms[0] < 5_000 && rooms[1] >= MAX_BYTES, "{rooms:?}");
+        assert_eq!(read(|_| Err(Errno::IO)), Err(Errno::IO));
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let list =
+            b"user.a\0system.posix_acl_access\0system.nfs4_acl\0security.selinux\0security.capability\0trusted.t\0";
+        let texts = |is: fn(&CStr) -> bool| -> Vec<_> {
+            names(list).filter(|name| is(name)).map(|name| name.to_str().unwrap()).collect()
+        };
+        let kept = ["user.a", "system.posix_acl_access", "security.selinux", "security.capability", "trusted.t"];
+        assert_eq!(texts(is_kept), kept);
+        assert_eq!(texts(is_removed), ["user.a", "system.posix_acl_access", "security.capability", "trusted.t"]);
+    }
+}

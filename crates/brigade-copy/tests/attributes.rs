@@ -1,0 +1,287 @@
+//! Extended attributes, ACLs and capabilities in whole copies: kept, brought into line, or counted where they cannot be.
+//! What a plain user sees of them is tested with the command, which can be run as one.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[expect(dead_code, reason = "only the tests of whole trees need all of it")]
+mod common;
+
+use std::ffi::CStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use brigade_copy::{Action, Event, Plan, Report, Request, Summary, Target, Totals, Unkept, Unpreserved};
+use common::{Mount, Scratch, assert_same, need_root, run};
+use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
+use rustix::io::Errno;
+
+/// Longer than any of these copies takes, however loaded the machine is.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+const ACCESS: &CStr = c"system.posix_acl_access";
+const DEFAULT: &CStr = c"system.posix_acl_default";
+const CAPABILITY: &CStr = c"security.capability";
+
+/// `cap_net_raw=ep`, as the kernel stores it: revision 2 with the effective bit, then permitted and inheritable, low and high.
+const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Copies one source to exactly one place, and returns the failures with the account.
+fn copy(source: &Path, destination: &Path) -> (Summary, Vec<(PathBuf, Action, String)>) {
+    let request = Request {
+        sources: vec![source.to_owned()],
+        target: Target::Exactly(destination.to_owned()),
+        workers: std::num::NonZeroUsize::new(2),
+        report: Report::Failures,
+        totals: Totals::NotNeeded,
+    };
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&failures);
+    let running = Plan::new(request)
+        .unwrap()
+        .start(move |event| {
+            if let Event::Failed(error) = event {
+                sink.lock().unwrap().push((error.path, error.action, error.cause.to_string()));
+            }
+        })
+        .unwrap();
+    let summary = running.wait_timeout(WATCHDOG).expect("the copy ends within the watchdog's time");
+    drop(running);
+    let failures = std::mem::take(&mut *failures.lock().unwrap());
+    (summary, failures)
+}
+
+fn copy_all(source: &Path, destination: &Path) -> Summary {
+    let (summary, failures) = copy(source, destination);
+    assert_eq!(failures, []);
+    assert_eq!(summary.broken, None);
+    summary
+}
+
+fn set(path: &Path, name: &CStr, value: &[u8]) {
+    lsetxattr(path, name, value, XattrFlags::empty())
+        .unwrap_or_else(|errno| panic!("cannot give {path:?} the attribute {name:?}: {errno}"));
+}
+
+fn get(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut value = vec![0; 64 << 10];
+    let n_bytes = lgetxattr(path, name, &mut value[..])?;
+    value.truncate(n_bytes);
+    Ok(value)
+}
+
+/// An ACL as the kernel takes it: version 2, then tag, rights and number of the owner, of user 4242, of the group, of the
+/// mask and of all others.
+fn acl(user_rights: u16) -> Vec<u8> {
+    let nobody = u32::MAX;
+    let entries = [(1, 7, nobody), (2, user_rights, 4242), (4, 4, nobody), (0x10, 7, nobody), (0x20, 0, nobody)];
+    let mut bytes = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        bytes.extend(u16::to_le_bytes(tag));
+        bytes.extend(u16::to_le_bytes(rights));
+        bytes.extend(u32::to_le_bytes(id));
+    }
+    bytes
+}
+
+/// Attributes of every kind on every kind of entry.
+fn grow_attributes(source: &Path) {
+    let folder = source.join("folder");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("file");
+    fs::write(&file, "contents").unwrap();
+    set(&file, c"user.binary", b"\0\xff\n\0");
+    set(&file, c"user.empty", b"");
+    set(&file, c"user.longer", &[9; 2_000]);
+    set(&file, c"trusted.of_file", b"t");
+    set(&file, c"security.unknown", b"s");
+    // More names than a small buffer takes.
+    for idx in 0..60 {
+        let name = std::ffi::CString::new(format!("user.one_of_very_many_{idx}")).unwrap();
+        set(&folder, &name, b"x");
+    }
+    set(&folder, c"trusted.of_folder", b"t");
+    set(&folder, ACCESS, &acl(5));
+    set(&folder, DEFAULT, &acl(2));
+    // Made under the default ACL, so it has one.
+    fs::create_dir(folder.join("heir")).unwrap();
+    fs::write(folder.join("heir/file"), "x").unwrap();
+    assert!(get(&folder.join("heir/file"), ACCESS).is_ok());
+    let plain = folder.join("plain");
+    fs::write(&plain, "no ACL, although all around it have one").unwrap();
+    lremovexattr(&plain, ACCESS).unwrap();
+    let shared = source.join("shared");
+    fs::write(&shared, "x").unwrap();
+    set(&shared, ACCESS, &acl(6));
+    let capable = source.join("capable");
+    fs::write(&capable, "x").unwrap();
+    lchown(&capable, Some(12345), Some(54321)).unwrap();
+    fs::set_permissions(&capable, fs::Permissions::from_mode(0o755)).unwrap();
+    set(&capable, CAPABILITY, &NET_RAW);
+    symlink("nowhere", source.join("link")).unwrap();
+    set(&source.join("link"), c"trusted.of_link", b"t");
+    run(Command::new("mkfifo").arg("-m").arg("664").arg(source.join("fifo")));
+    set(&source.join("fifo"), c"trusted.of_fifo", b"t");
+    run(Command::new("mkfifo").arg("-m").arg("664").arg(source.join("shared fifo")));
+    set(&source.join("shared fifo"), ACCESS, &acl(6));
+}
+
+/// A file system at the folder `there`.
+fn mount(scratch: &Scratch, kind: &str) -> (PathBuf, Mount) {
+    let there = scratch.folder("there");
+    let mount = match kind {
+        "ext4" => Mount::ext4(&scratch.path("image"), &there),
+        "ramfs" => Mount::ramfs(&there),
+        _ => Mount::tmpfs(&there, "size=64m"),
+    };
+    (there, mount)
+}
+
+#[test]
+fn attributes_of_every_kind_arrive() {
+    need_root();
+    for kind in ["tmpfs", "ext4"] {
+        let scratch = Scratch::new();
+        let (there, _mount) = mount(&scratch, kind);
+        let source = there.join("source");
+        grow_attributes(&source);
+        let summary = copy_all(&source, &there.join("copy"));
+        assert_eq!(summary.unpreserved, Unpreserved::default(), "{kind}");
+        assert_same(&source, &there.join("copy"));
+        assert_eq!(get(&there.join("copy/folder/file"), c"user.binary").unwrap(), b"\0\xff\n\0");
+        assert_eq!(get(&there.join("copy/capable"), CAPABILITY).unwrap(), NET_RAW);
+        assert_eq!(get(&there.join("copy/link"), c"trusted.of_link").unwrap(), b"t");
+        assert_eq!(get(&there.join("copy/folder/plain"), ACCESS), Err(Errno::NODATA));
+        // The second run finds nothing to do, and leaves everything as it is.
+        let summary = copy_all(&source, &there.join("copy"));
+        assert_eq!((summary.n_unchanged, summary.unpreserved), (summary.n_found, Unpreserved::default()));
+        assert_same(&source, &there.join("copy"));
+    }
+}
+
+#[test]
+fn an_attribute_may_be_as_long_as_the_kernel_allows() {
+    need_root();
+    let scratch = Scratch::new();
+    let (there, _mount) = mount(&scratch, "tmpfs");
+    fs::create_dir(there.join("source")).unwrap();
+    let file = there.join("source/file");
+    fs::write(&file, "x").unwrap();
+    set(&file, c"user.long", &[7; 60 << 10]);
+    set(&file, c"trusted.longest", &[8; 64 << 10]);
+    copy_all(&there.join("source"), &there.join("copy"));
+    assert_same(&there.join("source"), &there.join("copy"));
+}
+
+#[test]
+fn a_default_acl_of_the_destination_reaches_nothing() {
+    need_root();
+    for kind in ["tmpfs", "ext4"] {
+        let scratch = Scratch::new();
+        let (there, _mount) = mount(&scratch, kind);
+        let source = there.join("source");
+        grow_attributes(&source);
+        fs::create_dir(source.join("merged")).unwrap();
+        fs::create_dir(source.join("merged/inner")).unwrap();
+        run(Command::new("mkfifo").arg("-m").arg("622").arg(source.join("merged/fifo")));
+        for name in ["merged/file", "merged/inner/file"] {
+            fs::write(source.join(name), "x").unwrap();
+        }
+        // A default ACL that takes rights from everybody, from the owner too.
+        let mut closed = acl(0);
+        closed[6] = 1;
+        let (parent, merged) = (there.join("parent"), there.join("parent/copy/merged"));
+        fs::create_dir_all(&merged).unwrap();
+        fs::write(merged.join("file"), "another, which is replaced").unwrap();
+        for folder in [&parent, &merged] {
+            set(folder, DEFAULT, &closed);
+        }
+        copy_all(&source, &parent.join("copy"));
+        assert_same(&source, &parent.join("copy"));
+        copy_all(&source, &parent.join("fresh"));
+        assert_same(&source, &parent.join("fresh"));
+        copy_all(&source.join("shared"), &parent.join("file"));
+        assert_same(&source.join("shared"), &parent.join("file"));
+        copy_all(&source.join("capable"), &parent.join("other file"));
+        assert_same(&source.join("capable"), &parent.join("other file"));
+        assert_eq!(get(&parent, DEFAULT).unwrap(), closed, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_unchanged_is_brought_into_line() {
+    need_root();
+    let scratch = Scratch::new();
+    let (there, _mount) = mount(&scratch, "ext4");
+    let (source, copied) = (there.join("source"), there.join("copy"));
+    grow_attributes(&source);
+    copy_all(&source, &copied);
+    let file = copied.join("folder/file");
+    lremovexattr(&file, c"user.empty").unwrap();
+    set(&file, c"user.binary", b"other");
+    set(&file, c"user.extra", b"x");
+    set(&file, c"trusted.extra", b"x");
+    set(&file, ACCESS, &acl(7));
+    set(&file, CAPABILITY, &NET_RAW);
+    set(&copied.join("capable"), c"user.extra", b"x");
+    lchown(copied.join("capable"), Some(1), Some(1)).unwrap();
+    lremovexattr(copied.join("shared"), ACCESS).unwrap();
+    let folder = copied.join("folder");
+    set(&folder, c"user.extra", b"x");
+    set(&folder, DEFAULT, &acl(7));
+    set(&folder.join("heir"), ACCESS, &acl(7));
+    set(&copied.join("link"), c"trusted.of_link", b"other");
+    set(&copied.join("fifo"), c"trusted.extra", b"x");
+    set(&copied, DEFAULT, &acl(7));
+    // A label of the system's own.
+    set(&copied.join("shared"), c"security.label", b"x");
+    let summary = copy_all(&source, &copied);
+    assert_eq!((summary.n_unchanged, summary.unpreserved), (summary.n_found, Unpreserved::default()));
+    assert_eq!(get(&copied.join("shared"), c"security.label").unwrap(), b"x");
+    lremovexattr(copied.join("shared"), c"security.label").unwrap();
+    assert_same(&source, &copied);
+}
+
+#[test]
+fn a_destination_without_attributes_fails_nothing_and_each_loss_is_counted() {
+    need_root();
+    let scratch = Scratch::new();
+    let (_, _mount) = mount(&scratch, "ramfs");
+    let source_mount = scratch.folder("from");
+    let _source_mount = Mount::tmpfs(&source_mount, "size=64m");
+    let (source, copied) = (source_mount.join("source"), scratch.path("there/copy"));
+    grow_attributes(&source);
+    let unsupported = |n_unsupported| Unkept { n_unsupported, n_denied: 0 };
+    // The file, the folder, the link and the FIFO; the folder, what inherited from it, and what else is shared.
+    let expected = Unpreserved { attributes: unsupported(4), acls: unsupported(5), capabilities: unsupported(1) };
+    // The second time nothing is copied, and what is lost is still told.
+    for _ in 0..2 {
+        let summary = copy_all(&source, &copied);
+        assert_eq!(summary.unpreserved, expected);
+        let differences = torture::tree::differences(&source, &copied).unwrap();
+        assert_eq!(differences.len(), 9, "{}", differences.join("\n"));
+        assert!(differences.iter().all(|line| line.contains("extended attributes")), "{}", differences.join("\n"));
+    }
+}
+
+#[test]
+fn an_attribute_without_room_fails_its_entry_by_name() {
+    need_root();
+    let scratch = Scratch::new();
+    let (there, _mount) = mount(&scratch, "ext4");
+    let from = scratch.folder("from");
+    let _from_mount = Mount::tmpfs(&from, "size=64m");
+    fs::create_dir(from.join("source")).unwrap();
+    for name in ["source/long", "source/short"] {
+        fs::write(from.join(name), name).unwrap();
+    }
+    // More than ext4 takes without a feature of its own.
+    set(&from.join("source/long"), c"user.long", &[7; 60 << 10]);
+    let (summary, failures) = copy(&from.join("source"), &there.join("copy"));
+    let expected = (there.join("copy/long"), Action::SetAttributes, "No space left on device (os error 28)".to_owned());
+    assert_eq!(failures, [expected]);
+    assert_eq!((summary.n_failed, summary.n_copied, summary.unpreserved), (1, 2, Unpreserved::default()));
+    assert_eq!(fs::read(there.join("copy/long")).unwrap(), b"source/long");
+}
