@@ -137,6 +137,10 @@ fn attributes_of(path: &Path) -> io::Result<BTreeMap<OsString, Value>> {
     };
     let mut attributes = BTreeMap::new();
     for name in names[..n_bytes].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        // How XFS stores an ACL, which is listed under its own name, too.
+        if name.starts_with(b"trusted.SGI_ACL_") {
+            continue;
+        }
         let mut value = vec![0_u8; 64 << 10];
         let n_bytes = rustix::fs::lgetxattr(path, name, &mut value[..])?;
         value.truncate(n_bytes);

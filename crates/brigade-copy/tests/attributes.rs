@@ -128,36 +128,44 @@ fn grow_attributes(source: &Path) {
     set(&source.join("shared fifo"), ACCESS, &acl(6));
 }
 
-/// A file system at the folder `there`.
-fn mount(scratch: &Scratch, kind: &str) -> (PathBuf, Mount) {
-    let there = scratch.folder("there");
+/// A file system, in a folder with the name of its kind below `name`.
+fn mount(scratch: &Scratch, name: &str, kind: &str) -> (PathBuf, Mount) {
+    let at = scratch.folder(&format!("{name}/{kind}"));
+    let image = scratch.path(&format!("{name}/{kind}.image"));
     let mount = match kind {
-        "ext4" => Mount::ext4(&scratch.path("image"), &there),
-        "ramfs" => Mount::ramfs(&there),
-        _ => Mount::tmpfs(&there, "size=64m"),
+        "ext4" => Mount::ext4(&image, &at),
+        "xfs" => Mount::xfs(&image, &at),
+        "ramfs" => Mount::ramfs(&at),
+        _ => Mount::tmpfs(&at, "size=64m"),
     };
-    (there, mount)
+    (at, mount)
 }
 
 #[test]
 fn attributes_of_every_kind_arrive() {
     need_root();
-    for kind in ["tmpfs", "ext4"] {
-        let scratch = Scratch::new();
-        let (there, _mount) = mount(&scratch, kind);
-        let source = there.join("source");
+    let kinds = ["tmpfs", "ext4", "xfs"];
+    let scratch = Scratch::new();
+    let (from, _mounts_from): (Vec<_>, Vec<_>) = kinds.iter().map(|kind| mount(&scratch, "from", kind)).unzip();
+    let (to, _mounts_to): (Vec<_>, Vec<_>) = kinds.iter().map(|kind| mount(&scratch, "to", kind)).unzip();
+    for (from_kind, from) in kinds.iter().zip(&from) {
+        let source = from.join("source");
         grow_attributes(&source);
-        let summary = copy_all(&source, &there.join("copy"));
-        assert_eq!(summary.unpreserved, Unpreserved::default(), "{kind}");
-        assert_same(&source, &there.join("copy"));
-        assert_eq!(get(&there.join("copy/folder/file"), c"user.binary").unwrap(), b"\0\xff\n\0");
-        assert_eq!(get(&there.join("copy/capable"), CAPABILITY).unwrap(), NET_RAW);
-        assert_eq!(get(&there.join("copy/link"), c"trusted.of_link").unwrap(), b"t");
-        assert_eq!(get(&there.join("copy/folder/plain"), ACCESS), Err(Errno::NODATA));
-        // The second run finds nothing to do, and leaves everything as it is.
-        let summary = copy_all(&source, &there.join("copy"));
-        assert_eq!((summary.n_unchanged, summary.unpreserved), (summary.n_found, Unpreserved::default()));
-        assert_same(&source, &there.join("copy"));
+        for to in &to {
+            let copied = to.join(from_kind);
+            let summary = copy_all(&source, &copied);
+            assert_eq!(summary.unpreserved, Unpreserved::default(), "{copied:?}");
+            assert_same(&source, &copied);
+            assert_eq!(get(&copied.join("folder/file"), c"user.binary").unwrap(), b"\0\xff\n\0");
+            assert_eq!(get(&copied.join("capable"), CAPABILITY).unwrap(), NET_RAW);
+            assert_eq!(get(&copied.join("link"), c"trusted.of_link").unwrap(), b"t");
+            assert_eq!(get(&copied.join("folder/plain"), ACCESS), Err(Errno::NODATA));
+            assert_eq!(get(&copied.join("folder"), DEFAULT).unwrap(), acl(2));
+            // The second run finds nothing to do, and leaves everything as it is.
+            let summary = copy_all(&source, &copied);
+            assert_eq!((summary.n_unchanged, summary.unpreserved), (summary.n_found, Unpreserved::default()));
+            assert_same(&source, &copied);
+        }
     }
 }
 
@@ -165,7 +173,7 @@ fn attributes_of_every_kind_arrive() {
 fn an_attribute_may_be_as_long_as_the_kernel_allows() {
     need_root();
     let scratch = Scratch::new();
-    let (there, _mount) = mount(&scratch, "tmpfs");
+    let (there, _mount) = mount(&scratch, "there", "tmpfs");
     fs::create_dir(there.join("source")).unwrap();
     let file = there.join("source/file");
     fs::write(&file, "x").unwrap();
@@ -178,9 +186,9 @@ fn an_attribute_may_be_as_long_as_the_kernel_allows() {
 #[test]
 fn a_default_acl_of_the_destination_reaches_nothing() {
     need_root();
-    for kind in ["tmpfs", "ext4"] {
+    for kind in ["tmpfs", "ext4", "xfs"] {
         let scratch = Scratch::new();
-        let (there, _mount) = mount(&scratch, kind);
+        let (there, _mount) = mount(&scratch, "there", kind);
         let source = there.join("source");
         grow_attributes(&source);
         fs::create_dir(source.join("merged")).unwrap();
@@ -214,7 +222,7 @@ fn a_default_acl_of_the_destination_reaches_nothing() {
 fn what_is_unchanged_is_brought_into_line() {
     need_root();
     let scratch = Scratch::new();
-    let (there, _mount) = mount(&scratch, "ext4");
+    let (there, _mount) = mount(&scratch, "there", "ext4");
     let (source, copied) = (there.join("source"), there.join("copy"));
     grow_attributes(&source);
     copy_all(&source, &copied);
@@ -248,10 +256,9 @@ fn what_is_unchanged_is_brought_into_line() {
 fn a_destination_without_attributes_fails_nothing_and_each_loss_is_counted() {
     need_root();
     let scratch = Scratch::new();
-    let (_, _mount) = mount(&scratch, "ramfs");
-    let source_mount = scratch.folder("from");
-    let _source_mount = Mount::tmpfs(&source_mount, "size=64m");
-    let (source, copied) = (source_mount.join("source"), scratch.path("there/copy"));
+    let (there, _mount) = mount(&scratch, "there", "ramfs");
+    let (from, _from_mount) = mount(&scratch, "from", "tmpfs");
+    let (source, copied) = (from.join("source"), there.join("copy"));
     grow_attributes(&source);
     let unsupported = |n_unsupported| Unkept { n_unsupported, n_denied: 0 };
     // The file, the folder, the link and the FIFO; the folder, what inherited from it, and what else is shared.
@@ -270,9 +277,8 @@ fn a_destination_without_attributes_fails_nothing_and_each_loss_is_counted() {
 fn an_attribute_without_room_fails_its_entry_by_name() {
     need_root();
     let scratch = Scratch::new();
-    let (there, _mount) = mount(&scratch, "ext4");
-    let from = scratch.folder("from");
-    let _from_mount = Mount::tmpfs(&from, "size=64m");
+    let (there, _mount) = mount(&scratch, "there", "ext4");
+    let (from, _from_mount) = mount(&scratch, "from", "tmpfs");
     fs::create_dir(from.join("source")).unwrap();
     for name in ["source/long", "source/short"] {
         fs::write(from.join(name), name).unwrap();

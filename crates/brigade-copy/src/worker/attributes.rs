@@ -274,12 +274,17 @@ fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
 
 /// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.
 fn is_kept(name: &CStr) -> bool {
-    is_acl(name) || !name.to_bytes().starts_with(b"system.")
+    is_acl(name) || !(name.to_bytes().starts_with(b"system.") || is_second_form(name))
 }
 
 fn is_removed(name: &CStr) -> bool {
     let is_data = [b"user.".as_slice(), b"trusted."].iter().any(|space| name.to_bytes().starts_with(space));
-    is_data || is_acl(name) || name == CAPABILITY
+    (is_data && !is_second_form(name)) || is_acl(name) || name == CAPABILITY
+}
+
+/// The ACLs as XFS stores them, which it lists beside those that POSIX knows. To remove one is to remove the ACL.
+fn is_second_form(name: &CStr) -> bool {
+    name.to_bytes().starts_with(b"trusted.SGI_ACL_")
 }
 
 fn is_acl(name: &CStr) -> bool {
@@ -317,7 +322,8 @@ mod tests {
     #[test]
     fn names_are_told_apart() {
         let list =
-            b"user.a\0system.posix_acl_access\0system.nfs4_acl\0security.selinux\0security.capability\0trusted.t\0";
+            b"user.a\0system.posix_acl_access\0system.nfs4_acl\0security.selinux\0security.capability\0trusted.t\0\
+                     trusted.SGI_ACL_FILE\0";
         let texts = |is: fn(&CStr) -> bool| -> Vec<_> {
             names(list).filter(|name| is(name)).map(|name| name.to_str().unwrap()).collect()
         };

@@ -8,6 +8,9 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{XattrFlags, lsetxattr};
+use rustix::io::Errno;
+
 /// A folder that is removed at the end.
 pub struct Scratch(tempfile::TempDir);
 
@@ -63,6 +66,14 @@ impl Mount {
         Self(at.to_owned())
     }
 
+    /// A fresh xfs, in a file that is made for it. It cannot be smaller, but nearly all of it is a hole.
+    pub fn xfs(image: &Path, at: &Path) -> Self {
+        fs::File::create(image).unwrap().set_len(320 << 20).unwrap();
+        run(Command::new("mkfs.xfs").args(["-q", "-f"]).arg(image));
+        run(Command::new("mount").args(["-t", "xfs", "-o", "loop"]).arg(image).arg(at));
+        Self(at.to_owned())
+    }
+
     pub fn make_read_only(&self) {
         run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0));
     }
@@ -112,12 +123,29 @@ pub fn grow_oddities(root: &Path) {
         std::os::unix::fs::lchown(odd.join("dangling"), Some(12345), Some(0)).unwrap();
         std::os::unix::fs::lchown(odd.join("closed"), Some(12345), Some(54321)).unwrap();
     }
+    give_attributes(&odd);
     run(Command::new("touch")
         .args(["-h", "-d", "1950-01-02 03:04:05.123456789"])
         .arg(odd.join("dangling"))
         .arg(odd.join("holes")));
     fs::set_permissions(odd.join("closed"), fs::Permissions::from_mode(0o2550)).unwrap();
     run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.000000007"]).arg(odd.join("closed")).arg(&odd));
+}
+
+/// Attributes on a file, a folder and a link, as far as the file system and this user's rights go.
+fn give_attributes(odd: &Path) {
+    let set =
+        |name: &str, attribute, value: &[u8]| match lsetxattr(odd.join(name), attribute, value, XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => panic!("cannot give {name:?} the attribute {attribute:?}: {errno}"),
+        };
+    set("large", c"user.binary", b"\0\xff");
+    set("closed", c"user.empty", b"");
+    if has_root() {
+        set("setuid", c"trusted.note", b"x");
+        set("dangling", c"trusted.note", b"x");
+        set("closed/fifo", c"trusted.note", b"x");
+    }
 }
 
 /// Fails with every difference between a tree and its copy.
