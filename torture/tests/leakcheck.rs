@@ -1,4 +1,5 @@
 //! What the leak check tells of. Alone in its program, since the threads and children of other tests would be told of too.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 use std::fmt::Debug;
 use std::process::{Child, Command, Stdio};

@@ -323,7 +323,7 @@ impl Scenario for Close {
         Ok(to_victim.get()?)
     }
 
-    fn act<'a>(_shared: &'a Self::Shared, queue: Items) -> Result<(), Fault> {
+    fn act(_shared: &Self::Shared, queue: Items) -> Result<(), Fault> {
         queue.close();
         Ok(())
     }
