@@ -1,7 +1,11 @@
 //! The arguments, as clap reads them. What is wrong with them is told in usage.rs; what they mean for a copy is in wishes.rs.
 
+mod given;
+mod output;
+mod speed;
+mod what;
+
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -9,9 +13,10 @@ use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Su
 use crate::exit;
 use crate::language::Language;
 use crate::messages;
-
-/// More worker processes than this are taken for a typing error.
-pub const MOST_WORKERS: usize = 1024;
+pub use given::Given;
+pub use output::{OutputArguments, ProgressWay};
+pub use speed::{MOST_WORKERS, SpeedArguments};
+pub use what::WhatArguments;
 
 /// Options of the command as a whole stand below those of what it does.
 const LAST: usize = 100;
@@ -58,31 +63,15 @@ pub struct CopyArguments {
     /// `SOURCE... DESTINATION`, or one source, or none.
     #[arg(value_name = "PATH", hide = true)]
     pub paths: Vec<PathBuf>,
-    /// The destination is meant itself.
-    #[arg(short = 'T', long, conflicts_with = "target_directory")]
-    pub no_target_directory: bool,
-    /// The folder to copy into.
-    #[arg(short = 't', long, value_name = "DIR")]
-    pub target_directory: Option<PathBuf>,
-    /// Worker processes.
-    #[arg(short = 'j', long, value_name = "N", value_parser = worker_count)]
-    pub workers: Option<NonZeroUsize>,
-    /// How progress is shown.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WAY",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    pub progress: ProgressWay,
-    /// A line for each file.
-    #[arg(short, long)]
-    pub verbose: bool,
-    /// Errors only.
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub what: WhatArguments,
+    #[command(flatten)]
+    pub speed: SpeedArguments,
+    #[command(flatten)]
+    pub output: OutputArguments,
+    /// The options as they were typed, for a command that goes on.
+    #[arg(skip)]
+    pub given: Given,
     #[command(flatten)]
     habits: Habits,
 }
@@ -100,21 +89,6 @@ struct Habits {
     no_dereference: bool,
 }
 
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
-pub enum ProgressWay {
-    /// A bar on a terminal, else nothing.
-    Auto,
-    /// A bar on a terminal, else lines.
-    Bar,
-    /// A line now and then.
-    Plain,
-    /// Events on standard output.
-    Json,
-    /// Nothing.
-    None,
-}
-
 impl CommandLine {
     /// Reads the arguments; the first is the program's name.
     ///
@@ -122,7 +96,11 @@ impl CommandLine {
     /// They are wrong, or ask for help or the version: clap treats both alike.
     pub fn read(arguments: &[OsString], language: Language) -> Result<Self, clap::Error> {
         let matches = command(language).try_get_matches_from(arguments)?;
-        Self::from_arg_matches(&matches)
+        let mut line = Self::from_arg_matches(&matches)?;
+        if let (Command::Copy(copy), Some((_, matches))) = (&mut line.command, matches.subcommand()) {
+            copy.given = Given::of(matches);
+        }
+        Ok(line)
     }
 }
 
@@ -131,34 +109,27 @@ pub fn command(language: Language) -> clap::Command {
     CommandLine::command()
         .about(messages::about(language))
         .override_usage(messages::usage(language))
-        .help_template(template(language, Section::Commands))
+        .help_template(template(language, &commands_and_options(language)))
         .after_help(exit_section(language))
         .mut_args(|argument| helped(argument, language))
         .mut_subcommand("copy", |copy| {
             copy.about(messages::about_copy(language))
                 .override_usage(messages::usage_copy(language))
-                .help_template(template(language, Section::Options))
+                .help_template(template(language, "{all-args}"))
                 .after_help(format!("{}\n\n{}", messages::notes_copy(language), exit_section(language)))
                 .mut_args(|argument| helped(argument, language))
         })
 }
 
-/// What a help text lists first.
-enum Section {
-    Commands,
-    Options,
+/// The frame of a help text around its list.
+fn template(language: Language, list: &str) -> String {
+    format!("{{about}}\n\n{}\n  {{usage}}\n\n{list}{{after-help}}", messages::usage_heading(language))
 }
 
-fn template(language: Language, section: Section) -> String {
-    let commands = match section {
-        Section::Options => String::new(),
-        Section::Commands => format!("{}\n{{subcommands}}\n\n", messages::commands_heading(language)),
-    };
-    format!(
-        "{{about}}\n\n{}\n  {{usage}}\n\n{commands}{}\n{{options}}{{after-help}}",
-        messages::usage_heading(language),
-        messages::options_heading(language)
-    )
+/// The commands, and the options that each of them has.
+fn commands_and_options(language: Language) -> String {
+    let (commands, options) = (messages::commands_heading(language), messages::options_heading(language));
+    format!("{commands}\n{{subcommands}}\n\n{options}\n{{options}}")
 }
 
 fn exit_section(language: Language) -> String {
@@ -167,25 +138,12 @@ fn exit_section(language: Language) -> String {
 
 /// An argument with its help text, which holds defaults and values too: clap's own remarks on them are English only.
 fn helped(argument: clap::Arg, language: Language) -> clap::Arg {
-    let text = match argument.get_id().as_str() {
-        "help" => messages::help_help(language),
-        "version" => messages::help_version(language),
-        "lang" => messages::help_lang(language),
-        "no_target_directory" => messages::help_no_target_directory(language),
-        "target_directory" => messages::help_target_directory(language),
-        "workers" => messages::help_workers(language),
-        "progress" => messages::help_progress(language),
-        "verbose" => messages::help_verbose(language),
-        "quiet" => messages::help_quiet(language),
-        _ => return argument.help(None::<&str>),
-    };
-    argument.help(text)
-}
-
-/// The sentence for a number that does not fit is chosen in usage.rs, so the error needs no words of its own.
-fn worker_count(text: &str) -> Result<NonZeroUsize, &'static str> {
-    let count = text.parse().map_err(|_| "not a whole number")?;
-    NonZeroUsize::new(count).filter(|count| count.get() <= MOST_WORKERS).ok_or("out of range")
+    if argument.is_hide_set() {
+        return argument.help(None::<&str>);
+    }
+    let heading = messages::group(language, argument.get_help_heading().unwrap_or("general"));
+    let text = messages::help(language, argument.get_id().as_str());
+    argument.help_heading(heading).help(text)
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The catalogue: every sentence of the command, in both languages side by side. A message that lacks one does not compile.
 //! When a sentence is said is decided elsewhere; the exit table is in exit.rs, the texts of the kernel's errors in problem.rs.
 
+mod help;
+
 use brigade_copy::{Action, Reason};
 
 use crate::language::Language;
+pub use help::{group, help};
 
 /// Each entry becomes a function of that name: the language, the arguments, and the text.
 macro_rules! catalogue {
@@ -54,25 +57,6 @@ catalogue! {
         "源末尾的斜杠没有影响；“源/.”表示其中的内容。
 可以使用 -a -r -R -p -d（以及 --archive 和 --recursive），但它们不改变任何行为。
 始终完整复制文件夹，并保留权限、所有者、时间、扩展属性、ACL、capabilities、符号链接和硬链接。";
-    help_help(): "Print this help", "显示本帮助";
-    help_version(): "Print the version", "显示版本";
-    help_lang():
-        "Language: en or zh-CN [default: as LC_ALL, LC_MESSAGES or LANG says]",
-        "语言：en 或 zh-CN [默认：由 LC_ALL、LC_MESSAGES 或 LANG 决定]";
-    help_no_target_directory():
-        "Copy as DESTINATION itself, also if it is a folder",
-        "即使目标是文件夹，也复制为目标本身";
-    help_target_directory():
-        "Copy all SOURCEs into the folder DIR",
-        "把所有源复制到文件夹 DIR 中";
-    help_workers():
-        "Worker processes [default: one for each processor]",
-        "工作进程数 [默认：每个处理器一个]";
-    help_progress():
-        "auto, bar, plain (a line now and then), json (events on standard output) or none [default: auto]",
-        "进度：auto、bar、plain（偶尔一行）、json（标准输出上的事件）或 none [默认：auto]";
-    help_verbose(): "Print a line for each file", "每个文件输出一行";
-    help_quiet(): "Print errors only", "只输出错误";
 }
 
 // ---- Wrong use ----

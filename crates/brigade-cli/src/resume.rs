@@ -4,9 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum as _;
-
-use crate::arguments::{CopyArguments, ProgressWay};
+use crate::arguments::{CopyArguments, Given};
 
 /// The command that does what `arguments` asked for, whatever has been made at the destination in the meantime.
 ///
@@ -14,7 +12,7 @@ use crate::arguments::{CopyArguments, ProgressWay};
 /// would otherwise be copied into; several go into a folder that was there before, so naming that with `-t` is enough.
 pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Option<String> {
     let mut words = vec!["brigade copy".to_owned()];
-    words.extend(options(arguments));
+    words.extend(options(&arguments.given));
     let operands: Vec<&Path> = match pairs {
         [] => return None,
         [(source, destination)] => {
@@ -22,7 +20,7 @@ pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Optio
             vec![source, destination]
         }
         _ => {
-            let (folder, sources) = match &arguments.target_directory {
+            let (folder, sources) = match &arguments.what.target_directory {
                 Some(folder) => (folder, arguments.paths.as_slice()),
                 None => arguments.paths.split_last()?,
             };
@@ -38,23 +36,12 @@ pub fn command(arguments: &CopyArguments, pairs: &[(PathBuf, PathBuf)]) -> Optio
     Some(words.join(" "))
 }
 
-fn options(arguments: &CopyArguments) -> Vec<String> {
-    let mut options = Vec::new();
-    if let Some(count) = arguments.workers {
-        options.push(format!("-j {count}"));
-    }
-    if arguments.progress != ProgressWay::Auto
-        && let Some(value) = arguments.progress.to_possible_value()
-    {
-        options.push(format!("--progress={}", value.get_name()));
-    }
-    if arguments.verbose {
-        options.push("-v".to_owned());
-    }
-    if arguments.quiet {
-        options.push("-q".to_owned());
-    }
-    options
+fn options(given: &Given) -> Vec<String> {
+    let options = given.options.iter().map(|(name, value)| match value {
+        Some(value) => format!("--{name}={}", quoted(value)),
+        None => format!("--{name}"),
+    });
+    options.collect()
 }
 
 /// A word as a shell reads it back: plain, in single quotes, or in `$'…'` where it holds what a terminal must not see.
@@ -103,17 +90,17 @@ mod tests {
         let pairs = [("my photos".into(), "/backup/it's".into())];
         assert_eq!(
             command(&parsed(&["-j3", "--progress=json", "x", "y"]), &pairs).unwrap(),
-            r"brigade copy -j 3 --progress=json -T 'my photos' '/backup/it'\''s'"
+            r"brigade copy --workers=3 --progress=json -T 'my photos' '/backup/it'\''s'"
         );
         let pairs = [("-x".into(), "照片".into())];
-        assert_eq!(command(&parsed(&["-q", "x", "y"]), &pairs).unwrap(), "brigade copy -q -T -- -x '照片'");
+        assert_eq!(command(&parsed(&["-q", "x", "y"]), &pairs).unwrap(), "brigade copy --quiet -T -- -x '照片'");
     }
 
     #[test]
     fn several_sources_go_into_their_folder() {
         let pairs = [("a/.".into(), "dir".into()), ("b/c".into(), "dir/c".into())];
         for arguments in [["-v", "a/.", "b/c", "dir"], ["-vtdir", "--", "a/.", "b/c"]] {
-            assert_eq!(command(&parsed(&arguments), &pairs).unwrap(), "brigade copy -v -t dir a/. b/c");
+            assert_eq!(command(&parsed(&arguments), &pairs).unwrap(), "brigade copy --verbose -t dir a/. b/c");
         }
     }
 

@@ -42,20 +42,19 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
     let (sources, target, place) = sources_and_target(arguments, language)?;
     let way = Way::chosen(arguments);
     let request = Request {
-        sources,
-        target,
-        workers: arguments.workers,
+        workers: arguments.speed.workers,
         report: way.report(Detail::of(arguments)),
         totals: way.totals(),
+        ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })
 }
 
 fn sources_and_target(arguments: &CopyArguments, language: Language) -> Result<(Vec<PathBuf>, Target, Place), Exit> {
     let paths = arguments.paths.as_slice();
-    if let Some(folder) = &arguments.target_directory {
+    if let Some(folder) = &arguments.what.target_directory {
         into_folder(paths, folder, language)
-    } else if arguments.no_target_directory {
+    } else if arguments.what.no_target_directory {
         exactly(paths, language)
     } else {
         match paths {

@@ -6,17 +6,11 @@
 //! can be stopped, and ends with a [`Summary`] in which every entry is accounted for.
 //!
 //! ```no_run
-//! use brigade_copy::{Event, Plan, Report, Request, Target, Totals};
+//! use brigade_copy::{Event, Plan, Request, Target};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     brigade::init();
-//!     let request = Request {
-//!         sources: vec!["/usr/share".into()],
-//!         target: Target::IntoOrAs("/tmp/share".into()),
-//!         workers: None,
-//!         report: Report::Failures,
-//!         totals: Totals::NotNeeded,
-//!     };
+//!     let request = Request::new(vec!["/usr/share".into()], Target::IntoOrAs("/tmp/share".into()));
 //!     let running = Plan::new(request)?.start(|event| {
 //!         if let Event::Failed(error) = event {
 //!             eprintln!("{error}: {}", error.cause);

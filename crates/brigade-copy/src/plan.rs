@@ -18,15 +18,9 @@ use place::{Shape, Typed};
 ///
 /// # Example
 /// ```
-/// use brigade_copy::{Plan, Refusal, Report, Request, Target, Totals};
+/// use brigade_copy::{Plan, Refusal, Request, Target};
 ///
-/// let request = Request {
-///     sources: vec!["/no/such/folder".into()],
-///     target: Target::IntoOrAs("/tmp".into()),
-///     workers: None,
-///     report: Report::Failures,
-///     totals: Totals::NotNeeded,
-/// };
+/// let request = Request::new(vec!["/no/such/folder".into()], Target::IntoOrAs("/tmp".into()));
 /// assert!(matches!(Plan::new(request), Err(Refusal::Source { .. })));
 /// ```
 #[derive(Debug)]

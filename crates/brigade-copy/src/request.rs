@@ -18,6 +18,13 @@ pub struct Request {
     pub totals: Totals,
 }
 
+impl Request {
+    /// A copy as `cp -a` makes it; what is to be different is then set.
+    pub fn new(sources: Vec<PathBuf>, target: Target) -> Self {
+        Self { sources, target, workers: None, report: Report::Failures, totals: Totals::NotNeeded }
+    }
+}
+
 /// How the place of the copy is found, as in `cp`.
 #[derive(Clone, Debug)]
 pub enum Target {

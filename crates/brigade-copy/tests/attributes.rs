@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use brigade_copy::{Action, Event, Plan, Report, Request, Summary, Target, Totals, Unkept, Unpreserved};
+use brigade_copy::{Action, Event, Plan, Request, Summary, Target, Unkept, Unpreserved};
 use common::{Mount, Scratch, assert_same, need_root, run};
 use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
 use rustix::io::Errno;
@@ -31,11 +31,8 @@ const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 /// Copies one source to exactly one place, and returns the failures with the account.
 fn copy(source: &Path, destination: &Path) -> (Summary, Vec<(PathBuf, Action, String)>) {
     let request = Request {
-        sources: vec![source.to_owned()],
-        target: Target::Exactly(destination.to_owned()),
         workers: std::num::NonZeroUsize::new(2),
-        report: Report::Failures,
-        totals: Totals::NotNeeded,
+        ..Request::new(vec![source.to_owned()], Target::Exactly(destination.to_owned()))
     };
     let failures = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&failures);

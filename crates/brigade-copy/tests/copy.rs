@@ -21,11 +21,8 @@ type Events = Arc<Mutex<Vec<Event>>>;
 
 fn request(source: &Path, destination: &Path) -> Request {
     Request {
-        sources: vec![source.to_owned()],
-        target: Target::IntoOrAs(destination.to_owned()),
         workers: std::num::NonZeroUsize::new(3),
-        report: Report::Failures,
-        totals: Totals::NotNeeded,
+        ..Request::new(vec![source.to_owned()], Target::IntoOrAs(destination.to_owned()))
     }
 }
 

@@ -7,18 +7,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use brigade_copy::{Plan, Refusal, Report, Request, Target, Totals};
+use brigade_copy::{Plan, Refusal, Request, Target};
 use common::{Mount, Scratch, need_root};
 
 fn plan(sources: &[&Path], target: Target) -> Result<Vec<(PathBuf, PathBuf)>, Refusal> {
-    let request = Request {
-        sources: sources.iter().map(|&path| path.to_owned()).collect(),
-        target,
-        workers: None,
-        report: Report::Failures,
-        totals: Totals::NotNeeded,
-    };
-    let plan = Plan::new(request)?;
+    let sources = sources.iter().map(|&path| path.to_owned()).collect();
+    let plan = Plan::new(Request::new(sources, target))?;
     Ok(plan.pairs().map(|(source, destination)| (source.to_owned(), destination.to_owned())).collect())
 }
 

@@ -42,13 +42,13 @@ pub enum Way {
 impl Way {
     /// What was asked for, as far as standard error can show it.
     pub fn chosen(arguments: &CopyArguments) -> Self {
-        if arguments.progress == ProgressWay::Json {
+        if arguments.output.progress == ProgressWay::Json {
             return Self::Json;
         }
-        if arguments.quiet {
+        if arguments.output.quiet {
             return Self::Nothing;
         }
-        Self::on(arguments.progress, Surface::of_standard_error())
+        Self::on(arguments.output.progress, Surface::of_standard_error())
     }
 
     fn on(wanted: ProgressWay, surface: Surface) -> Self {
@@ -109,7 +109,7 @@ pub enum Detail {
 impl Detail {
     /// What was asked for.
     pub fn of(arguments: &CopyArguments) -> Self {
-        match (arguments.quiet, arguments.verbose) {
+        match (arguments.output.quiet, arguments.output.verbose) {
             (true, _) => Self::Errors,
             (false, true) => Self::EveryFile,
             (false, false) => Self::Summary,

@@ -30,7 +30,7 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
         assert_eq!(status.signal(), Some(number), "{status}");
         let stderr = stderr.recv().unwrap();
         assert!(stderr.starts_with("interrupted: copied "), "{stderr}");
-        assert!(stderr.ends_with("\nto go on: brigade copy -j 1 --progress=json -T a b\n"), "{stderr}");
+        assert!(stderr.ends_with("\nto go on: brigade copy --workers=1 --progress=json -T a b\n"), "{stderr}");
         let rest = rest.recv().unwrap();
         assert!(rest.contains("\"interrupted\":true"), "{rest}");
         let source = support::tree(&scene.path("a"));

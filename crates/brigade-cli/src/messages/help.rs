@@ -1,0 +1,75 @@
+//! The help text of every argument, and the headings of their groups.
+
+use crate::language::Language;
+
+/// Each row is for the argument of that name.
+macro_rules! texts {
+    ($function:ident: $($name:literal: $english:literal, $chinese:literal;)*) => {
+        fn $function(language: Language, name: &str) -> Option<&'static str> {
+            match (name, language) {
+                $(
+                    ($name, Language::English) => Some($english),
+                    ($name, Language::Chinese) => Some($chinese),
+                )*
+                _ => None,
+            }
+        }
+    };
+}
+
+/// The text for the argument of this name. `None` for one that is not shown.
+pub fn help(language: Language, argument: &str) -> Option<&'static str> {
+    [general, what, speed, output].into_iter().find_map(|group| group(language, argument))
+}
+
+/// The heading over a group of arguments.
+pub fn group(language: Language, name: &str) -> Option<&'static str> {
+    heading(language, name)
+}
+
+// The colon after a heading is clap's.
+texts! { heading:
+    "what": "What and where", "复制什么，复制到哪里";
+    "speed": "Speed", "速度";
+    "output": "Output", "输出";
+    "general": "General", "其他";
+}
+
+texts! { general:
+    "help":
+        "Print this help",
+        "显示本帮助";
+    "version":
+        "Print the version",
+        "显示版本";
+    "lang":
+        "Language: en or zh-CN [default: as LC_ALL, LC_MESSAGES or LANG says]",
+        "语言：en 或 zh-CN [默认：由 LC_ALL、LC_MESSAGES 或 LANG 决定]";
+}
+
+texts! { what:
+    "no_target_directory":
+        "Copy as DESTINATION itself, also if it is a folder",
+        "即使目标是文件夹，也复制为目标本身";
+    "target_directory":
+        "Copy all SOURCEs into the folder DIR",
+        "把所有源复制到文件夹 DIR 中";
+}
+
+texts! { speed:
+    "workers":
+        "Worker processes [default: one for each processor]",
+        "工作进程数 [默认：每个处理器一个]";
+}
+
+texts! { output:
+    "progress":
+        "auto, bar, plain (a line now and then), json (events on standard output) or none [default: auto]",
+        "进度：auto、bar、plain（偶尔一行）、json（标准输出上的事件）或 none [默认：auto]";
+    "verbose":
+        "Print a line for each file",
+        "每个文件输出一行";
+    "quiet":
+        "Print errors only",
+        "只输出错误";
+}
