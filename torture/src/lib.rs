@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod catalogue;
 pub mod facts;
 pub mod leakcheck;
 pub mod processes;
