@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod catalogue;
 pub mod facts;
 pub mod leakcheck;
+pub mod mounts;
 pub mod processes;
 pub mod random;
 pub mod red;

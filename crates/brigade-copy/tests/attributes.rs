@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brigade_copy::{Action, Event, Plan, Request, Summary, Target, Unkept, Unpreserved};
-use common::{Mount, Scratch, assert_same, need_root, run};
+use common::assert_same;
 use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
 use rustix::io::Errno;
+use torture::mounts::{Mount, Scratch, need_root, run};
 
 /// Longer than any of these copies takes, however loaded the machine is.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -127,8 +128,8 @@ fn grow_attributes(source: &Path) {
 
 /// A file system, in a folder with the name of its kind below `name`.
 fn mount(scratch: &Scratch, name: &str, kind: &str) -> (PathBuf, Mount) {
-    let at = scratch.folder(&format!("{name}/{kind}"));
-    let image = scratch.path(&format!("{name}/{kind}.image"));
+    let at = scratch.folder(format!("{name}/{kind}"));
+    let image = scratch.path(format!("{name}/{kind}.image"));
     let mount = match kind {
         "ext4" => Mount::ext4(&image, &at),
         "xfs" => Mount::xfs(&image, &at),

@@ -1,7 +1,6 @@
 //! Whole copies with real worker processes: the tree, the books, the events, and what goes wrong.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[expect(dead_code, reason = "file systems of other kinds are for the tests of attributes")]
 mod common;
 
 use std::collections::HashSet;
@@ -12,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brigade_copy::{Action, EntryKind, Event, Outcome, Plan, Report, Request, Running, Summary, Target, Totals};
-use common::{Mount, Scratch, assert_same, has_root, need_root};
+use common::assert_same;
+use torture::mounts::{Mount, Scratch, has_root, need_root, run};
 
 /// Longer than any of these copies takes, however loaded the machine is.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -140,7 +140,7 @@ fn files_links_and_contents_are_sources_too() {
 
 /// The folder that was copied into keeps its own time; the comparison is about what is in it.
 fn folder_without_times(folder: &Path, like: &Path) -> PathBuf {
-    common::run(std::process::Command::new("touch").arg("-r").arg(like).arg(folder));
+    run(std::process::Command::new("touch").arg("-r").arg(like).arg(folder));
     folder.to_owned()
 }
 
@@ -358,7 +358,7 @@ fn an_entry_of_every_kind_is_told_as_what_it_is() {
     scratch.file("source/file");
     fs::hard_link(scratch.path("source/file"), scratch.path("source/again")).unwrap();
     symlink("nowhere", scratch.path("source/link")).unwrap();
-    common::run(std::process::Command::new("mkfifo").arg(scratch.path("source/fifo")));
+    run(std::process::Command::new("mkfifo").arg(scratch.path("source/fifo")));
     let (_, events) = copy(Request { report: Report::EveryEntry, ..request(&source, &scratch.path("copy")) });
     let mut kinds: Vec<_> = events
         .iter()
@@ -387,7 +387,7 @@ fn a_run_leaves_no_descriptor_and_no_process_behind() {
     copy(request(&source, &scratch.path("warm up")));
     let before = open_files();
     for idx in 0..3 {
-        copy(request(&source, &scratch.path(&format!("copy{idx}"))));
+        copy(request(&source, &scratch.path(format!("copy{idx}"))));
     }
     // Other tests of this program open files of their own at the same time, but not so many.
     assert!(open_files() < before + 60, "{before} files were open, now {}", open_files());

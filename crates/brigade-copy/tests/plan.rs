@@ -1,14 +1,11 @@
 //! What is refused before the first write, and where copies go. Nothing is copied here.
 
-#[expect(dead_code, reason = "only the tests that copy need all of it")]
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use brigade_copy::{Plan, Refusal, Request, Target};
-use common::{Mount, Scratch, need_root};
+use torture::mounts::{Mount, Scratch, need_root};
 
 fn plan(sources: &[&Path], target: Target) -> Result<Vec<(PathBuf, PathBuf)>, Refusal> {
     let sources = sources.iter().map(|&path| path.to_owned()).collect();

@@ -10,15 +10,12 @@ use std::process::Command;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
 use serde_json::{Value, json};
+use torture::mounts::{Mount, need_root};
 
 use super::support::{Ended, Scene, ended};
 
 /// Who has no rights: `nobody`.
 const PLAIN: u32 = 65534;
-
-fn need_root() {
-    assert!(rustix::process::geteuid().is_root(), "this test mounts a file system or changes users: run it as root");
-}
 
 fn set(path: &Path, name: &CStr, value: &[u8]) {
     setxattr(path, name, value, XattrFlags::empty()).unwrap();
@@ -31,24 +28,6 @@ fn get(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(value)
 }
 
-/// A folder whose file system holds no attributes, until the end.
-struct Poor<'a>(&'a Path);
-
-impl<'a> Poor<'a> {
-    fn mount(at: &'a Path) -> Self {
-        fs::create_dir(at).unwrap();
-        assert!(Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(at).status().unwrap().success());
-        Self(at)
-    }
-}
-
-impl Drop for Poor<'_> {
-    fn drop(&mut self) {
-        let is_unmounted = Command::new("umount").arg("-l").arg(self.0).status().is_ok_and(|status| status.success());
-        assert!(is_unmounted, "{:?} is still mounted", self.0);
-    }
-}
-
 #[test]
 fn what_the_destination_cannot_hold_is_told_in_one_line_each() {
     need_root();
@@ -59,8 +38,8 @@ fn what_the_destination_cannot_hold_is_told_in_one_line_each() {
     }
     let capable = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     set(&scene.path("source/one"), c"security.capability", &capable);
-    let poor = scene.path("poor");
-    let _mount = Poor::mount(&poor);
+    fs::create_dir(scene.path("poor")).unwrap();
+    let _mount = Mount::ramfs(&scene.path("poor"));
     let ended = scene.run(["source", "poor/copy"]);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let lines: Vec<_> = ended.stderr.lines().skip(1).collect();

@@ -1,104 +1,16 @@
-//! What the tests of this crate share: scratch folders, mounts that go away, and the comparison of trees.
+//! What the tests of this crate share: an odd tree and the comparison of trees.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{XattrFlags, lsetxattr};
 use rustix::io::Errno;
-
-/// A folder that is removed at the end.
-pub struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    pub fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("brigade-copy-").tempdir().unwrap())
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Makes a folder, with those above it.
-    pub fn folder(&self, name: &str) -> PathBuf {
-        fs::create_dir_all(self.path(name)).unwrap();
-        self.path(name)
-    }
-
-    /// Makes a small file, with the folders above it.
-    pub fn file(&self, name: &str) -> PathBuf {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, name).unwrap();
-        path
-    }
-}
-
-/// A mount that goes away at the end.
-pub struct Mount(PathBuf);
-
-impl Mount {
-    pub fn bind(from: &Path, to: &Path) -> Self {
-        run(Command::new("mount").arg("--bind").arg(from).arg(to));
-        Self(to.to_owned())
-    }
-
-    pub fn tmpfs(at: &Path, options: &str) -> Self {
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at));
-        Self(at.to_owned())
-    }
-
-    /// A file system that holds no extended attributes.
-    pub fn ramfs(at: &Path) -> Self {
-        run(Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(at));
-        Self(at.to_owned())
-    }
-
-    /// A fresh ext4 of 64 MiB, in a file that is made for it.
-    pub fn ext4(image: &Path, at: &Path) -> Self {
-        fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
-        run(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(image));
-        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(at));
-        Self(at.to_owned())
-    }
-
-    /// A fresh xfs, in a file that is made for it. It cannot be smaller, but nearly all of it is a hole.
-    pub fn xfs(image: &Path, at: &Path) -> Self {
-        fs::File::create(image).unwrap().set_len(320 << 20).unwrap();
-        run(Command::new("mkfs.xfs").args(["-q", "-f"]).arg(image));
-        run(Command::new("mount").args(["-t", "xfs", "-o", "loop"]).arg(image).arg(at));
-        Self(at.to_owned())
-    }
-
-    pub fn make_read_only(&self) {
-        run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0));
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        run(Command::new("umount").arg("-l").arg(&self.0));
-    }
-}
-
-pub fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Whether owners can be given away.
-pub fn has_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Fails where file systems cannot be mounted: what is not checked must be seen.
-pub fn need_root() {
-    assert!(has_root(), "this test mounts a file system: run it as root");
-}
+use torture::mounts::{has_root, run};
 
 /// Links, holes, odd names, modes and times, and a folder that is closed and old.
 pub fn grow_oddities(root: &Path) {
