@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod ci;
+mod dist;
 mod tidy;
 mod torture;
 
@@ -16,6 +17,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                 the rules of the house that no compiler checks
   tidy --write         copies the heads of files into docs/shared-memory.md
   bench WHAT [...]     builds release programs and measures: copy, library (bench WHAT --help tells more)
+  dist [FOLDER]        writes the manual pages and the completions for shells [default: dist in the target folder]
   torture [...]        tries to break the library: --slice (a minute) or --full (all kills), --seed N";
 
 fn main() -> ExitCode {
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&workspace()),
         ["tidy", "--write"] => tidy::write(&workspace()),
         ["bench", rest @ ..] if !rest.is_empty() => bench::run(rest),
+        ["dist"] => dist::run(None),
+        ["dist", folder] => dist::run(Some(folder)),
         ["torture", rest @ ..] => torture::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

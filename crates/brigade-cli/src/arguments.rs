@@ -2,6 +2,7 @@
 
 mod given;
 mod output;
+mod paperwork;
 mod speed;
 mod what;
 
@@ -15,6 +16,7 @@ use crate::language::Language;
 use crate::messages;
 pub use given::Given;
 pub use output::{OutputArguments, ProgressWay};
+pub use paperwork::CompletionsArguments;
 pub use speed::{MOST_WORKERS, SpeedArguments};
 pub use what::WhatArguments;
 
@@ -54,6 +56,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Copies.
     Copy(CopyArguments),
+    /// Prints a script for a shell.
+    Completions(CompletionsArguments),
+    /// Prints the manual page.
+    Man,
 }
 
 /// The arguments of `brigade copy`.
@@ -90,6 +96,12 @@ struct Habits {
 }
 
 impl CommandLine {
+    /// The words that a command begins with, as far as these arguments name one: for "try … --help".
+    pub fn begun(arguments: &[OsString]) -> String {
+        let named = arguments.iter().skip(1).find_map(|word| messages::COMMANDS.into_iter().find(|name| word == name));
+        format!("brigade {}", named.unwrap_or("copy"))
+    }
+
     /// Reads the arguments; the first is the program's name.
     ///
     /// # Errors
@@ -106,19 +118,29 @@ impl CommandLine {
 
 /// The command as clap knows it, speaking `language`.
 pub fn command(language: Language) -> clap::Command {
-    CommandLine::command()
+    let command = CommandLine::command()
         .about(messages::about(language))
         .override_usage(messages::usage(language))
         .help_template(template(language, &commands_and_options(language)))
         .after_help(exit_section(language))
+        .mut_args(|argument| helped(argument, language));
+    messages::COMMANDS
+        .iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |command| subcommand(command, name, language)))
+}
+
+fn subcommand(command: clap::Command, name: &str, language: Language) -> clap::Command {
+    let texts = messages::command_texts(language, name);
+    let after = match name {
+        "completions" | "man" => texts.notes,
+        _ => format!("{}\n\n{}", texts.notes, exit_section(language)),
+    };
+    command
+        .about(texts.about)
+        .override_usage(texts.usage)
+        .help_template(template(language, "{all-args}"))
+        .after_help(after)
         .mut_args(|argument| helped(argument, language))
-        .mut_subcommand("copy", |copy| {
-            copy.about(messages::about_copy(language))
-                .override_usage(messages::usage_copy(language))
-                .help_template(template(language, "{all-args}"))
-                .after_help(format!("{}\n\n{}", messages::notes_copy(language), exit_section(language)))
-                .mut_args(|argument| helped(argument, language))
-        })
 }
 
 /// The frame of a help text around its list.

@@ -9,6 +9,7 @@ mod usage;
 
 mod ask;
 mod copy;
+mod paperwork;
 mod resume;
 mod signals;
 mod wishes;
@@ -29,8 +30,10 @@ fn main() -> ExitCode {
     brigade::init();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let language = Language::wanted(&arguments);
-    match CommandLine::read(&arguments, language) {
-        Ok(CommandLine { command: Command::Copy(arguments), .. }) => copy::run(&arguments, language),
-        Err(error) => usage::tell(language, &error).into(),
+    match CommandLine::read(&arguments, language).map(|line| line.command) {
+        Ok(Command::Copy(arguments)) => copy::run(&arguments, language),
+        Ok(Command::Completions(arguments)) => paperwork::completions(arguments.shell, language).into(),
+        Ok(Command::Man) => paperwork::manual(language).into(),
+        Err(error) => usage::tell(language, &error, &CommandLine::begun(&arguments)).into(),
     }
 }

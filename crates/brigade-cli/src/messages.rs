@@ -1,12 +1,9 @@
 //! The catalogue: every sentence of the command, in both languages side by side. A message that lacks one does not compile.
 //! When a sentence is said is decided elsewhere; the exit table is in exit.rs, the texts of the kernel's errors in problem.rs.
 
-mod help;
-
 use brigade_copy::{Action, Reason};
 
 use crate::language::Language;
-pub use help::{group, help};
 
 /// Each entry becomes a function of that name: the language, the arguments, and the text.
 macro_rules! catalogue {
@@ -21,6 +18,12 @@ macro_rules! catalogue {
         )*
     };
 }
+
+mod commands;
+mod help;
+
+pub use commands::*;
+pub use help::{group, help};
 
 // ---- Help ----
 

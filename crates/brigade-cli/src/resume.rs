@@ -81,7 +81,9 @@ mod tests {
 
     fn parsed(arguments: &[&str]) -> CopyArguments {
         let words: Vec<OsString> = ["brigade", "copy"].iter().chain(arguments).map(OsString::from).collect();
-        let Command::Copy(arguments) = CommandLine::read(&words, Language::English).unwrap().command;
+        let Command::Copy(arguments) = CommandLine::read(&words, Language::English).unwrap().command else {
+            panic!("this is a copy");
+        };
         arguments
     }
 

@@ -11,7 +11,9 @@ use crate::language::Language;
 use crate::messages;
 
 /// Prints what clap has to say: help and version on standard output, mistakes on standard error.
-pub fn tell(language: Language, error: &clap::Error) -> Exit {
+///
+/// `command` is the one to whose help a mistake leads.
+pub fn tell(language: Language, error: &clap::Error, command: &str) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // Whoever closed standard output does not want to read it.
@@ -22,13 +24,18 @@ pub fn tell(language: Language, error: &clap::Error) -> Exit {
             let _ = error.print();
             Exit::Refused
         }
-        _ => refuse(language, &sentence(language, error)),
+        _ => refuse_for(command, language, &sentence(language, error)),
     }
 }
 
-/// Says what is wrong with the arguments, and where to look.
+/// Says what is wrong with the arguments of a copy, and where to look.
 pub fn refuse(language: Language, sentence: &str) -> Exit {
-    let hint = messages::try_help(language, "brigade copy");
+    refuse_for("brigade copy", language, sentence)
+}
+
+/// Says what is wrong with the arguments of a command, and where to look.
+pub fn refuse_for(command: &str, language: Language, sentence: &str) -> Exit {
+    let hint = messages::try_help(language, command);
     refuse_plainly(&format!("{sentence}{}{hint}", messages::semicolon(language)))
 }
 
@@ -74,6 +81,7 @@ fn sentence(language: Language, error: &clap::Error) -> String {
             let other = others.first().map_or("", |text| first_word(text));
             messages::not_together(language, &option, other)
         }
+        ErrorKind::MissingRequiredArgument => messages::missing_shell(language),
         _ => clap_own_words(error),
     }
 }
@@ -113,7 +121,8 @@ impl Context<'_> {
     }
 
     fn with_suggestion(&self, language: Language, sentence: String, kind: ContextKind) -> String {
-        match self.texts(kind).first() {
+        // The likeliest comes last.
+        match self.texts(kind).last() {
             Some(name) => format!("{sentence}{}{}", messages::semicolon(language), messages::similar(language, name)),
             None => sentence,
         }

@@ -19,7 +19,7 @@ macro_rules! texts {
 
 /// The text for the argument of this name. `None` for one that is not shown.
 pub fn help(language: Language, argument: &str) -> Option<&'static str> {
-    [general, what, speed, output].into_iter().find_map(|group| group(language, argument))
+    [general, what, speed, output, operands].into_iter().find_map(|group| group(language, argument))
 }
 
 /// The heading over a group of arguments.
@@ -32,6 +32,7 @@ texts! { heading:
     "what": "What and where", "复制什么，复制到哪里";
     "speed": "Speed", "速度";
     "output": "Output", "输出";
+    "operands": "Operands", "参数";
     "general": "General", "其他";
 }
 
@@ -72,4 +73,10 @@ texts! { output:
     "quiet":
         "Print errors only",
         "只输出错误";
+}
+
+texts! { operands:
+    "shell":
+        "The shell: bash, zsh, fish, elvish or powershell",
+        "shell：bash、zsh、fish、elvish 或 powershell";
 }

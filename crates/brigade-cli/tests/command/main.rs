@@ -3,6 +3,7 @@
 
 mod attributes;
 mod json;
+mod paperwork;
 mod signals;
 mod support;
 mod terminal;
