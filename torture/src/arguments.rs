@@ -14,6 +14,12 @@ impl Arguments {
         Self { usage, words: std::env::args().skip(1).collect() }
     }
 
+    /// These words.
+    #[must_use]
+    pub fn of_words(usage: &'static str, words: Vec<String>) -> Self {
+        Self { usage, words }
+    }
+
     /// Takes `name` out; whether it was there.
     pub fn flag(&mut self, name: &str) -> bool {
         let place = self.words.iter().position(|word| word == name);

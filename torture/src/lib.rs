@@ -4,7 +4,7 @@
 pub mod arguments;
 pub mod catalogue;
 pub mod facts;
-pub mod fuse;
+pub mod faultline;
 pub mod leakcheck;
 pub mod mounts;
 pub mod processes;

@@ -33,7 +33,6 @@ mod plan;
 mod request;
 mod run;
 mod scheduler;
-mod selection;
 mod shown;
 mod task;
 mod worker;
@@ -48,5 +47,4 @@ pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summ
 pub use plan::Plan;
 pub use request::{Report, Request, Target, Totals};
 pub use run::Running;
-pub use selection::{Choice, Lines, NoPattern, Rules, Selection};
 pub use shown::shown;

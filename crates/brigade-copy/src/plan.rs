@@ -4,14 +4,13 @@
 mod identity;
 mod place;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Refusal;
 use crate::names::Kind;
 use crate::request::{Request, Target};
-use crate::selection::Selector;
 use identity::{Entry, Found, Lineage, Lineages};
 use place::{Shape, Typed};
 
@@ -34,8 +33,6 @@ pub struct Plan {
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(crate) kind: Kind,
-    /// The path of the source in the transfer, as rules see it: its name, or nothing where its contents are meant.
-    pub(crate) called: OsString,
     /// As the operator would write them.
     pub(crate) source: PathBuf,
     pub(crate) destination: PathBuf,
@@ -47,7 +44,7 @@ pub(crate) struct Pair {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     /// By this name in this folder.
-    Named { folder: PathBuf, name: OsString },
+    Named { folder: PathBuf, name: std::ffi::OsString },
     /// It is this folder, however it is called.
     Folder(PathBuf),
 }
@@ -66,18 +63,16 @@ impl Plan {
             return Err(Refusal::SeveralSources);
         }
         let sources: Vec<_> = request.sources.iter().map(|path| Source::look(path)).collect::<Result<_, _>>()?;
-        let mut pairs: Vec<_> = match &request.target {
+        let pairs: Vec<_> = match &request.target {
             Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,
             Target::Exactly(destination) => exactly(&sources[0], destination).map(|pair| vec![pair])?,
             Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
         };
-        let mut selector = Selector::new(request.selection.clone());
         let mut lineages = Lineages::default();
         for (pair, source) in pairs.iter().zip(&sources) {
             check(pair, source, &mut lineages)?;
         }
         refuse_collisions(&pairs)?;
-        pairs.retain(|pair| !selector.excludes_top(pair.called.as_bytes(), pair.kind == Kind::Folder));
         Ok(Self { request, pairs })
     }
 
@@ -102,13 +97,6 @@ impl Source {
         match found.map_err(refuse)? {
             Found::Entry(entry) => Ok(Self { typed, entry }),
             Found::Nothing(cause) => Err(refuse(cause)),
-        }
-    }
-
-    fn called(&self) -> OsString {
-        match &self.typed.shape {
-            Shape::Named { name, .. } => name.clone(),
-            Shape::Contents => OsString::new(),
         }
     }
 
@@ -137,7 +125,6 @@ fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refus
         .map(|source| match &source.typed.shape {
             Shape::Named { name, .. } if is_folder => Ok(Pair {
                 kind: source.entry.kind,
-                called: source.called(),
                 source: source.typed.path.clone(),
                 destination: destination.join(name),
                 source_place: source.place(),
@@ -165,7 +152,6 @@ fn exactly(source: &Source, destination: &Path) -> Result<Pair, Refusal> {
     };
     Ok(Pair {
         kind: source.entry.kind,
-        called: source.called(),
         source: source.typed.path.clone(),
         destination: typed.path,
         source_place: source.place(),
@@ -199,7 +185,6 @@ fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
         if matches!(there, Found::Nothing(_)) {
             return Ok(Pair {
                 kind: source.entry.kind,
-                called: source.called(),
                 source: source.typed.path.clone(),
                 destination,
                 source_place: source.place(),

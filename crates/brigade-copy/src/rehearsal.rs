@@ -73,7 +73,6 @@ impl Rehearsal {
             destinations: vec![destination],
             wants_sizes: self.walk_ahead_bytes > 0,
             wants_entries: true,
-            selection: crate::Selection::default(),
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);
@@ -134,7 +133,7 @@ impl Rehearsal {
 
     fn root(&self) -> Root {
         let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
-        Root { source: open(self.source()), destination: open(self.destination()), renamed: None, called: Vec::new() }
+        Root { source: open(self.source()), destination: open(self.destination()), renamed: None }
     }
 }
 

@@ -3,8 +3,6 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::selection::Selection;
-
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -12,8 +10,6 @@ pub struct Request {
     pub sources: Vec<PathBuf>,
     /// Where they go.
     pub target: Target,
-    /// Which of their entries are copied.
-    pub selection: Selection,
     /// Worker processes; `None` takes one for each processor this process may use.
     pub workers: Option<NonZeroUsize>,
     /// Whether [`Event::File`](crate::Event::File) is wanted for each entry.
@@ -25,14 +21,7 @@ pub struct Request {
 impl Request {
     /// A copy as `cp -a` makes it; what is to be different is then set.
     pub fn new(sources: Vec<PathBuf>, target: Target) -> Self {
-        Self {
-            sources,
-            target,
-            selection: Selection::default(),
-            workers: None,
-            report: Report::Failures,
-            totals: Totals::NotNeeded,
-        }
+        Self { sources, target, workers: None, report: Report::Failures, totals: Totals::NotNeeded }
     }
 }
 

@@ -175,7 +175,7 @@ impl Shared {
         let lanes = Lanes::new(words.clone(), n_lanes);
         let (given, roots) = std::mem::take(&mut beginning.roots)
             .into_iter()
-            .map(|root| (give(root.source, root.destination, root.renamed, root.called), root.shown))
+            .map(|root| (give(root.source, root.destination, root.renamed), root.shown))
             .unzip();
         let start = WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes };
         let pool = Pool::builder()
@@ -412,7 +412,6 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         destinations: std::mem::take(&mut beginning.destinations),
         wants_sizes: request.totals == Totals::Wanted,
         wants_entries: request.report == Report::EveryEntry,
-        selection: request.selection.clone(),
     }
 }
 

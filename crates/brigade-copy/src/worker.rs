@@ -20,7 +20,6 @@ use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
-use crate::selection::{Selection, Selector};
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::Offload;
@@ -47,7 +46,6 @@ pub(crate) struct Facts {
     pub(crate) wants_sizes: bool,
     /// Each entry that is done is to be in the answer.
     pub(crate) wants_entries: bool,
-    pub(crate) selection: Selection,
 }
 
 /// Two folders that correspond to each other.
@@ -57,8 +55,6 @@ pub(crate) struct Root {
     pub(crate) destination: OwnedFd,
     /// The name at the destination of the one entry that is copied from here, if it differs.
     pub(crate) renamed: Option<Rc<CStr>>,
-    /// The path of the source folder in the transfer, which rules about paths begin with.
-    pub(crate) called: Vec<u8>,
 }
 
 /// The state of one worker process.
@@ -72,7 +68,6 @@ pub(crate) struct Worker {
     offloads: Vec<Offload>,
     buffer: Vec<u8>,
     listing_buffer: Vec<u8>,
-    selector: Selector,
 
     // The task that is being worked on.
     answer: CopyAnswer,
@@ -142,7 +137,6 @@ impl Worker {
         rustix::process::umask(rustix::fs::Mode::empty());
         let max_held = raise_limit_on_open_files();
         Self {
-            selector: Selector::new(facts.selection.clone()),
             facts,
             roots,
             lane: OwnLane::new(words, n_lanes, pid),
@@ -337,11 +331,6 @@ impl Worker {
     /// What the entries of a folder are called at the destination, if not the same.
     fn renamed(&self, root: u32, folder: &[u8]) -> Option<Rc<CStr>> {
         if folder.is_empty() { self.roots[root as usize].renamed.clone() } else { None }
-    }
-
-    /// Has the selector answer for names in the current folder, of either tree: excluded names at the destination are protected.
-    fn select_here(&mut self) {
-        self.selector.enter(&self.roots[self.root as usize].called, &self.path);
     }
 
     fn chain_current(&mut self) -> Result<Rc<Pair>, Flaw> {

@@ -53,8 +53,6 @@ pub(super) struct OpenRoot {
     pub(super) source: OwnedFd,
     pub(super) destination: OwnedFd,
     pub(super) renamed: Option<CString>,
-    /// The path of the source folder in the transfer.
-    pub(super) called: Bytes,
     pub(super) shown: ShownRoot,
 }
 
@@ -142,8 +140,7 @@ impl Beginning {
                 let source = open_place(&pair.source_place).map_err(|errno| refused_source(pair, errno))?;
                 let shown =
                     ShownRoot { source: pair.source.clone(), destination: pair.destination.clone(), renamed: None };
-                let called = Bytes(pair.called.as_bytes().to_vec());
-                (self.add_root(OpenRoot { source, destination, renamed: None, called, shown }), Bytes::default())
+                (self.add_root(OpenRoot { source, destination, renamed: None, shown }), Bytes::default())
             }
         };
         let n_useful = if is_small(&pair.source_place) { 1 } else { usize::MAX };
@@ -191,7 +188,7 @@ impl Beginning {
         let source = open_mark(from).map_err(|errno| refused_source(pair, errno))?;
         let destination = open_mark(to).map_err(|errno| refused_destination(pair, errno))?;
         let shown = ShownRoot { source: from.to_owned(), destination: to.to_owned(), renamed: renamed.clone() };
-        Ok(self.add_root(OpenRoot { source, destination, renamed, called: Bytes::default(), shown }))
+        Ok(self.add_root(OpenRoot { source, destination, renamed, shown }))
     }
 
     fn add_root(&mut self, root: OpenRoot) -> u32 {

@@ -9,6 +9,8 @@ pub mod image;
 pub mod last_words;
 pub mod liveness;
 pub mod memory;
+#[cfg(feature = "notification")]
+pub mod notification;
 pub mod passing;
 pub mod rights;
 pub mod sealed;
