@@ -4,6 +4,7 @@ mod given;
 mod output;
 mod paperwork;
 mod speed;
+mod verify;
 mod what;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ pub use given::Given;
 pub use output::{OutputArguments, ProgressWay};
 pub use paperwork::CompletionsArguments;
 pub use speed::{MOST_WORKERS, SpeedArguments};
+pub use verify::VerifyArguments;
 pub use what::WhatArguments;
 
 /// Options of the command as a whole stand below those of what it does.
@@ -56,6 +58,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Copies.
     Copy(CopyArguments),
+    /// Compares.
+    Verify(VerifyArguments),
     /// Prints a script for a shell.
     Completions(CompletionsArguments),
     /// Prints the manual page.
@@ -132,8 +136,12 @@ pub fn command(language: Language) -> clap::Command {
 fn subcommand(command: clap::Command, name: &str, language: Language) -> clap::Command {
     let texts = messages::command_texts(language, name);
     let after = match name {
-        "completions" | "man" => texts.notes,
-        _ => format!("{}\n\n{}", texts.notes, exit_section(language)),
+        "copy" => format!("{}\n\n{}", texts.notes, exit_section(language)),
+        "verify" => {
+            let (heading, table) = (messages::exit_heading(language), exit::verify_table(language));
+            format!("{}\n\n{heading}\n{table}", texts.notes)
+        }
+        _ => texts.notes,
     };
     command
         .about(texts.about)

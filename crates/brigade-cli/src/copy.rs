@@ -20,7 +20,7 @@ use crate::usage;
 use crate::wishes::{self, Place};
 
 /// How often the display is painted and signals are looked at.
-const TICK: Duration = Duration::from_millis(100);
+pub const TICK: Duration = Duration::from_millis(100);
 
 /// Copies, and says how it ended. After a signal it does not return.
 pub fn run(arguments: &CopyArguments, language: Language) -> ExitCode {
@@ -89,7 +89,7 @@ fn watched(running: &Running, caught: &Caught, display: &Mutex<Display>) -> Summ
 }
 
 /// The display, unless an event is being written to somebody who does not read: a wish to stop must be seen even then.
-fn soon(display: &Mutex<Display>) -> Option<MutexGuard<'_, Display>> {
+pub fn soon<D>(display: &Mutex<D>) -> Option<MutexGuard<'_, D>> {
     const PATIENCE: Duration = Duration::from_millis(50);
     let deadline = Instant::now() + PATIENCE;
     loop {

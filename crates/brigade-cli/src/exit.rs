@@ -60,9 +60,29 @@ pub const TABLE: [Row; 6] = [
     Row { status: "143", english: "ended by SIGTERM, cleaned up", chinese: "被 SIGTERM 终止，已清理" },
 ];
 
+/// The statuses of `brigade verify`, as far as they mean something else.
+pub const VERIFY_TABLE: [Row; 3] = [
+    Row { status: "0", english: "the same", chinese: "相同" },
+    Row { status: "1", english: "different, each difference named", chinese: "不同（逐一列出）" },
+    Row {
+        status: "2",
+        english: "could not compare: wrong use, or something could not be read",
+        chinese: "无法比较：用法错误，或者有内容无法读取",
+    },
+];
+
 /// The table as `--help` shows it.
 pub fn table(language: Language) -> String {
-    let rows = TABLE.iter().map(|row| format!("  {:<5} {}", row.status, row.meaning(language)));
+    told(&TABLE, language)
+}
+
+/// The table of `brigade verify`.
+pub fn verify_table(language: Language) -> String {
+    told(&VERIFY_TABLE, language)
+}
+
+fn told(rows: &[Row], language: Language) -> String {
+    let rows = rows.iter().map(|row| format!("  {:<5} {}", row.status, row.meaning(language)));
     rows.collect::<Vec<_>>().join("\n")
 }
 

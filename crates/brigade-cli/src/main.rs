@@ -12,6 +12,7 @@ mod copy;
 mod paperwork;
 mod resume;
 mod signals;
+mod verify;
 mod wishes;
 
 mod display;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let language = Language::wanted(&arguments);
     match CommandLine::read(&arguments, language).map(|line| line.command) {
         Ok(Command::Copy(arguments)) => copy::run(&arguments, language),
+        Ok(Command::Verify(arguments)) => verify::run(&arguments, language),
         Ok(Command::Completions(arguments)) => paperwork::completions(arguments.shell, language).into(),
         Ok(Command::Man) => paperwork::manual(language).into(),
         Err(error) => usage::tell(language, &error, &CommandLine::begun(&arguments)).into(),

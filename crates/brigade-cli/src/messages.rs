@@ -21,9 +21,11 @@ macro_rules! catalogue {
 
 mod commands;
 mod help;
+mod verify;
 
 pub use commands::*;
 pub use help::{group, help};
+pub use verify::*;
 
 // ---- Help ----
 
@@ -277,6 +279,7 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::BecameOther) => "复制过程中它变成了别的类型",
         (Language::Chinese, Reason::FolderInTheWay) => "同名文件夹挡住了位置",
         (Language::Chinese, Reason::NoFolder) => "同名的非文件夹项挡住了位置",
+        (Language::Chinese, Reason::ChangedInComparison) => "比较过程中它发生了变化",
         (Language::Chinese, Reason::WorkersDied) => "每个处理它的工作进程都意外结束了",
         // The engine may learn of more; its own words are better than none.
         (Language::Chinese, other) => return other.to_string(),
@@ -306,6 +309,7 @@ fn cannot_in_chinese(action: Action, path: &str) -> String {
         Action::SetTimes => format!("无法设置 {path} 的时间"),
         Action::Copy => format!("无法复制 {path}"),
         Action::Replace => format!("无法替换 {path}"),
+        Action::Compare => format!("无法比较 {path}"),
         // The engine may learn to do more; its own verb is better than none.
         other => format!("无法处理 {path}（{other}）"),
     }

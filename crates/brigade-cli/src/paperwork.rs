@@ -7,7 +7,7 @@ use clap::Command;
 use roff::{Inline, Roff, bold, italic, roman};
 
 use crate::arguments;
-use crate::exit::{Exit, TABLE};
+use crate::exit::{Exit, Row, TABLE, VERIFY_TABLE};
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
@@ -64,9 +64,7 @@ fn page(language: Language) -> String {
     section(&mut page, &messages::manual_options(language));
     options(&mut page, &command, |_| true);
     section(&mut page, &messages::manual_exit(language));
-    for row in &TABLE {
-        tagged(&mut page, vec![bold(row.status)], row.meaning(language));
-    }
+    statuses(&mut page, &TABLE, language);
     match language {
         Language::English => page.to_roff(),
         Language::Chinese => with_breaks(&page.to_roff()),
@@ -108,6 +106,10 @@ fn describe(page: &mut Roff, command: &Command, language: Language) {
         page.control("PP", []);
         page.text([roman(paragraph)]);
     }
+    if name == "verify" {
+        page.control("SS", [&messages::manual_exit(language)[..]]);
+        statuses(page, &VERIFY_TABLE, language);
+    }
 }
 
 /// The arguments that a help text shows and that are not those of every command.
@@ -142,6 +144,12 @@ fn names(argument: &clap::Arg) -> Vec<Inline> {
         names.push(italic(value.as_str()));
     }
     names
+}
+
+fn statuses(page: &mut Roff, rows: &[Row], language: Language) {
+    for row in rows {
+        tagged(page, vec![bold(row.status)], row.meaning(language));
+    }
 }
 
 fn section(page: &mut Roff, heading: &str) {

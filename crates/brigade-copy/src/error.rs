@@ -62,6 +62,8 @@ pub enum Action {
     Copy,
     /// Replacing an entry of another type.
     Replace,
+    /// Comparing it with its copy.
+    Compare,
 }
 
 impl std::fmt::Display for Action {
@@ -87,6 +89,7 @@ impl std::fmt::Display for Action {
             Self::SetTimes => "set times of",
             Self::Copy => "copy",
             Self::Replace => "replace",
+            Self::Compare => "compare",
         })
     }
 }
@@ -108,6 +111,9 @@ pub enum Reason {
     /// Something else stands where a folder must go.
     #[error("something that is not a folder is in the way")]
     NoFolder,
+    /// It was written to, or replaced, while it was being compared.
+    #[error("it changed while it was being compared")]
+    ChangedInComparison,
     /// Workers died over it, and over nothing else.
     #[error("every worker process that tried died")]
     WorkersDied,

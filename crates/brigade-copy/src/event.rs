@@ -119,6 +119,8 @@ pub enum LaneState {
     Listing,
     /// It copies.
     Copying,
+    /// It compares what is at the destination with what should be there.
+    Verifying,
 }
 
 /// Entries with metadata that could not be kept, by its kind.

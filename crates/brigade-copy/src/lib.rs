@@ -25,6 +25,7 @@
 //! the plain data of `task`; `worker` carries it out in another process, holding only folders that it was given.
 #![forbid(unsafe_code)]
 
+mod compare;
 mod error;
 mod event;
 mod lanes;
@@ -42,6 +43,7 @@ mod rehearsal;
 #[cfg(test)]
 mod rehearsal_tests;
 
+pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
 pub use error::{Action, PathError, Reason, Refusal};
 pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summary, Unkept, Unpreserved};
 pub use plan::Plan;

@@ -1,8 +1,9 @@
 //! Names on their way between processes: many short byte strings in one allocation, each with what the listing said it is.
 //! What is done with a name is decided elsewhere.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -49,6 +50,18 @@ impl Kind {
 #[derive(Clone, Default, Eq, PartialEq, Hash)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
+impl Bytes {
+    /// This path, and a name in the folder that it leads to.
+    pub(crate) fn joined(&self, name: &CStr) -> Self {
+        let mut path = self.0.clone();
+        if !path.is_empty() && !name.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.to_bytes());
+        Self(path)
+    }
+}
+
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.escape_ascii())
@@ -90,6 +103,11 @@ impl<'de> Deserialize<'de> for Bytes {
         }
         deserializer.deserialize_byte_buf(Whole)
     }
+}
+
+/// A name in the form in which it is given to the kernel.
+pub(crate) fn name_of(name: &OsStr) -> CString {
+    CString::new(name.as_bytes()).expect("the kernel found an entry of this name, and would not with a zero byte")
 }
 
 /// Names of entries of one folder. Each is stored as a letter for its kind, its bytes, and a zero byte.

@@ -2,16 +2,16 @@
 //! the links in it, since no folder is held yet; nothing is written. The copy itself is started in run.rs.
 
 mod identity;
+mod opened;
 mod place;
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Refusal;
 use crate::names::Kind;
 use crate::request::{Request, Target};
 use identity::{Entry, Found, Lineage, Lineages};
+pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
 
 /// A copy that has been checked and can be started.
@@ -79,6 +79,19 @@ impl Plan {
     /// Source and destination of every top-level entry.
     pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.pairs.iter().map(|pair| (pair.source.as_path(), pair.destination.as_path()))
+    }
+}
+
+/// What stands at a path, and how it is reached. A trailing slash or `/.` asks for what a link points to.
+pub(crate) fn found_at(path: &Path) -> std::io::Result<(Kind, Place)> {
+    let typed = Typed::new(path);
+    let found = if typed.follows { identity::follow(path) } else { identity::look(path) };
+    match found? {
+        Found::Entry(entry) => {
+            let source = Source { typed, entry };
+            Ok((source.entry.kind, source.place()))
+        }
+        Found::Nothing(cause) => Err(cause),
     }
 }
 
@@ -273,10 +286,4 @@ fn refuse_collisions(pairs: &[Pair]) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// A name in the form in which it is given to the kernel.
-pub(crate) fn name_of(name: &OsStr) -> std::ffi::CString {
-    std::ffi::CString::new(name.as_bytes())
-        .expect("the kernel found an entry of this name, and would not with a zero byte")
 }

@@ -5,6 +5,7 @@ mod attributes;
 mod books;
 mod contents;
 mod entry;
+mod examiner;
 mod file;
 mod folders;
 mod metadata;
@@ -23,7 +24,9 @@ use crate::names::Kind;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::Offload;
+pub(crate) use examiner::Examiner;
 use file::Sharing;
+pub(crate) use folders::FOLDER;
 use folders::{Chain, Pair, open_folder};
 use visit::Frame;
 

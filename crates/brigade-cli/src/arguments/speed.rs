@@ -17,7 +17,7 @@ pub struct SpeedArguments {
 }
 
 /// The sentence for a number that does not fit is chosen in usage.rs, so the error needs no words of its own.
-fn worker_count(text: &str) -> Result<NonZeroUsize, &'static str> {
+pub(super) fn worker_count(text: &str) -> Result<NonZeroUsize, &'static str> {
     let count = text.parse().map_err(|_| "not a whole number")?;
     NonZeroUsize::new(count).filter(|count| count.get() <= MOST_WORKERS).ok_or("out of range")
 }

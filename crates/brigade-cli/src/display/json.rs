@@ -3,6 +3,8 @@
 //! A name that is not UTF-8 stands under a key ending in `_bytes`, in base64. A reader that goes away does not end the copy: the
 //! report ends, which is remembered and told.
 
+mod verify;
+
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use brigade_copy::{EntryKind, Event, Outcome, Progress, Summary, Unkept};
+use brigade_copy::{EntryKind, Event, Outcome, PathError, Progress, Summary, Unkept};
 use serde::Serialize;
 
 use super::Told;
@@ -113,7 +115,7 @@ impl Json {
         }
     }
 
-    fn write(&mut self, line: &Line<'_>) {
+    fn write(&mut self, line: &impl Serialize) {
         if !matches!(self.state, State::Open) {
             return;
         }
@@ -322,16 +324,20 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
             state: outcome_word(*outcome),
             bytes: *bytes,
         },
-        Event::Failed(error) => Line::Error {
-            action: error.action.to_string(),
-            path: Named::of(&error.path),
-            reason: error.cause.to_string(),
-            errno: error.cause.raw_os_error(),
-        },
+        Event::Failed(error) => error_line(error),
         Event::WorkerStarted { pid } => Line::Worker { pid: *pid, state: "started", signal: None },
         Event::WorkerLost { pid, signal } => Line::Worker { pid: *pid, state: "lost", signal: *signal },
         _ => return None,
     })
+}
+
+fn error_line(error: &PathError) -> Line<'_> {
+    Line::Error {
+        action: error.action.to_string(),
+        path: Named::of(&error.path),
+        reason: error.cause.to_string(),
+        errno: error.cause.raw_os_error(),
+    }
 }
 
 fn kind_word(kind: EntryKind) -> &'static str {

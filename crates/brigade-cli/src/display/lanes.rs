@@ -6,7 +6,17 @@ use crate::language::Language;
 use crate::messages;
 use crate::width;
 
-const STATES: [LaneState; 3] = [LaneState::Idle, LaneState::Listing, LaneState::Copying];
+const STATES: [LaneState; 4] = [LaneState::Idle, LaneState::Listing, LaneState::Copying, LaneState::Verifying];
+
+/// What is done, in one word: copies are verified file by file, so as long as a worker copies that is what is told.
+pub fn activity(language: Language, lanes: &[Lane]) -> String {
+    let has = |state| lanes.iter().any(|lane| lane.state == state);
+    if has(LaneState::Verifying) && !has(LaneState::Copying) {
+        messages::verifying(language)
+    } else {
+        messages::copying(language)
+    }
+}
 
 /// The lanes as lines, none wider than `columns`.
 pub fn lines(language: Language, lanes: &[Lane], columns: usize) -> Vec<String> {
@@ -19,7 +29,7 @@ pub fn lines(language: Language, lanes: &[Lane], columns: usize) -> Vec<String> 
         let room = columns.saturating_sub(width::columns(&head));
         let path = match lane.state {
             LaneState::Idle => String::new(),
-            LaneState::Listing | LaneState::Copying => width::path(lane.path.as_os_str(), room),
+            LaneState::Listing | LaneState::Copying | LaneState::Verifying => width::path(lane.path.as_os_str(), room),
         };
         let line = format!("{head}{path}");
         width::prefix(line.trim_end(), columns).to_owned()
@@ -32,6 +42,7 @@ fn word(language: Language, state: LaneState) -> String {
         LaneState::Idle => messages::lane_idle(language),
         LaneState::Listing => messages::lane_listing(language),
         LaneState::Copying => messages::lane_copying(language),
+        LaneState::Verifying => messages::lane_verifying(language),
     }
 }
 

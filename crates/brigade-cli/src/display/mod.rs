@@ -7,6 +7,7 @@ mod json;
 mod lanes;
 mod plain;
 mod screen;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use brigade_copy::{Event, Note, Outcome, Progress, Report, Summary, Totals, show
 use self::bar::Bar;
 use self::estimate::Estimate;
 use self::json::Json;
+pub use self::verify::VerifyDisplay;
 use crate::arguments::{CopyArguments, ProgressWay};
 use crate::language::Language;
 use crate::messages;
@@ -42,13 +44,16 @@ pub enum Way {
 impl Way {
     /// What was asked for, as far as standard error can show it.
     pub fn chosen(arguments: &CopyArguments) -> Self {
-        if arguments.output.progress == ProgressWay::Json {
-            return Self::Json;
+        Self::of(arguments.output.progress, Detail::of(arguments))
+    }
+
+    /// What was asked for, where only errors are to be told if not by a program's events.
+    pub fn of(progress: ProgressWay, detail: Detail) -> Self {
+        match (progress, detail) {
+            (ProgressWay::Json, _) => Self::Json,
+            (_, Detail::Errors) => Self::Nothing,
+            _ => Self::on(progress, Surface::of_standard_error()),
         }
-        if arguments.output.quiet {
-            return Self::Nothing;
-        }
-        Self::on(arguments.output.progress, Surface::of_standard_error())
     }
 
     fn on(wanted: ProgressWay, surface: Surface) -> Self {

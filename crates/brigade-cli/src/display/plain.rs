@@ -3,6 +3,7 @@
 use brigade_copy::Progress;
 
 use super::estimate::Estimate;
+use super::lanes;
 use crate::language::Language;
 use crate::messages;
 use crate::units;
@@ -14,7 +15,7 @@ pub fn line(language: Language, progress: &Progress, estimate: &Estimate) -> Str
     let done = units::grouped(progress.n_done.min(progress.n_found));
     let parts = match estimate.percent() {
         None => vec![
-            messages::copying(language),
+            lanes::activity(language, &progress.lanes),
             messages::found(language, &found),
             messages::done(language, &done),
             units::bytes(progress.bytes_done),

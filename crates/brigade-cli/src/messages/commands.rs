@@ -3,7 +3,7 @@
 use crate::language::Language;
 
 /// The commands, in the order of the help.
-pub const COMMANDS: [&str; 3] = ["copy", "completions", "man"];
+pub const COMMANDS: [&str; 4] = ["copy", "verify", "completions", "man"];
 
 /// The texts of one command.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,11 @@ pub fn command_texts(language: Language, name: &str) -> CommandTexts {
             about: super::about_copy(language),
             usage: super::usage_copy(language),
             notes: super::notes_copy(language),
+        },
+        "verify" => CommandTexts {
+            about: super::about_verify(language),
+            usage: super::usage_verify(language),
+            notes: super::notes_verify(language),
         },
         "completions" => CommandTexts {
             about: about_completions(language),

@@ -73,6 +73,9 @@ texts! { output:
     "quiet":
         "Print errors only",
         "只输出错误";
+    "quiet_verify":
+        "Print differences and errors only",
+        "只输出不同之处和错误";
 }
 
 texts! { operands:

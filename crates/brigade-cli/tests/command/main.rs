@@ -7,4 +7,5 @@ mod paperwork;
 mod signals;
 mod support;
 mod terminal;
+mod verify;
 mod wording;

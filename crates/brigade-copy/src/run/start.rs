@@ -2,25 +2,22 @@
 //! are given. This is where the first write happens. What comes after is in run.rs.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Action, PathError, Refusal};
 use crate::event::Outcome;
-use crate::names::{Bytes, Kind, Names};
-use crate::plan::{Pair, Place, name_of};
+use crate::names::{Bytes, Kind, Names, name_of};
+use crate::plan::{Pair, Place, open_mark};
 use crate::scheduler::Top;
 use crate::task::Identity;
 use crate::worker::{Bearer, remove_inherited_acl};
-
-/// Marks a place: enough to reach entries by name, and possible without the right to read.
-const MARK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Entries that one worker copies in less time than a process takes to start, with the folder itself and the one above:
 /// some 15 µs each, against a millisecond or two.
@@ -129,7 +126,7 @@ impl Beginning {
                 return Ok(());
             }
         };
-        let destination = open_place(&pair.destination_place).map_err(|errno| refused_destination(pair, errno))?;
+        let destination = pair.destination_place.open().map_err(|errno| refused_destination(pair, errno))?;
         let stat = fstat(&destination).map_err(|errno| refused_destination(pair, errno))?;
         self.destinations.push(Identity::of(&stat));
         let (root, path) = match (&pair.source_place, &pair.destination_place) {
@@ -137,7 +134,7 @@ impl Beginning {
                 (self.shared_root(pair, from, to)?, Bytes(name.as_bytes().to_vec()))
             }
             _ => {
-                let source = open_place(&pair.source_place).map_err(|errno| refused_source(pair, errno))?;
+                let source = pair.source_place.open().map_err(|errno| refused_source(pair, errno))?;
                 let shown =
                     ShownRoot { source: pair.source.clone(), destination: pair.destination.clone(), renamed: None };
                 (self.add_root(OpenRoot { source, destination, renamed: None, shown }), Bytes::default())
@@ -197,21 +194,6 @@ impl Beginning {
     }
 }
 
-fn open_mark(folder: &Path) -> Result<OwnedFd, Errno> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    openat(CWD, folder, MARK, Mode::empty())
-}
-
-fn open_place(place: &Place) -> Result<OwnedFd, Errno> {
-    match place {
-        Place::Folder(folder) => open_mark(folder),
-        Place::Named { folder, name } => {
-            let name: &CStr = &name_of(name);
-            openat(open_mark(folder)?.as_fd(), name, MARK | OFlags::NOFOLLOW, Mode::empty())
-        }
-    }
-}
-
 /// Whether a folder has no sub-folders and so little in it that starting a second worker takes longer than copying it all.
 fn is_small(place: &Place) -> bool {
     // A folder that cannot be read gives its worker an error to report, and nothing else to do.
@@ -220,7 +202,7 @@ fn is_small(place: &Place) -> bool {
 
 /// The size of all files together; `None` where there are sub-folders or many entries.
 fn n_bytes_if_few(place: &Place) -> Result<Option<u64>, Errno> {
-    let mark = open_place(place)?;
+    let mark = place.open()?;
     let folder = openat(&mark, c".", OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC), Mode::empty())?;
     let mut n_bytes = 0;
     for (idx, entry) in Dir::read_from(&folder)?.enumerate() {

@@ -116,6 +116,36 @@ pub(super) fn is_in_line(source: &Bearer<'_>, copy: &Bearer<'_>) -> bool {
         && wanted.iter().all(|name| source.get(name).is_ok_and(|value| copy.get(name) == Ok(value)))
 }
 
+/// Which kinds of attributes two entries differ in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct DifferingKinds {
+    pub(super) attributes: bool,
+    pub(super) acls: bool,
+    pub(super) capabilities: bool,
+}
+
+/// Compares what a copy keeps of the attributes of its source, and would have removed because the source does not have it.
+pub(super) fn kinds_that_differ(source: &Bearer<'_>, copy: &Bearer<'_>) -> Result<DifferingKinds, Errno> {
+    let (wanted, present) = (source.list()?, copy.list()?);
+    let mut kinds = DifferingKinds::default();
+    let mut note = |name: &CStr| match () {
+        () if is_acl(name) => kinds.acls = true,
+        () if name == CAPABILITY => kinds.capabilities = true,
+        () => kinds.attributes = true,
+    };
+    let kept: HashSet<_> = names(&wanted).filter(|name| is_kept(name)).collect();
+    names(&present).filter(|name| is_removed(name) && !kept.contains(name)).for_each(&mut note);
+    for name in kept {
+        let value = source.get(name)?;
+        match copy.get(name) {
+            Ok(there) if there == value => {}
+            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP) => note(name),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(kinds)
+}
+
 /// Whether what is made in this destination folder inherits an ACL from it.
 pub(super) fn is_acl_inherited(here: &Pair, arrival: Arrival) -> bool {
     // A folder that this run has made was freed of what it inherited, and gets a default ACL of its own when all is in it.

@@ -200,7 +200,7 @@ fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Flaw> {
     rustix::io::retry_on_intr(|| rustix::io::read(source, &mut *buffer)).map_err(|errno| Flaw::new(Action::Read, errno))
 }
 
-fn read_at(source: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
+pub(super) fn read_at(source: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
     rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut *buffer, offset))
         .map_err(|errno| Flaw::new(Action::Read, errno))
 }

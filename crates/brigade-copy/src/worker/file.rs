@@ -285,7 +285,7 @@ fn newborn(here: &Pair, file: impl AsFd) -> Result<Newborn, Flaw> {
     Ok(newborn)
 }
 
-fn is_same_version(before: &Stat, after: &Stat) -> bool {
+pub(super) fn is_same_version(before: &Stat, after: &Stat) -> bool {
     before.st_size == after.st_size
         && before.st_mtime == after.st_mtime
         && before.st_mtime_nsec == after.st_mtime_nsec

@@ -14,7 +14,7 @@ use crate::error::Action;
 use crate::names::Kind;
 
 /// How a folder is opened, in either tree.
-pub(super) const FOLDER: OFlags =
+pub(crate) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A folder that is held open.

@@ -33,27 +33,32 @@ pub(super) struct Frame {
 
 /// Names of which some have been begun.
 #[derive(Default)]
-struct Unread {
+pub(super) struct Unread {
     names: Names,
     offset: usize,
     n_begun: usize,
 }
 
 impl Unread {
-    fn new(names: Names) -> Self {
+    pub(super) fn new(names: Names) -> Self {
         Self { names, offset: 0, n_begun: 0 }
     }
 
-    fn n_left(&self) -> usize {
+    /// The next one, and where the one after it begins.
+    pub(super) fn next(&self) -> Option<(Kind, &CStr, usize)> {
+        self.names.at(self.offset)
+    }
+
+    pub(super) fn n_left(&self) -> usize {
         self.names.len() - self.n_begun
     }
 
-    fn advance(&mut self, next: usize) {
+    pub(super) fn advance(&mut self, next: usize) {
         self.offset = next;
         self.n_begun += 1;
     }
 
-    fn take_rest(&mut self) -> Names {
+    pub(super) fn take_rest(&mut self) -> Names {
         let unread = std::mem::take(self);
         unread.names.rest_from(unread.offset, unread.n_begun)
     }
@@ -107,7 +112,7 @@ impl Worker {
                     break;
                 }
                 self.copy_files();
-            } else if let Some((_, name, next)) = frame.folders.names.at(frame.folders.offset) {
+            } else if let Some((_, name, next)) = frame.folders.next() {
                 let (name, arrival) = (name.to_owned(), frame.arrival);
                 if self.is_over() {
                     break;
@@ -259,7 +264,7 @@ impl Worker {
             return;
         };
         let (mut files, arrival) = (std::mem::take(&mut frame.files), frame.arrival);
-        while let Some((kind, name, next)) = files.names.at(files.offset) {
+        while let Some((kind, name, next)) = files.next() {
             if self.is_over() {
                 break;
             }

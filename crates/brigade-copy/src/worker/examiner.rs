@@ -1,0 +1,449 @@
+//! A worker process that compares: walks two trees at the same time, by held descriptors and one component at a time, and writes to
+//! neither. How two entries are compared is in examiner/entry.rs.
+
+mod entry;
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, SeekFrom, fstat, statat};
+use rustix::io::Errno;
+
+use super::contents::new_buffer;
+use super::folders::{Chain, Pair, kind_of, open_folder};
+use super::visit::Unread;
+use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
+use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};
+use crate::error::{Action, Reason};
+use crate::lanes::{OwnLane, Words};
+use crate::names::{Bytes, Kind, Names};
+
+/// Less than this is not worth giving back.
+const LEAST_TO_SHARE: usize = 32;
+
+/// Names that a worker reads from folders before it answers.
+const MOST_LISTED: u64 = 8192;
+
+/// The state of one worker process.
+pub(crate) struct Examiner {
+    root: Root,
+    lane: OwnLane,
+    chain: Chain<Pair>,
+    wants_sizes: bool,
+    source_bytes: Vec<u8>,
+    destination_bytes: Vec<u8>,
+    listing_buffer: Vec<u8>,
+
+    // The task that is being worked on.
+    answer: CompareAnswer,
+    /// Entries that may be compared; none in a walk that only lists.
+    n_entries: u64,
+    path: Vec<u8>,
+    frames: Vec<Frame>,
+    /// Entries that were found in this task and not begun.
+    n_left: usize,
+    is_task_over: bool,
+}
+
+/// A folder that is being visited.
+struct Frame {
+    /// Empty for the folder that the item names.
+    name: CString,
+    files: Unread,
+    folders: Unread,
+}
+
+/// What cannot be compared, and where.
+struct Trouble {
+    side: Side,
+    flaw: Flaw,
+}
+
+impl Trouble {
+    fn at_source(action: Action, errno: Errno) -> Self {
+        Self { side: Side::Source, flaw: Flaw::new(action, errno) }
+    }
+
+    fn at_destination(action: Action, errno: Errno) -> Self {
+        Self { side: Side::Destination, flaw: Flaw::new(action, errno) }
+    }
+}
+
+/// Opening a pair that a chain had closed: which of the two could not be opened is told by the action.
+impl From<Flaw> for Trouble {
+    fn from(flaw: Flaw) -> Self {
+        let side = if flaw.action == Action::Reach { Side::Destination } else { Side::Source };
+        Self { side, flaw: Flaw { action: Action::Open, ..flaw } }
+    }
+}
+
+impl Examiner {
+    pub(crate) fn new(root: Root, words: Words, n_lanes: usize, pid: u32, wants_sizes: bool) -> Self {
+        Self {
+            root,
+            lane: OwnLane::new(words, n_lanes, pid),
+            chain: Chain::new(raise_limit_on_open_files()),
+            wants_sizes,
+            source_bytes: new_buffer(),
+            destination_bytes: new_buffer(),
+            listing_buffer: Vec::with_capacity(LISTING_BYTES),
+            answer: CompareAnswer::default(),
+            n_entries: 0,
+            path: Vec::new(),
+            frames: Vec::new(),
+            n_left: 0,
+            is_task_over: false,
+        }
+    }
+
+    pub(crate) fn run(&mut self, task: CompareTask) -> CompareAnswer {
+        self.lane.begin_task(task.id);
+        self.lane.verifying();
+        self.n_entries = u64::from(task.n_entries);
+        self.n_left = task.items.iter().map(CompareItem::n_units).sum();
+        self.is_task_over = false;
+        for item in task.items {
+            if self.is_over() {
+                self.answer.leftovers.push(item);
+            } else {
+                self.run_item(item);
+            }
+        }
+        self.lane.end_task();
+        std::mem::take(&mut self.answer)
+    }
+
+    fn run_item(&mut self, item: CompareItem) {
+        self.path = item.folder.0;
+        let pair = match self.enter() {
+            Ok(pair) => pair,
+            Err(trouble) => {
+                for (_, name) in item.files.iter().chain(item.folders.iter()) {
+                    self.fail(name, &trouble);
+                }
+                if item.is_whole {
+                    self.fail(c"", &trouble);
+                }
+                return;
+            }
+        };
+        let mut frame =
+            Frame { name: CString::default(), files: Unread::new(item.files), folders: Unread::new(item.folders) };
+        if item.is_whole {
+            self.compare_folders(c"", &pair);
+            self.list(&pair, &mut frame);
+        }
+        self.frames.push(frame);
+        self.run_frames();
+    }
+
+    fn enter(&mut self) -> Result<Rc<Pair>, Trouble> {
+        let root = &self.root;
+        let pair = self.chain.enter(0, &self.path, || {
+            let source = open_root(&root.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
+            let destination = open_root(&root.destination).map_err(|errno| Flaw::new(Action::Reach, errno))?;
+            Ok(Pair::new(source, destination))
+        });
+        pair.map_err(Trouble::from)
+    }
+
+    fn run_frames(&mut self) {
+        while let Some(frame) = self.frames.last_mut() {
+            if frame.files.n_left() > 0 {
+                if self.is_over() {
+                    break;
+                }
+                self.compare_files();
+            } else if let Some((name, next)) = frame.folders.next().map(|(_, name, next)| (name.to_owned(), next)) {
+                if self.is_over() {
+                    break;
+                }
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.folders.advance(next);
+                }
+                self.n_left = self.n_left.saturating_sub(1);
+                self.descend(&name);
+            } else {
+                self.ascend();
+            }
+        }
+        self.give_back();
+    }
+
+    /// Compares files of the current folder until they or the task end.
+    fn compare_files(&mut self) {
+        let pair = self.chain.current().map_err(Trouble::from);
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        let mut files = std::mem::take(&mut frame.files);
+        while let Some((_, name, next)) = files.next() {
+            if self.is_over() {
+                break;
+            }
+            match &pair {
+                Ok(pair) => self.compare_and_book(pair, name),
+                Err(trouble) => self.fail(name, trouble),
+            }
+            self.n_left = self.n_left.saturating_sub(1);
+            files.advance(next);
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.files = files;
+        }
+    }
+
+    /// Compares a sub-folder and goes into it, unless it is in one of the trees only.
+    fn descend(&mut self, name: &CStr) {
+        self.lane.entry(&self.path, name.to_bytes());
+        match self.open_both(name) {
+            Ok(Ok(pair)) => {
+                self.compare_folders(name, &pair);
+                self.append_to_path(name);
+                let mut frame = Frame { name: name.to_owned(), files: Unread::default(), folders: Unread::default() };
+                self.list(&pair, &mut frame);
+                self.chain.push(name, pair);
+                self.frames.push(frame);
+            }
+            Ok(Err(aspect)) => self.differ(name, Aspects::of(aspect)),
+            Err(trouble) => self.fail(name, &trouble),
+        }
+    }
+
+    /// Opens a folder in both trees; or says why there are no two folders.
+    fn open_both(&mut self, name: &CStr) -> Result<Result<Pair, Aspect>, Trouble> {
+        let here = self.chain.current().map_err(Trouble::from)?;
+        let source = open_folder(here.source.as_fd(), name);
+        let destination = open_folder(here.destination.as_fd(), name);
+        match (source, destination) {
+            (Ok(source), Ok(destination)) => Ok(Ok(Pair::new(source, destination))),
+            (Ok(_), Err(Errno::NOENT)) => Ok(Err(Aspect::OnlyAtSource)),
+            (Ok(_), Err(Errno::NOTDIR | Errno::LOOP)) => Ok(Err(Aspect::Type)),
+            (Ok(_), Err(errno)) => Err(Trouble::at_destination(Action::Open, errno)),
+            (Err(Errno::NOTDIR | Errno::LOOP), _) => {
+                let flaw = Flaw::new(Action::Open, Reason::ChangedInComparison);
+                Err(Trouble { side: Side::Source, flaw })
+            }
+            (Err(errno), _) => Err(Trouble::at_source(Action::Open, errno)),
+        }
+    }
+
+    /// Reads the names in a folder of both trees. What only the destination has is told here; the rest is compared later.
+    fn list(&mut self, pair: &Pair, frame: &mut Frame) {
+        let mut listing = std::mem::take(&mut self.listing_buffer);
+        let read = self.list_both(pair, &mut listing, frame);
+        self.listing_buffer = listing;
+        if let Err(trouble) = read {
+            // The folder has been counted as the same or different. What is in it, nobody knows: one more that cannot be compared.
+            self.found(1);
+            self.book_failure(Bytes(self.path.clone()), &trouble);
+        }
+    }
+
+    fn list_both(&mut self, pair: &Pair, listing: &mut Vec<u8>, frame: &mut Frame) -> Result<(), Trouble> {
+        // A descriptor of the root may have been read before, by a task that was cut short.
+        let _ = rustix::fs::seek(&pair.source, SeekFrom::Start(0));
+        let _ = rustix::fs::seek(&pair.destination, SeekFrom::Start(0));
+        let (mut files, mut folders) = (Names::default(), Names::default());
+        let mut bytes_found = 0;
+        read_names(&pair.source, listing, |name, listed| {
+            let kind = match (listed, self.wants_sizes) {
+                (FileType::RegularFile, true) | (FileType::Unknown, _) => {
+                    let stat = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+                    let kind = stat.as_ref().map_or(Kind::File, kind_of);
+                    bytes_found += stat.filter(|_| kind == Kind::File).map_or(0, |stat| stat.st_size as u64);
+                    kind
+                }
+                _ => Kind::of(listed),
+            };
+            if kind == Kind::Folder { folders.push(kind, name) } else { files.push(kind, name) }
+        })
+        .map_err(|errno| Trouble::at_source(Action::List, errno))?;
+        let n_at_source = files.len() + folders.len();
+        self.answer.counts.bytes_found += bytes_found;
+        self.n_left += n_at_source;
+        self.found(n_at_source as u64);
+        let extra = only_at_destination(pair, listing, &files, &folders);
+        frame.files = Unread::new(files);
+        frame.folders = Unread::new(folders);
+        for name in &extra.map_err(|errno| Trouble::at_destination(Action::List, errno))? {
+            self.found(1);
+            self.differ(name, Aspects::of(Aspect::OnlyAtDestination));
+        }
+        if self.n_entries == 0 {
+            self.give_files_back(frame);
+        }
+        Ok(())
+    }
+
+    /// A walk compares no files: they go to whoever compares.
+    fn give_files_back(&mut self, frame: &mut Frame) {
+        let files = frame.files.take_rest();
+        if !files.is_empty() {
+            let folder = Bytes(self.path.clone());
+            self.answer.leftovers.push(CompareItem { folder, files, folders: Names::default(), is_whole: false });
+        }
+    }
+
+    /// Leaves the current folder.
+    fn ascend(&mut self) {
+        if let Some(frame) = self.frames.pop()
+            && !frame.name.is_empty()
+        {
+            self.chain.pop();
+            self.cut_path();
+        }
+    }
+
+    /// Answers with everything that has been found and not begun, and leaves all folders.
+    fn give_back(&mut self) {
+        while let Some(frame) = self.frames.last_mut() {
+            let (files, folders) = (frame.files.take_rest(), frame.folders.take_rest());
+            if !files.is_empty() || !folders.is_empty() {
+                let folder = Bytes(self.path.clone());
+                self.answer.leftovers.push(CompareItem { folder, files, folders, is_whole: false });
+            }
+            self.ascend();
+        }
+    }
+
+    /// Whether nothing new may be begun in this task. Once it is, it stays so.
+    fn is_over(&mut self) -> bool {
+        if !self.is_task_over {
+            self.is_task_over = self.lane.must_stop()
+                || self.answer.counts.n_found >= MOST_LISTED
+                || (self.n_entries > 0 && self.answer.counts.n_done() >= self.n_entries)
+                || (self.lane.is_work_wanted() && self.n_left >= LEAST_TO_SHARE && self.lane.take_wish());
+        }
+        self.is_task_over
+    }
+
+    fn append_to_path(&mut self, name: &CStr) {
+        self.path = Bytes(std::mem::take(&mut self.path)).joined(name).0;
+    }
+
+    fn cut_path(&mut self) {
+        let n_kept = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        self.path.truncate(n_kept);
+    }
+}
+
+// The books.
+impl Examiner {
+    fn found(&mut self, n_found: u64) {
+        self.answer.counts.n_found += n_found;
+        self.lane.found(n_found);
+        self.lane.verifying();
+    }
+
+    fn same(&mut self) {
+        self.answer.counts.n_same += 1;
+        self.show_counts();
+    }
+
+    fn differ(&mut self, name: &CStr, aspects: Aspects) {
+        let path = self.path_of(name);
+        self.answer.differences.push((path, aspects));
+        self.answer.counts.n_different += 1;
+        self.show_counts();
+    }
+
+    fn fail(&mut self, name: &CStr, trouble: &Trouble) {
+        let path = self.path_of(name);
+        self.book_failure(path, trouble);
+    }
+
+    fn book_failure(&mut self, path: Bytes, trouble: &Trouble) {
+        let Flaw { action, cause } = trouble.flaw;
+        self.answer.failures.push(UnreadEntry { path, side: trouble.side, action, cause });
+        self.answer.counts.n_failed += 1;
+        self.show_counts();
+    }
+
+    fn show_counts(&mut self) {
+        let counts = &self.answer.counts;
+        self.lane.done(counts.n_done(), counts.bytes_done);
+    }
+
+    /// The path below both trees; that of the entries that were named is empty.
+    fn path_of(&self, name: &CStr) -> Bytes {
+        if self.root.renamed.is_some() { Bytes::default() } else { Bytes(self.path.clone()).joined(name) }
+    }
+
+    fn compare_and_book(&mut self, pair: &Pair, name: &CStr) {
+        self.lane.entry(&self.path, name.to_bytes());
+        let renamed = self.root.renamed.clone();
+        match self.compare_entries(pair, name, renamed.as_deref().unwrap_or(name)) {
+            Ok(Some(compared)) => {
+                self.answer.counts.bytes_done += compared.n_bytes;
+                self.answer.counts.bytes_compared += compared.n_bytes;
+                if let Some((source, destination)) = compared.links {
+                    let is_different = !compared.aspects.is_empty();
+                    let path = self.path_of(name);
+                    self.answer.links.push(crate::compare::LinkSeen { path, source, destination, is_different });
+                }
+                if compared.aspects.is_empty() { self.same() } else { self.differ(name, compared.aspects) }
+            }
+            Ok(None) => self.is_task_over = true,
+            Err(trouble) => self.fail(name, &trouble),
+        }
+    }
+
+    fn compare_folders(&mut self, name: &CStr, pair: &Pair) {
+        let compared = || -> Result<Aspects, Trouble> {
+            let source = fstat(&pair.source).map_err(|errno| Trouble::at_source(Action::Stat, errno))?;
+            let destination = fstat(&pair.destination).map_err(|errno| Trouble::at_destination(Action::Stat, errno))?;
+            let mut aspects = entry::of_stats(&source, &destination);
+            entry::note_attributes(
+                &mut aspects,
+                &super::Bearer::open(&pair.source),
+                &super::Bearer::open(&pair.destination),
+            )?;
+            Ok(aspects)
+        };
+        match compared() {
+            Ok(aspects) if aspects.is_empty() => self.same(),
+            Ok(aspects) => self.differ(name, aspects),
+            Err(trouble) => self.fail(name, &trouble),
+        }
+    }
+}
+
+fn read_names(
+    folder: &std::os::fd::OwnedFd,
+    listing: &mut Vec<u8>,
+    mut take: impl FnMut(&CStr, FileType),
+) -> Result<(), Errno> {
+    let mut entries = RawDir::new(folder, listing.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            take(name, entry.file_type());
+        }
+    }
+    Ok(())
+}
+
+/// The names that the source does not have.
+fn only_at_destination(
+    pair: &Pair,
+    listing: &mut Vec<u8>,
+    files: &Names,
+    folders: &Names,
+) -> Result<Vec<CString>, Errno> {
+    let mut known: Vec<&[u8]> = files.iter().chain(folders.iter()).map(|(_, name)| name.to_bytes()).collect();
+    known.sort_unstable();
+    let mut extra = Vec::new();
+    read_names(&pair.destination, listing, |name, _| {
+        if known.binary_search(&name.to_bytes()).is_err() {
+            extra.push(name.to_owned());
+        }
+    })?;
+    Ok(extra)
+}
+
+/// How a file is opened whose place anything may have taken since it was looked at.
+const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
