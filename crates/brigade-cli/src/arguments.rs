@@ -120,6 +120,16 @@ impl CommandLine {
     }
 }
 
+/// What the words after `brigade copy` mean, for tests.
+#[cfg(test)]
+pub fn parsed(words: &[&str]) -> CopyArguments {
+    let words: Vec<OsString> = ["brigade", "copy"].iter().chain(words).map(OsString::from).collect();
+    match CommandLine::read(&words, Language::English).expect("the words are right").command {
+        Command::Copy(arguments) => arguments,
+        other => panic!("{other:?} is no copy"),
+    }
+}
+
 /// The command as clap knows it, speaking `language`.
 pub fn command(language: Language) -> clap::Command {
     let command = CommandLine::command()

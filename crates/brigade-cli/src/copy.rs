@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use brigade_copy::{Plan, Running, Summary, shown};
 
 use crate::arguments::CopyArguments;
-use crate::display::{Detail, Display, Told, Way};
+use crate::display::{Display, Outputs, Told};
 use crate::exit::Exit;
 use crate::language::Language;
 use crate::messages;
@@ -56,7 +56,11 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
     {
         say(&messages::making(language, &shown(path).to_string()));
     }
-    let mut display = Display::new(language, Way::chosen(arguments), Detail::of(arguments));
+    let outputs = match Outputs::open(arguments, language) {
+        Ok(outputs) => outputs,
+        Err(sentence) => return usage::refuse_plainly(&sentence).into(),
+    };
+    let mut display = Display::new(language, outputs);
     display.start(&pairs);
     let display = Arc::new(Mutex::new(display));
     let sink = Arc::clone(&display);

@@ -16,7 +16,9 @@ mod verify;
 mod wishes;
 
 mod display;
+mod ink;
 mod problem;
+mod stats;
 mod summary;
 mod units;
 mod width;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     brigade::init();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let language = Language::wanted(&arguments);
+    ink::decide(&arguments);
     match CommandLine::read(&arguments, language).map(|line| line.command) {
         Ok(Command::Copy(arguments)) => copy::run(&arguments, language),
         Ok(Command::Verify(arguments)) => verify::run(&arguments, language),

@@ -21,10 +21,12 @@ macro_rules! catalogue {
 
 mod commands;
 mod help;
+mod output;
 mod verify;
 
 pub use commands::*;
 pub use help::{group, help};
+pub use output::*;
 pub use verify::*;
 
 // ---- Help ----

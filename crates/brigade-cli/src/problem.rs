@@ -105,12 +105,12 @@ fn in_chinese(number: i32) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use brigade_copy::Action;
+    use brigade_copy::{Action, EntryName};
 
     use super::*;
 
     fn denied(action: Action, path: &str) -> PathError {
-        PathError { action, path: path.into(), cause: io::Error::from_raw_os_error(1) }
+        PathError { action, path: path.into(), cause: io::Error::from_raw_os_error(1), entry: EntryName::default() }
     }
 
     #[test]

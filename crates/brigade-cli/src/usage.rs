@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::arguments::MOST_WORKERS;
 use crate::exit::Exit;
+use crate::ink;
 use crate::language::Language;
 use crate::messages;
 
@@ -42,7 +43,7 @@ pub fn refuse_for(command: &str, language: Language, sentence: &str) -> Exit {
 /// Says why nothing is begun, where the arguments themselves are right.
 pub fn refuse_plainly(sentence: &str) -> Exit {
     // Nothing is left to be done about a standard error that takes no text.
-    let _ = writeln!(std::io::stderr(), "brigade: {sentence}");
+    let _ = writeln!(std::io::stderr(), "{}", ink::complaint(sentence));
     Exit::Refused
 }
 

@@ -3,14 +3,16 @@
 use std::ffi::OsStr;
 
 use brigade_copy::shown;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 /// What stands for a part that was cut out. ASCII, since `…` is one column in some terminals and two in others.
 const GAP: &str = "...";
 
-/// The columns that a text takes.
+/// The columns that a text takes; colours take none.
 pub fn columns(text: &str) -> usize {
-    text.width()
+    let mut parts = text.split("\x1b[");
+    let plain = parts.next().map_or(0, UnicodeWidthStr::width);
+    plain + parts.map(|part| part.split_once('m').map_or(part, |(_, rest)| rest).width()).sum::<usize>()
 }
 
 /// The text, followed by blanks up to `width` columns.

@@ -4,11 +4,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use brigade_copy::{Request, Target, shown};
+use brigade_copy::{Request, Target, Times, shown};
 
 use crate::arguments::CopyArguments;
 use crate::ask;
-use crate::display::{Detail, Way};
+use crate::display::Way;
 use crate::exit::Exit;
 use crate::language::Language;
 use crate::messages;
@@ -43,8 +43,9 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
     let way = Way::chosen(arguments);
     let request = Request {
         workers: arguments.speed.workers,
-        report: way.report(Detail::of(arguments)),
+        report: way.report(arguments),
         totals: way.totals(),
+        times: if arguments.output.stats { Times::Wanted } else { Times::NotNeeded },
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

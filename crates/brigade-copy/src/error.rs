@@ -16,6 +16,17 @@ pub struct PathError {
     /// Why it failed.
     #[source]
     pub cause: io::Error,
+    /// Which entry of which source it was.
+    pub entry: EntryName,
+}
+
+/// An entry of a copy: a source, and the name below it.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+pub struct EntryName {
+    /// Which of those that [`Plan::pairs`](crate::Plan::pairs) names.
+    pub source_idx: usize,
+    /// Relative to the source; empty for the source itself.
+    pub path: PathBuf,
 }
 
 /// What was attempted. `Display` gives the English verb phrase that follows "cannot".

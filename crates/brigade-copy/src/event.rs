@@ -158,6 +158,15 @@ impl AddAssign for Unkept {
     }
 }
 
+/// An entry that took long.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SlowEntry {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// From its first system call to its last.
+    pub elapsed: Duration,
+}
+
 /// The account of a whole run. `n_found = n_copied + n_unchanged + n_skipped + n_failed`, always.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -187,8 +196,18 @@ pub struct Summary {
     pub unpreserved: Unpreserved,
     /// Bytes of content copied.
     pub bytes: u64,
+    /// Of these, bytes that the file system shares with the source.
+    pub bytes_reflinked: u64,
+    /// Of these, bytes in holes, which were not written.
+    pub bytes_in_holes: u64,
+    /// Bytes of content that was at the destination already.
+    pub bytes_unchanged: u64,
     /// From the start to the end.
     pub elapsed: Duration,
+    /// From the start to the end of the walk, if it came to its end.
+    pub walk_elapsed: Option<Duration>,
+    /// The entries that took longest, if [`Times::Wanted`](crate::Times::Wanted): the slowest first.
+    pub slowest: Vec<SlowEntry>,
     /// Worker processes at work.
     pub n_workers: usize,
     /// Worker processes that ended before their time.

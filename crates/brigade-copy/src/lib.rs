@@ -44,9 +44,9 @@ mod rehearsal;
 mod rehearsal_tests;
 
 pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
-pub use error::{Action, PathError, Reason, Refusal};
-pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Summary, Unkept, Unpreserved};
+pub use error::{Action, EntryName, PathError, Reason, Refusal};
+pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, SlowEntry, Summary, Unkept, Unpreserved};
 pub use plan::Plan;
-pub use request::{Report, Request, Target, Totals};
+pub use request::{Report, Request, Target, Times, Totals};
 pub use run::Running;
 pub use shown::shown;

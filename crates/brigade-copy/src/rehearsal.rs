@@ -73,6 +73,7 @@ impl Rehearsal {
             destinations: vec![destination],
             wants_sizes: self.walk_ahead_bytes > 0,
             wants_entries: true,
+            wants_times: false,
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);

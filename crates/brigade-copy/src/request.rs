@@ -16,12 +16,21 @@ pub struct Request {
     pub report: Report,
     /// Whether totals are wanted before the copy ends, for a display.
     pub totals: Totals,
+    /// Whether the summary is to name the entries that took longest.
+    pub times: Times,
 }
 
 impl Request {
     /// A copy as `cp -a` makes it; what is to be different is then set.
     pub fn new(sources: Vec<PathBuf>, target: Target) -> Self {
-        Self { sources, target, workers: None, report: Report::Failures, totals: Totals::NotNeeded }
+        Self {
+            sources,
+            target,
+            workers: None,
+            report: Report::Failures,
+            totals: Totals::NotNeeded,
+            times: Times::NotNeeded,
+        }
     }
 }
 
@@ -46,6 +55,15 @@ pub enum Report {
     Failures,
     /// Every entry.
     EveryEntry,
+}
+
+/// Whether workers look at the clock before and after each entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Times {
+    /// They do not.
+    NotNeeded,
+    /// They do, and the summary names the slowest entries.
+    Wanted,
 }
 
 /// Whether the walk also asks for the size of each file, so that a percentage can be shown.

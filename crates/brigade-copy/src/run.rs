@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use brigade::{Pool, TaskError};
 
 use crate::error::{Action, PathError, Refusal};
-use crate::event::{EntryKind, Event, Note, Outcome, Progress, Summary};
+use crate::event::{EntryKind, Event, Note, Outcome, Progress, SlowEntry, Summary};
 use crate::lanes::{Lanes, Words, n_words};
 use crate::plan::Plan;
-use crate::request::{Report, Request, Totals};
+use crate::request::{Report, Request, Times, Totals};
 use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
 use crate::worker::Facts;
@@ -264,6 +264,7 @@ impl Shared {
         }
         if core.scheduler.is_walk_finished() && !core.said_walk_finished && !core.stopped {
             core.said_walk_finished = true;
+            core.walk_elapsed = Some(self.began.elapsed());
             events.push(Event::WalkFinished);
         }
         drop(core);
@@ -287,6 +288,10 @@ impl Shared {
                 outcome: entry.outcome,
                 bytes: entry.n_bytes,
             });
+        }
+        if let Some(slow) = answer.slowest.take() {
+            let path = self.roots[slow.root as usize].source_path(&slow.path.0);
+            core.note_slow(SlowEntry { path, elapsed: slow.elapsed });
         }
         if answer.owners_lost && !core.said_owners_lost {
             core.said_owners_lost = true;
@@ -355,7 +360,8 @@ impl Shared {
             }
             _ => root.destination_path(&failure.path.0),
         };
-        PathError { action: failure.action, path, cause: failure.cause.into() }
+        let entry = root.entry(&failure.path.0);
+        PathError { action: failure.action, path, cause: failure.cause.into(), entry }
     }
 
     fn failed_entry(&self, failure: &Failure) -> Event {
@@ -412,6 +418,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         destinations: std::mem::take(&mut beginning.destinations),
         wants_sizes: request.totals == Totals::Wanted,
         wants_entries: request.report == Report::EveryEntry,
+        wants_times: request.times == Times::Wanted,
     }
 }
 

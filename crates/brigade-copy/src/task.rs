@@ -3,6 +3,7 @@
 
 use std::io;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +108,8 @@ pub(crate) struct CopyAnswer {
     pub(crate) entries: Vec<EntryDone>,
     /// An owner could not be kept.
     pub(crate) owners_lost: bool,
+    /// The entry that took longest, if asked for.
+    pub(crate) slowest: Option<Slow>,
 }
 
 /// A folder that an answer speaks of.
@@ -214,6 +217,14 @@ pub(crate) struct EntryDone {
     pub(crate) n_bytes: u64,
 }
 
+/// An entry, and how long it took.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Slow {
+    pub(crate) root: u32,
+    pub(crate) path: Bytes,
+    pub(crate) elapsed: Duration,
+}
+
 /// The books. Entries are found when a folder is listed and get their outcome when they are done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counts {
@@ -233,6 +244,10 @@ pub(crate) struct Counts {
     /// Bytes in regular files that are dealt with, copied or not.
     pub(crate) bytes_done: u64,
     pub(crate) bytes_copied: u64,
+    /// Parts of these that did not have to be written.
+    pub(crate) bytes_reflinked: u64,
+    pub(crate) bytes_in_holes: u64,
+    pub(crate) bytes_unchanged: u64,
     pub(crate) unpreserved: Unpreserved,
 }
 
@@ -244,7 +259,10 @@ impl Counts {
     pub(crate) fn count(&mut self, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
         self.bytes_done += n_bytes;
         match outcome {
-            Outcome::Unchanged => self.n_unchanged += 1,
+            Outcome::Unchanged => {
+                self.n_unchanged += 1;
+                self.bytes_unchanged += n_bytes;
+            }
             Outcome::Skipped => self.n_skipped += 1,
             Outcome::Failed => self.n_failed += 1,
             Outcome::Copied => {
@@ -280,6 +298,9 @@ impl AddAssign for Counts {
         self.n_special += other.n_special;
         self.bytes_done += other.bytes_done;
         self.bytes_copied += other.bytes_copied;
+        self.bytes_reflinked += other.bytes_reflinked;
+        self.bytes_in_holes += other.bytes_in_holes;
+        self.bytes_unchanged += other.bytes_unchanged;
         self.unpreserved += other.unpreserved;
     }
 }

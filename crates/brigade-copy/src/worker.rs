@@ -23,7 +23,7 @@ use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
-use contents::Offload;
+use contents::{Offload, Spared};
 pub(crate) use examiner::Examiner;
 use file::Sharing;
 pub(crate) use folders::FOLDER;
@@ -49,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) wants_sizes: bool,
     /// Each entry that is done is to be in the answer.
     pub(crate) wants_entries: bool,
+    /// The clock is to be looked at before and after each entry.
+    pub(crate) wants_times: bool,
 }
 
 /// Two folders that correspond to each other.
@@ -70,6 +72,8 @@ pub(crate) struct Worker {
     first_chain: Chain<OwnedFd>,
     offloads: Vec<Offload>,
     buffer: Vec<u8>,
+    /// Of the file that is being copied, what did not have to be written.
+    spared: Spared,
     listing_buffer: Vec<u8>,
 
     // The task that is being worked on.
@@ -147,6 +151,7 @@ impl Worker {
             first_chain: Chain::new(max_held),
             offloads: Vec::new(),
             buffer: contents::new_buffer(),
+            spared: Spared::default(),
             listing_buffer: Vec::with_capacity(LISTING_BYTES),
             answer: CopyAnswer::default(),
             budget: Budget { n_copied: 0, n_listed: 0 },

@@ -1,6 +1,10 @@
 //! What is told about a copy, and how.
 
+use std::path::PathBuf;
+
 use clap::Args;
+
+use crate::ink::ColorWay;
 
 /// What is told about a copy, and how.
 #[derive(Args, Debug)]
@@ -22,6 +26,25 @@ pub struct OutputArguments {
     /// Errors only.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Figures at the end.
+    #[arg(long)]
+    pub stats: bool,
+    /// Whether errors, warnings and the bar have colours: read before everything else, in ink.rs.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "auto",
+        default_missing_value = "always",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    color: ColorWay,
+    /// A line for each entry and each error.
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
 }
 
 /// How progress is shown.

@@ -8,6 +8,7 @@ use brigade_copy::{Progress, Summary};
 use super::estimate::Estimate;
 use super::lanes;
 use super::screen::{Room, Screen};
+use crate::ink::{Ink, Tone};
 use crate::language::Language;
 use crate::messages;
 use crate::units;
@@ -135,6 +136,7 @@ fn with_bar(share: &str, percent: u8, parts: Vec<Part>, columns: usize) -> Strin
     let Some(room) = columns.checked_sub(width::columns(&bar)) else {
         return width::prefix(share, columns).to_owned();
     };
+    let bar = format!("{share} [{}] ", Ink::now().on(Tone::Done, &drawn(percent, bar_columns)));
     format!("{bar}{}", joined(parts, room)).trim_end().to_owned()
 }
 

@@ -6,7 +6,7 @@
 mod verify;
 
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,9 +15,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use brigade_copy::{EntryKind, Event, Outcome, PathError, Progress, Summary, Unkept};
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
-use super::Told;
 use super::estimate::Estimate;
+use super::pen::Pen;
+use crate::stats::{Figures, Stats};
 use crate::summary::OwnersLost;
 
 /// A `progress` event about this often.
@@ -25,28 +28,15 @@ const PROGRESS_STEP: Duration = Duration::from_millis(250);
 
 /// The report, as far as it could be written.
 pub struct Json {
-    out: BufWriter<Box<dyn Write + Send>>,
+    pen: Pen,
     next_progress_at: Duration,
     estimate: Estimate,
-    state: State,
-}
-
-enum State {
-    Open,
-    Lost(io::Error),
-    /// Lost, and it was said.
-    Closed,
 }
 
 impl Json {
     /// A report to `out`.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self {
-            out: BufWriter::with_capacity(64 << 10, out),
-            next_progress_at: PROGRESS_STEP,
-            estimate: Estimate::default(),
-            state: State::Open,
-        }
+        Self { pen: Pen::new(out), next_progress_at: PROGRESS_STEP, estimate: Estimate::default() }
     }
 
     /// The first event: what goes where.
@@ -57,7 +47,7 @@ impl Json {
         });
         self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries: entries.collect() });
         self.write(&Line::Phase { phase: "copying" });
-        self.flush();
+        self.pen.flush();
     }
 
     /// Something that happened.
@@ -87,50 +77,48 @@ impl Json {
                 seconds: elapsed.as_secs_f64(),
             });
         }
-        self.flush();
+        self.pen.flush();
     }
 
     /// The last event.
-    pub fn summary(&mut self, summary: &Summary, owners_lost: OwnersLost) {
-        self.write(&Line::Summary(Account::of(summary, owners_lost)));
-        self.flush();
+    pub fn summary(&mut self, summary: &Summary, owners_lost: OwnersLost, stats: Stats) {
+        let figures = (stats == Stats::Wanted).then(|| Figures::of(summary));
+        self.write(&Line::Summary(Account::of(summary, owners_lost, figures)));
+        self.pen.flush();
     }
 
-    /// Whether everything so far was written.
-    pub fn told(&self) -> Told {
-        match self.state {
-            State::Open => Told::Wholly,
-            State::Lost(_) | State::Closed => Told::InPart,
-        }
-    }
-
-    /// Why the report ended before its end, once.
-    pub fn take_loss(&mut self) -> Option<io::Error> {
-        if !matches!(self.state, State::Lost(_)) {
-            return None;
-        }
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Lost(cause) => Some(cause),
-            State::Open | State::Closed => None,
-        }
+    /// What it writes with, and where losses are found.
+    pub fn pen(&mut self) -> &mut Pen {
+        &mut self.pen
     }
 
     fn write(&mut self, line: &impl Serialize) {
-        if !matches!(self.state, State::Open) {
-            return;
-        }
-        let written = serde_json::to_writer(&mut self.out, line).map_err(io::Error::from);
-        if let Err(cause) = written.and_then(|()| self.out.write_all(b"\n")) {
-            self.state = State::Lost(cause);
-        }
+        self.pen.write_by(|out| {
+            line.serialize(&mut Serializer::with_formatter(&mut *out, Harmless))?;
+            out.write_all(b"\n")
+        });
     }
+}
 
-    fn flush(&mut self) {
-        if matches!(self.state, State::Open)
-            && let Err(cause) = self.out.flush()
-        {
-            self.state = State::Lost(cause);
+/// Writes as escapes also what JSON lets stand as it is, but a terminal obeys: C1 and bidirectional controls.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let is_harmful = |character: char| {
+            let is_bidirectional = matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            character.is_control() || is_bidirectional
+        };
+        for part in fragment.split_inclusive(is_harmful) {
+            match part.chars().next_back().filter(|last| is_harmful(*last)) {
+                None => out.write_all(part.as_bytes())?,
+                Some(last) => {
+                    out.write_all(&part.as_bytes()[..part.len() - last.len_utf8()])?;
+                    write!(out, "\\u{:04x}", u32::from(last))?;
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -196,8 +184,9 @@ struct Pair<'a> {
 macro_rules! path_keys {
     ($($name:ident: $text_key:ident, $bytes_key:ident;)*) => {
         $(
+            /// A path as JSON holds it.
             #[derive(Serialize)]
-            struct $name<'a> {
+            pub struct $name<'a> {
                 #[serde(skip_serializing_if = "Option::is_none")]
                 $text_key: Option<&'a str>,
                 #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,7 +194,8 @@ macro_rules! path_keys {
             }
 
             impl<'a> $name<'a> {
-                fn of(path: &'a Path) -> Self {
+                /// That of this path.
+                pub fn of(path: &'a Path) -> Self {
                     let name: &OsStr = path.as_os_str();
                     Self {
                         $text_key: name.to_str(),
@@ -249,6 +239,8 @@ struct Account<'a> {
     unpreserved: Unpreserved,
     interrupted: bool,
     broken: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<Figures<'a>>,
 }
 
 /// What could not be kept although it was wanted; absent where all was.
@@ -286,7 +278,7 @@ impl Unpreserved {
 }
 
 impl<'a> Account<'a> {
-    fn of(summary: &'a Summary, owners_lost: OwnersLost) -> Self {
+    fn of(summary: &'a Summary, owners_lost: OwnersLost, stats: Option<Figures<'a>>) -> Self {
         Self {
             found: summary.n_found,
             copied: summary.n_copied,
@@ -310,6 +302,7 @@ impl<'a> Account<'a> {
             unpreserved: Unpreserved::of(summary, owners_lost),
             interrupted: summary.interrupted,
             broken: summary.broken.as_deref(),
+            stats,
         }
     }
 }
@@ -365,9 +358,10 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
     use std::sync::{Arc, Mutex};
 
-    use brigade_copy::{Action, PathError};
+    use brigade_copy::{Action, EntryName, PathError};
     use serde_json::{Value, json};
 
+    use super::super::Told;
     use super::*;
 
     fn value(event: &Event) -> Value {
@@ -401,6 +395,7 @@ mod tests {
             action: Action::SetTimes,
             path: OsString::from_vec(b"\xff\xfe".to_vec()).into(),
             cause: io::Error::from_raw_os_error(1),
+            entry: EntryName::default(),
         });
         assert_eq!(
             value(&event),
@@ -444,7 +439,7 @@ mod tests {
             elapsed: Duration::from_millis(1500),
             ..Summary::default()
         };
-        let line = Line::Summary(Account::of(&summary, OwnersLost::Yes));
+        let line = Line::Summary(Account::of(&summary, OwnersLost::Yes, None));
         assert_eq!(
             serde_json::to_value(&line).unwrap(),
             json!({
@@ -459,10 +454,10 @@ mod tests {
             unpreserved: brigade_copy::Unpreserved { acls: lost, ..Default::default() },
             ..Summary::default()
         };
-        let line = Line::Summary(Account::of(&poorer, OwnersLost::No));
+        let line = Line::Summary(Account::of(&poorer, OwnersLost::No, None));
         let value = serde_json::to_value(&line).unwrap();
         assert_eq!(value["unpreserved"], json!({ "acls": { "unsupported": 0, "denied": 4 } }));
-        let line = Line::Summary(Account::of(&summary, OwnersLost::No));
+        let line = Line::Summary(Account::of(&summary, OwnersLost::No, None));
         let value = serde_json::to_value(&line).unwrap();
         assert_eq!(value["unpreserved"], json!({}));
     }
@@ -510,13 +505,13 @@ mod tests {
     #[test]
     fn a_closed_reader_is_noticed_once() {
         let mut report = Json::new(Box::new(Closing { room_bytes: 10 }));
-        assert_eq!(report.told(), Told::Wholly);
+        assert_eq!(report.pen().told(), Told::Wholly);
         report.start(&[]);
-        assert_eq!(report.told(), Told::InPart);
-        let loss = report.take_loss().unwrap();
+        assert_eq!(report.pen().told(), Told::InPart);
+        let loss = report.pen().take_loss().unwrap();
         assert_eq!(loss.kind(), io::ErrorKind::BrokenPipe);
-        report.summary(&Summary::default(), OwnersLost::No);
-        assert!(report.take_loss().is_none());
-        assert_eq!(report.told(), Told::InPart);
+        report.summary(&Summary::default(), OwnersLost::No, Stats::NotWanted);
+        assert!(report.pen().take_loss().is_none());
+        assert_eq!(report.pen().told(), Told::InPart);
     }
 }

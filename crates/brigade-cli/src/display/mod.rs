@@ -5,12 +5,14 @@ mod bar;
 mod estimate;
 mod json;
 mod lanes;
+mod log;
+mod pen;
 mod plain;
 mod screen;
 mod verify;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use brigade_copy::{Event, Note, Outcome, Progress, Report, Summary, Totals, shown};
@@ -18,11 +20,15 @@ use brigade_copy::{Event, Note, Outcome, Progress, Report, Summary, Totals, show
 use self::bar::Bar;
 use self::estimate::Estimate;
 use self::json::Json;
+pub use self::json::Named;
+use self::log::Log;
 pub use self::verify::VerifyDisplay;
 use crate::arguments::{CopyArguments, ProgressWay};
+use crate::ink::{self, Ink, Tone};
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
+use crate::stats::{self, Stats};
 use crate::summary::{self, Circumstances, OwnersLost};
 
 /// A line of figures about this often, for `--progress=plain`.
@@ -74,8 +80,9 @@ impl Way {
     }
 
     /// Whether the engine must report every entry for it.
-    pub fn report(self, detail: Detail) -> Report {
-        if self == Self::Json || detail == Detail::EveryFile { Report::EveryEntry } else { Report::Failures }
+    pub fn report(self, arguments: &CopyArguments) -> Report {
+        let is_each_told = self == Self::Json || arguments.output.verbose || arguments.output.log_file.is_some();
+        if is_each_told { Report::EveryEntry } else { Report::Failures }
     }
 }
 
@@ -129,6 +136,8 @@ pub struct Display {
     started: Instant,
     estimate: Estimate,
     surface: Painting,
+    stats: Stats,
+    log: Option<LogFile>,
     /// Lines for standard error that may wait for the next tick: those of `-v`.
     lines: String,
     owners_lost: OwnersLost,
@@ -147,14 +156,51 @@ enum Painting {
 pub enum Told {
     /// It could.
     Wholly,
-    /// Standard output was closed or full, and a program reads it.
+    /// Standard output was closed or full, and a program reads it; or the log's disk was full.
     InPart,
+}
+
+/// What is told where, beside errors.
+pub struct Outputs {
+    way: Way,
+    detail: Detail,
+    stats: Stats,
+    log: Option<LogFile>,
+}
+
+struct LogFile {
+    path: PathBuf,
+    log: Log,
+}
+
+impl Outputs {
+    /// What was asked for. Files are opened here.
+    ///
+    /// # Errors
+    /// The sentence that says which file cannot be opened, and why.
+    pub fn open(arguments: &CopyArguments, language: Language) -> Result<Self, String> {
+        let wanted = &arguments.output;
+        let log = match &wanted.log_file {
+            None => None,
+            Some(path) => {
+                let log = Log::open(path).map_err(|cause| cannot_open(language, path, &cause))?;
+                Some(LogFile { path: path.clone(), log })
+            }
+        };
+        let stats = if wanted.stats { Stats::Wanted } else { Stats::NotWanted };
+        Ok(Self { way: Way::chosen(arguments), detail: Detail::of(arguments), stats, log })
+    }
+}
+
+fn cannot_open(language: Language, path: &Path, cause: &io::Error) -> String {
+    let reason = problem::reason(language, cause);
+    messages::cannot_open_output(language, &shown(path).to_string(), &reason)
 }
 
 impl Display {
     /// A display that starts now.
-    pub fn new(language: Language, way: Way, detail: Detail) -> Self {
-        let surface = match way {
+    pub fn new(language: Language, outputs: Outputs) -> Self {
+        let surface = match outputs.way {
             Way::Bar => Painting::Bar(Bar::default()),
             Way::Plain => Painting::Plain { next_at: PLAIN_STEP },
             Way::Json => Painting::Json(Json::new(Box::new(io::stdout()))),
@@ -162,17 +208,22 @@ impl Display {
         };
         Self {
             language,
-            detail,
+            detail: outputs.detail,
             started: Instant::now(),
             estimate: Estimate::default(),
             surface,
+            stats: outputs.stats,
+            log: outputs.log,
             lines: String::new(),
             owners_lost: OwnersLost::No,
         }
     }
 
-    /// Tells a program what is about to happen.
+    /// Tells a program, and the log, what is about to happen.
     pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)]) {
+        if let Some(file) = &mut self.log {
+            file.log.start(pairs);
+        }
         if let Painting::Json(json) = &mut self.surface {
             json.start(pairs);
         }
@@ -182,6 +233,9 @@ impl Display {
     pub fn event(&mut self, event: &Event) {
         if let Painting::Json(json) = &mut self.surface {
             json.event(event);
+        }
+        if let Some(file) = &mut self.log {
+            file.log.event(event);
         }
         match event {
             Event::Failed(error) => {
@@ -196,6 +250,9 @@ impl Display {
     /// Shows a snapshot, if it is time.
     pub fn tick(&mut self, snapshot: impl FnOnce() -> Progress) {
         let elapsed = self.started.elapsed();
+        if let Some(file) = &mut self.log {
+            file.log.flush();
+        }
         match &mut self.surface {
             Painting::Nothing => {}
             Painting::Json(json) => json.tick(snapshot, elapsed),
@@ -222,7 +279,7 @@ impl Display {
     }
 
     /// Shows the end: the last state of the bar, the summary, and how to go on.
-    pub fn end(&mut self, summary: &Summary, made: Option<&std::path::Path>, go_on: Option<&str>) -> Told {
+    pub fn end(&mut self, summary: &Summary, made: Option<&Path>, go_on: Option<&str>) -> Told {
         if let Painting::Bar(bar) = &mut self.surface {
             let lines = std::mem::take(&mut self.lines);
             write(&bar.finish(self.language, &lines, summary));
@@ -236,17 +293,21 @@ impl Display {
         if self.detail != Detail::Errors && (!self.is_for_program() || go_on.is_some()) {
             self.say_end(summary, made, go_on);
         }
+        if self.stats == Stats::Wanted && !self.is_for_program() {
+            stats::lines(self.language, summary).iter().for_each(|line| self.say(line));
+            self.flush();
+        }
         told
     }
 
-    fn say_end(&mut self, summary: &Summary, made: Option<&std::path::Path>, go_on: Option<&str>) {
+    fn say_end(&mut self, summary: &Summary, made: Option<&Path>, go_on: Option<&str>) {
         if self.detail == Detail::EveryFile {
             self.say(&summary::ledger(self.language, summary));
         }
         let circumstances = Circumstances { made, owners_lost: self.owners_lost };
         self.say(&summary::line(self.language, summary, circumstances));
         for line in summary::losses(self.language, &summary.unpreserved) {
-            self.say(&line);
+            self.say(&Ink::now().on(Tone::Warning, &line));
         }
         if let Some(command) = go_on {
             self.say(&messages::to_go_on(self.language, command));
@@ -255,28 +316,41 @@ impl Display {
     }
 
     fn end_of_report(&mut self, summary: &Summary) -> Told {
-        let Painting::Json(json) = &mut self.surface else {
-            return Told::Wholly;
-        };
-        json.summary(summary, self.owners_lost);
-        let told = json.told();
+        if let Painting::Json(json) = &mut self.surface {
+            json.summary(summary, self.owners_lost, self.stats);
+        }
+        if let Some(file) = &mut self.log {
+            file.log.end(summary);
+        }
         self.tell_lost_output();
-        told
+        let of_json = match &mut self.surface {
+            Painting::Json(json) => json.pen().told(),
+            _ => Told::Wholly,
+        };
+        let of_log = self.log.as_mut().map_or(Told::Wholly, |file| file.log.pen().told());
+        if of_json == Told::Wholly { of_log } else { of_json }
     }
 
     fn is_for_program(&self) -> bool {
         matches!(self.surface, Painting::Json(_))
     }
 
-    /// Says once that standard output takes nothing any more.
+    /// Says once of each output that it takes nothing any more.
     fn tell_lost_output(&mut self) {
+        let language = self.language;
+        let mut sentences = Vec::new();
         if let Painting::Json(json) = &mut self.surface
-            && let Some(cause) = json.take_loss()
+            && let Some(cause) = json.pen().take_loss()
         {
-            let reason = problem::reason(self.language, &cause);
-            let sentence = messages::output_closed(self.language, &reason);
-            self.complain(&sentence);
+            sentences.push(messages::output_closed(language, &problem::reason(language, &cause)));
         }
+        if let Some(file) = &mut self.log
+            && let Some(cause) = file.log.pen().take_loss()
+        {
+            let path = shown(&file.path).to_string();
+            sentences.push(messages::file_lost(language, &path, &problem::reason(language, &cause)));
+        }
+        sentences.iter().for_each(|sentence| self.complain(sentence));
     }
 
     /// What is worth a line under `-v`, and losses also beside a bar.
@@ -286,13 +360,14 @@ impl Display {
             _ => self.detail == Detail::EveryFile,
         };
         if is_wanted && let Some(line) = remark(self.language, event) {
-            self.say(&line);
+            let is_loss = matches!(event, Event::WorkerLost { .. });
+            self.say(&if is_loss { Ink::now().on(Tone::Warning, &line) } else { line });
         }
     }
 
     /// An error: at once, unless a bar will be painted under it in a moment.
     fn complain(&mut self, sentence: &str) {
-        self.say(&format!("brigade: {sentence}"));
+        self.say(&ink::complaint(sentence));
         if !matches!(&self.surface, Painting::Bar(bar) if bar.is_drawn()) {
             self.flush();
         }
@@ -368,9 +443,11 @@ mod tests {
     fn the_engine_is_asked_only_for_what_is_shown() {
         assert_eq!(Way::Nothing.totals(), Totals::NotNeeded);
         assert_eq!(Way::Bar.totals(), Totals::Wanted);
-        assert_eq!(Way::Bar.report(Detail::Summary), Report::Failures);
-        assert_eq!(Way::Nothing.report(Detail::EveryFile), Report::EveryEntry);
-        assert_eq!(Way::Json.report(Detail::Errors), Report::EveryEntry);
+        let report = |way: Way, option: &str| way.report(&crate::arguments::parsed(&[option, "a"]));
+        assert_eq!(report(Way::Bar, "-j1"), Report::Failures);
+        assert_eq!(report(Way::Nothing, "-v"), Report::EveryEntry);
+        assert_eq!(report(Way::Json, "-q"), Report::EveryEntry);
+        assert_eq!(report(Way::Bar, "--log-file=log"), Report::EveryEntry);
     }
 
     #[test]

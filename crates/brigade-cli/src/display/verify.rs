@@ -10,6 +10,7 @@ use super::bar::{self, Bar};
 use super::estimate::Estimate;
 use super::json::Json;
 use super::{Detail, PLAIN_STEP, Told, Way, plain, write};
+use crate::ink;
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
@@ -132,7 +133,7 @@ impl VerifyDisplay {
         let told = match &mut self.surface {
             Surface::Json(json) => {
                 json.verdict(verdict);
-                json.told()
+                json.pen().told()
             }
             _ => {
                 if self.detail != Detail::Errors {
@@ -149,7 +150,7 @@ impl VerifyDisplay {
     }
 
     fn complain(&mut self, sentence: &str) {
-        self.say(&format!("brigade: {sentence}"));
+        self.say(&ink::complaint(sentence));
     }
 
     /// A line: at once, unless a bar will be painted under it in a moment.
@@ -175,10 +176,10 @@ impl VerifyDisplay {
             self.lines.clear();
         }
         if let Surface::Json(json) = &mut self.surface
-            && let Some(cause) = json.take_loss()
+            && let Some(cause) = json.pen().take_loss()
         {
             let reason = problem::reason(self.language, &cause);
-            write(&format!("brigade: {}\n", messages::cannot_print(self.language, &reason)));
+            write(&format!("{}\n", ink::complaint(&messages::cannot_print(self.language, &reason))));
         }
     }
 }

@@ -76,6 +76,15 @@ texts! { output:
     "quiet_verify":
         "Print differences and errors only",
         "只输出不同之处和错误";
+    "stats":
+        "Print figures at the end: entries, bytes, rates, times, the slowest entries",
+        "结束时输出统计：条目、字节、速率、用时、最慢的条目";
+    "color":
+        "auto, always or never; NO_COLOR and CLICOLOR_FORCE are respected [default: auto]",
+        "颜色：auto、always 或 never；遵循 NO_COLOR 和 CLICOLOR_FORCE [默认：auto]";
+    "log_file":
+        "Append a line with the time for each entry and each error to FILE (in English, UTC)",
+        "把每个条目和每个错误连同时间追加到 FILE（英文，UTC）";
 }
 
 texts! { operands:

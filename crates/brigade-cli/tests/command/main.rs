@@ -3,6 +3,7 @@
 
 mod attributes;
 mod json;
+mod outputs;
 mod paperwork;
 mod signals;
 mod support;

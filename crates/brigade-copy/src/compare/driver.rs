@@ -13,7 +13,7 @@ use brigade::{Descriptor, Pool, TaskError};
 use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
-use crate::error::{PathError, Refusal};
+use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
 use crate::lanes::{Lanes, LiveCounts, Words, n_words};
 use crate::names::Bytes;
@@ -265,7 +265,8 @@ impl Shared {
             b"" => tree.to_owned(),
             path => tree.join(OsStr::from_bytes(path)),
         };
-        PathError { action: failure.action, path, cause: failure.cause.into() }
+        let entry = EntryName { source_idx: 0, path: OsStr::from_bytes(&failure.path.0).into() };
+        PathError { action: failure.action, path, cause: failure.cause.into(), entry }
     }
 
     fn pids(&self) -> HashSet<u32> {

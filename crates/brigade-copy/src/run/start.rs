@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, s
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::error::{Action, PathError, Refusal};
+use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
 use crate::plan::{Pair, Place, open_mark};
@@ -59,15 +59,33 @@ pub(super) struct ShownRoot {
     source: PathBuf,
     destination: PathBuf,
     renamed: Option<CString>,
+    /// The sources in it, by their names there; the root itself has none.
+    source_idxs: HashMap<Vec<u8>, usize>,
 }
 
 impl ShownRoot {
+    fn new(source: &Path, destination: &Path, renamed: Option<CString>) -> Self {
+        let [source, destination] = [source, destination].map(Path::to_owned);
+        Self { source, destination, renamed, source_idxs: HashMap::new() }
+    }
+
     pub(super) fn source_path(&self, path: &[u8]) -> PathBuf {
         joined(&self.source, path)
     }
 
     pub(super) fn destination_path(&self, path: &[u8]) -> PathBuf {
         joined(&self.destination, self.renamed.as_ref().map_or(path, |name| name.to_bytes()))
+    }
+
+    /// Which entry of which source is meant by a path below the root.
+    pub(super) fn entry(&self, path: &[u8]) -> EntryName {
+        let named = |name: &[u8], rest: &[u8]| {
+            let source_idx = *self.source_idxs.get(name)?;
+            Some(EntryName { source_idx, path: OsStr::from_bytes(rest).into() })
+        };
+        let end = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
+        let rest = path.get(end + 1..).unwrap_or_default();
+        named(b"", path).or_else(|| named(&path[..end], rest)).unwrap_or_default()
     }
 }
 
@@ -79,10 +97,10 @@ impl Beginning {
     pub(super) fn new(pairs: &[Pair]) -> Result<Self, Refusal> {
         let now = clock_gettime(ClockId::RealtimeCoarse);
         let mut beginning = Self { started: (now.tv_sec, now.tv_nsec), ..Self::default() };
-        for pair in pairs {
+        for (source_idx, pair) in pairs.iter().enumerate() {
             let begun = match pair.kind {
-                Kind::Folder => beginning.begin_folder(pair),
-                _ => beginning.begin_file(pair),
+                Kind::Folder => beginning.begin_folder(pair, source_idx),
+                _ => beginning.begin_file(pair, source_idx),
             };
             if let Err(refusal) = begun {
                 beginning.undo();
@@ -101,7 +119,7 @@ impl Beginning {
         }
     }
 
-    fn begin_file(&mut self, pair: &Pair) -> Result<(), Refusal> {
+    fn begin_file(&mut self, pair: &Pair, source_idx: usize) -> Result<(), Refusal> {
         let (Place::Named { folder: from, name }, Place::Named { folder: to, name: new_name }) =
             (&pair.source_place, &pair.destination_place)
         else {
@@ -109,12 +127,13 @@ impl Beginning {
         };
         let root =
             if name == new_name { self.shared_root(pair, from, to)? } else { self.renaming_root(pair, from, to)? };
+        self.note_source(root, name.as_bytes(), source_idx);
         self.files.entry(root).or_default().push(pair.kind, &name_of(name));
         self.n_useful_workers = self.n_useful_workers.saturating_add(1);
         Ok(())
     }
 
-    fn begin_folder(&mut self, pair: &Pair) -> Result<(), Refusal> {
+    fn begin_folder(&mut self, pair: &Pair, source_idx: usize) -> Result<(), Refusal> {
         let outcome = match self.make_top(pair)? {
             Ok(outcome) => outcome,
             Err(errno) => {
@@ -122,6 +141,7 @@ impl Beginning {
                     action: Action::CreateDirectory,
                     path: pair.destination.clone(),
                     cause: errno.into(),
+                    entry: EntryName { source_idx, path: PathBuf::new() },
                 });
                 return Ok(());
             }
@@ -135,11 +155,11 @@ impl Beginning {
             }
             _ => {
                 let source = pair.source_place.open().map_err(|errno| refused_source(pair, errno))?;
-                let shown =
-                    ShownRoot { source: pair.source.clone(), destination: pair.destination.clone(), renamed: None };
+                let shown = ShownRoot::new(&pair.source, &pair.destination, None);
                 (self.add_root(OpenRoot { source, destination, renamed: None, shown }), Bytes::default())
             }
         };
+        self.note_source(root, &path.0, source_idx);
         let n_useful = if is_small(&pair.source_place) { 1 } else { usize::MAX };
         self.n_useful_workers = self.n_useful_workers.saturating_add(n_useful);
         self.tops.push((root, Top::Folder { path, outcome }));
@@ -184,8 +204,12 @@ impl Beginning {
     fn open_root(&mut self, pair: &Pair, from: &Path, to: &Path, renamed: Option<CString>) -> Result<u32, Refusal> {
         let source = open_mark(from).map_err(|errno| refused_source(pair, errno))?;
         let destination = open_mark(to).map_err(|errno| refused_destination(pair, errno))?;
-        let shown = ShownRoot { source: from.to_owned(), destination: to.to_owned(), renamed: renamed.clone() };
+        let shown = ShownRoot::new(from, to, renamed.clone());
         Ok(self.add_root(OpenRoot { source, destination, renamed, shown }))
+    }
+
+    fn note_source(&mut self, root: u32, name: &[u8], source_idx: usize) {
+        self.roots[root as usize].shown.source_idxs.insert(name.to_vec(), source_idx);
     }
 
     fn add_root(&mut self, root: OpenRoot) -> u32 {

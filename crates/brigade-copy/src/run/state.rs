@@ -4,10 +4,13 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::WALK_AHEAD_BYTES;
-use crate::event::{Progress, Summary};
+use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
 use crate::request::{Request, Totals};
 use crate::scheduler::Scheduler;
+
+/// Entries that a summary names as the slowest.
+const N_SLOWEST: usize = 3;
 
 /// What changes while a copy runs.
 pub(super) struct Core {
@@ -18,6 +21,9 @@ pub(super) struct Core {
     pub(super) n_lost_workers: u64,
     pub(super) said_owners_lost: bool,
     pub(super) said_walk_finished: bool,
+    pub(super) walk_elapsed: Option<Duration>,
+    /// The slowest first.
+    slowest: Vec<SlowEntry>,
     pub(super) stopped: bool,
     pub(super) broken: Option<String>,
     pub(super) last_sign: Instant,
@@ -36,6 +42,8 @@ impl Core {
             n_lost_workers: 0,
             said_owners_lost: false,
             said_walk_finished: false,
+            walk_elapsed: None,
+            slowest: Vec::new(),
             stopped: false,
             broken: None,
             last_sign: Instant::now(),
@@ -62,6 +70,13 @@ impl Core {
         shown.clone()
     }
 
+    /// Keeps the entry if it is one of the slowest so far.
+    pub(super) fn note_slow(&mut self, entry: SlowEntry) {
+        let rank = self.slowest.partition_point(|other| other.elapsed >= entry.elapsed);
+        self.slowest.insert(rank, entry);
+        self.slowest.truncate(N_SLOWEST);
+    }
+
     pub(super) fn summarize(&self, n_workers: usize, elapsed: Duration) -> Summary {
         let counts = self.scheduler.counts;
         let is_cut_short = self.stopped || self.broken.is_some();
@@ -80,7 +95,12 @@ impl Core {
             n_special: counts.n_special,
             unpreserved: counts.unpreserved,
             bytes: counts.bytes_copied,
+            bytes_reflinked: counts.bytes_reflinked,
+            bytes_in_holes: counts.bytes_in_holes,
+            bytes_unchanged: counts.bytes_unchanged,
             elapsed,
+            walk_elapsed: self.walk_elapsed,
+            slowest: self.slowest.clone(),
             n_workers,
             n_lost_workers: self.n_lost_workers,
             interrupted: self.stopped,

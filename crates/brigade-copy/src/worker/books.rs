@@ -1,18 +1,24 @@
 //! The books of one task: every entry that was begun gets its outcome here, once, and the lane shows it.
 
 use std::ffi::CStr;
+use std::time::{Duration, Instant};
 
 use super::file::Sharing;
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::Reason;
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind};
-use crate::task::{Cause, EntryDone, Failure, Joined};
+use crate::task::{Cause, EntryDone, Failure, Joined, Slow};
 
 impl Worker {
     pub(super) fn copy_and_book(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Joined {
         self.lane.entry(&self.path, spot.name.to_bytes());
-        match self.copy_entry(kind, spot, sharing) {
+        let began = self.facts.wants_times.then(Instant::now);
+        let copied = self.copy_entry(kind, spot, sharing);
+        if let Some(began) = began {
+            self.note_time(spot.name, began.elapsed());
+        }
+        match copied {
             Ok(Done::Shared { identity, n_links }) => {
                 self.share(kind, spot.name, identity, n_links);
                 Joined::Done
@@ -22,6 +28,12 @@ impl Worker {
                 self.book_failure(spot.name, flaw);
                 Joined::Failed
             }
+        }
+    }
+
+    fn note_time(&mut self, name: &CStr, elapsed: Duration) {
+        if self.answer.slowest.as_ref().is_none_or(|slowest| slowest.elapsed < elapsed) {
+            self.answer.slowest = Some(Slow { root: self.root, path: self.path_of(name), elapsed });
         }
     }
 
@@ -70,7 +82,13 @@ impl Worker {
     }
 
     pub(super) fn count(&mut self, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
-        self.answer.counts.count(kind, outcome, n_bytes);
+        let spared = std::mem::take(&mut self.spared);
+        let counts = &mut self.answer.counts;
+        counts.count(kind, outcome, n_bytes);
+        if outcome == Outcome::Copied {
+            counts.bytes_reflinked += spared.bytes_reflinked;
+            counts.bytes_in_holes += spared.bytes_in_holes;
+        }
         self.lane.done(self.answer.counts.n_done(), self.answer.counts.bytes_done);
     }
 

@@ -25,6 +25,13 @@ pub(super) enum Moved {
     Stopped,
 }
 
+/// Bytes of a file that are in its copy although nobody wrote them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spared {
+    pub(super) bytes_reflinked: u64,
+    pub(super) bytes_in_holes: u64,
+}
+
 /// What the kernel can do between two devices, learnt from trying.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offload {
@@ -51,9 +58,11 @@ impl Worker {
     /// Copies all bytes into an empty file.
     pub(super) fn move_contents(&mut self, streams: Streams<'_>, source: &Stat, device: u64) -> Result<Moved, Flaw> {
         let n_bytes = source.st_size as u64;
+        self.spared = Spared::default();
         let offload_idx = self.offload_between(source.st_dev, device);
         if n_bytes > 0 && self.try_clone(streams, offload_idx) {
             self.lane.add_bytes(n_bytes);
+            self.spared.bytes_reflinked = n_bytes;
             return Ok(Moved::Bytes(n_bytes));
         }
         if (source.st_blocks as u64) * 512 < n_bytes
@@ -173,6 +182,7 @@ impl Worker {
     /// Copies what is not a hole. `None` if this file system cannot say where its holes are.
     fn move_around_holes(&mut self, streams: Streams<'_>, n_bytes: u64) -> Result<Option<Moved>, Flaw> {
         let mut offset = 0;
+        let mut bytes_in_holes = n_bytes;
         while offset < n_bytes {
             let data = match rustix::fs::seek(streams.source, SeekFrom::Data(offset)) {
                 Ok(data) => data,
@@ -186,11 +196,15 @@ impl Worker {
             let hole = rustix::fs::seek(streams.source, SeekFrom::Hole(data))
                 .map_err(|errno| Flaw::new(Action::Read, errno))?;
             match self.move_chunks(streams, data, hole)? {
-                Moved::Bytes(end) if end == hole => offset = hole,
+                Moved::Bytes(end) if end == hole => {
+                    bytes_in_holes = bytes_in_holes.saturating_sub(hole - data);
+                    offset = hole;
+                }
                 // Cut short meanwhile: file.rs compares this with the size.
                 other => return Ok(Some(other)),
             }
         }
+        self.spared.bytes_in_holes = bytes_in_holes;
         rustix::fs::ftruncate(streams.destination, n_bytes).map_err(|errno| Flaw::new(Action::Write, errno))?;
         Ok(Some(Moved::Bytes(n_bytes)))
     }

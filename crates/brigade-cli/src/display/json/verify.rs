@@ -38,7 +38,7 @@ impl Json {
         let entries = vec![Pair { source: Source::of(source), destination: Destination::of(destination) }];
         self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries });
         self.write(&Line::Phase { phase: "verifying" });
-        self.flush();
+        self.pen.flush();
     }
 
     /// Two entries differ; the path is relative to both.
@@ -71,7 +71,7 @@ impl Json {
             interrupted: verdict.interrupted,
             broken: verdict.broken.as_deref(),
         }));
-        self.flush();
+        self.pen.flush();
     }
 }
 

@@ -1,0 +1,24 @@
+//! Sentences about the figures of `--stats` and about files that are written beside the copy.
+
+use crate::language::Language;
+
+catalogue! {
+    stats_entries(): "entries", "条目";
+    stats_kinds(): "copied", "已复制";
+    stats_bytes(): "bytes", "字节";
+    stats_unchanged(): "unchanged", "未变";
+    stats_rate(): "rate", "速率";
+    stats_time(): "time", "用时";
+    stats_workers(): "workers", "进程";
+    stats_slowest(): "slowest", "最慢";
+    stats_bytes_copied(all: &str, written: &str, shared: &str, holes: &str):
+        "{all}: {written} written, {shared} shared with the source, {holes} in holes",
+        "{all}：写入 {written}，与源共享 {shared}，空洞 {holes}";
+    stats_times(all: &str, walk: &str):
+        "{all}; everything was found after {walk}",
+        "{all}；{walk}后找到了全部条目";
+    cannot_open_output(path: &str, reason: &str): "cannot open {path}: {reason}", "无法打开 {path}: {reason}";
+    file_lost(path: &str, reason: &str):
+        "cannot write to {path}: {reason}; the copy goes on without it",
+        "无法写入 {path}: {reason}；复制继续进行，但不再写入该文件";
+}
