@@ -3,6 +3,7 @@
 mod given;
 mod output;
 mod paperwork;
+mod policy;
 mod speed;
 mod verify;
 mod what;
@@ -18,6 +19,7 @@ use crate::messages;
 pub use given::Given;
 pub use output::{OutputArguments, ProgressWay};
 pub use paperwork::CompletionsArguments;
+pub use policy::PolicyArguments;
 pub use speed::{MOST_WORKERS, SpeedArguments};
 pub use verify::VerifyArguments;
 pub use what::WhatArguments;
@@ -75,6 +77,8 @@ pub struct CopyArguments {
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
     pub what: WhatArguments,
+    #[command(flatten)]
+    pub policy: PolicyArguments,
     #[command(flatten)]
     pub speed: SpeedArguments,
     #[command(flatten)]

@@ -151,7 +151,7 @@ mod tests {
     fn mistakes_are_told_in_both_languages() {
         let table: [(&[&str], &str, &str); 12] = [
             (&["copy", "--delete", "a"], "unknown option '--delete'", "未知选项 '--delete'"),
-            (&["copy", "-n", "a"], "unknown option '-n'", "未知选项 '-n'"),
+            (&["copy", "-Z", "a"], "unknown option '-Z'", "未知选项 '-Z'"),
             (
                 &["copy", "--verbos"],
                 "unknown option '--verbos'; did you mean '--verbose'?",

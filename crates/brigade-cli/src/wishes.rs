@@ -1,6 +1,8 @@
 //! What the arguments mean for the engine: sources and the place of the copy, asked for where none is named. The engine's own
 //! checks are not repeated here.
 
+mod policy;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         report: way.report(arguments),
         totals: way.totals(),
         times: if arguments.output.stats { Times::Wanted } else { Times::NotNeeded },
+        policy: policy::of(&arguments.policy),
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

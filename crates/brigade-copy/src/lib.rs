@@ -39,6 +39,8 @@ mod task;
 mod worker;
 
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod rehearsal;
 #[cfg(test)]
 mod rehearsal_tests;
@@ -47,6 +49,6 @@ pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, V
 pub use error::{Action, EntryName, PathError, Reason, Refusal};
 pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, SlowEntry, Summary, Unkept, Unpreserved};
 pub use plan::Plan;
-pub use request::{Report, Request, Target, Times, Totals};
+pub use request::{Existing, Newer, Policy, Report, Request, Sameness, Target, Times, Totals};
 pub use run::Running;
 pub use shown::shown;

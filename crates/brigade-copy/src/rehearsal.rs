@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
+use crate::request::Policy;
 use crate::scheduler::{Scheduler, Top};
 use crate::task::{CopyAnswer, Counts, EntryDone, Failure, Identity};
 use crate::worker::{Facts, Root, Worker};
@@ -24,6 +25,7 @@ pub(crate) struct Rehearsal {
     /// A worker dies whenever it gets a task with this name in it.
     pub(crate) poison: Option<&'static str>,
     pub(crate) seed: u64,
+    pub(crate) policy: Policy,
     /// Stop after this many answers.
     pub(crate) stop_after: Option<usize>,
     /// Who else changes the folders: called after each task until it says that it has.
@@ -48,6 +50,7 @@ impl Rehearsal {
             deaths_percent: 0,
             poison: None,
             seed: 1,
+            policy: Policy::default(),
             stop_after: None,
             meanwhile: None,
         }
@@ -63,17 +66,18 @@ impl Rehearsal {
 
     /// Copies the source folder to the destination folder with three workers.
     pub(crate) fn play(&self) -> Played {
-        let facts_started = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let started = crate::run::moment_before_the_first_write(&self.policy);
         let made = fs::DirBuilder::new().mode(0o700).create(self.destination());
         let outcome = if made.is_ok() { Outcome::Copied } else { Outcome::Unchanged };
         let destination = Identity::of(&rustix::fs::stat(self.destination()).unwrap());
         let facts = Facts {
             secret: [self.seed, 2],
-            started: (facts_started.tv_sec, facts_started.tv_nsec),
+            started,
             destinations: vec![destination],
             wants_sizes: self.walk_ahead_bytes > 0,
             wants_entries: true,
             wants_times: false,
+            policy: self.policy.clone(),
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);

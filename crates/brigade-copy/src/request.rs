@@ -1,7 +1,11 @@
 //! What the caller asks for, in plain values. Nothing here touches a file system: see plan.rs.
 
+mod policy;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+pub use policy::{Existing, Newer, Policy, Sameness};
 
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
@@ -18,6 +22,8 @@ pub struct Request {
     pub totals: Totals,
     /// Whether the summary is to name the entries that took longest.
     pub times: Times,
+    /// What becomes of what is at the destination already.
+    pub policy: Policy,
 }
 
 impl Request {
@@ -30,6 +36,7 @@ impl Request {
             report: Report::Failures,
             totals: Totals::NotNeeded,
             times: Times::NotNeeded,
+            policy: Policy::default(),
         }
     }
 }

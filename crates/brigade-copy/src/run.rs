@@ -20,6 +20,8 @@ use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
 use crate::worker::Facts;
 use process::{WorkerStart, begin_worker, give, run_task};
+#[cfg(test)]
+pub(crate) use start::moment_before_the_first_write;
 use start::{Beginning, ShownRoot};
 use state::Core;
 
@@ -65,7 +67,7 @@ impl Plan {
 impl Running {
     pub(crate) fn start(plan: Plan, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();
-        let mut beginning = Beginning::new(&plan.pairs)?;
+        let mut beginning = Beginning::new(&plan.pairs, &plan.request.policy)?;
         match Shared::new(&plan.request, &mut beginning, sink, began) {
             Ok(shared) => {
                 let shared = Arc::new(shared);
@@ -419,6 +421,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         wants_sizes: request.totals == Totals::Wanted,
         wants_entries: request.report == Report::EveryEntry,
         wants_times: request.times == Times::Wanted,
+        policy: request.policy.clone(),
     }
 }
 

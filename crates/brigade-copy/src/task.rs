@@ -166,6 +166,8 @@ pub(crate) enum Joined {
     Done,
     /// It failed and has been counted.
     Failed,
+    /// What was there stays, so nothing may be linked to it.
+    Skipped,
     /// The file system takes no further name for the first one's file; nothing has been counted.
     Refused,
 }

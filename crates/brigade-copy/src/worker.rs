@@ -6,9 +6,11 @@ mod books;
 mod contents;
 mod entry;
 mod examiner;
+mod existing;
 mod file;
 mod folders;
 mod metadata;
+mod placing;
 mod visit;
 
 use std::ffi::CStr;
@@ -21,6 +23,7 @@ use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
+use crate::request::Policy;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::{Offload, Spared};
@@ -51,6 +54,8 @@ pub(crate) struct Facts {
     pub(crate) wants_entries: bool,
     /// The clock is to be looked at before and after each entry.
     pub(crate) wants_times: bool,
+    /// What becomes of what is there already.
+    pub(crate) policy: Policy,
 }
 
 /// Two folders that correspond to each other.

@@ -19,7 +19,7 @@ macro_rules! texts {
 
 /// The text for the argument of this name. `None` for one that is not shown.
 pub fn help(language: Language, argument: &str) -> Option<&'static str> {
-    [general, what, speed, output, operands].into_iter().find_map(|group| group(language, argument))
+    [general, what, policy, speed, output, operands].into_iter().find_map(|group| group(language, argument))
 }
 
 /// The heading over a group of arguments.
@@ -30,6 +30,7 @@ pub fn group(language: Language, name: &str) -> Option<&'static str> {
 // The colon after a heading is clap's.
 texts! { heading:
     "what": "What and where", "复制什么，复制到哪里";
+    "policy": "What is there already", "已存在的内容";
     "speed": "Speed", "速度";
     "output": "Output", "输出";
     "operands": "Operands", "参数";
@@ -55,6 +56,21 @@ texts! { what:
     "target_directory":
         "Copy all SOURCEs into the folder DIR",
         "把所有源复制到文件夹 DIR 中";
+}
+
+texts! { policy:
+    "no_clobber":
+        "Skip whatever exists; folders are still merged",
+        "跳过所有已存在的项；文件夹仍会合并";
+    "update":
+        "Skip what is newer at the destination",
+        "跳过目标中较新的项";
+    "checksum":
+        "Compare files by their contents, not by size and time",
+        "按内容而不是按大小和时间比较文件";
+    "ignore_times":
+        "Copy also files with the same size and time",
+        "大小和时间相同的文件也复制";
 }
 
 texts! { speed:

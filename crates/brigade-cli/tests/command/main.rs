@@ -5,6 +5,7 @@ mod attributes;
 mod json;
 mod outputs;
 mod paperwork;
+mod policy;
 mod signals;
 mod support;
 mod terminal;

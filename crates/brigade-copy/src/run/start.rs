@@ -6,6 +6,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -15,6 +16,7 @@ use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
 use crate::plan::{Pair, Place, open_mark};
+use crate::request::Policy;
 use crate::scheduler::Top;
 use crate::task::Identity;
 use crate::worker::{Bearer, remove_inherited_acl};
@@ -94,9 +96,8 @@ fn joined(folder: &Path, path: &[u8]) -> PathBuf {
 }
 
 impl Beginning {
-    pub(super) fn new(pairs: &[Pair]) -> Result<Self, Refusal> {
-        let now = clock_gettime(ClockId::RealtimeCoarse);
-        let mut beginning = Self { started: (now.tv_sec, now.tv_nsec), ..Self::default() };
+    pub(super) fn new(pairs: &[Pair], policy: &Policy) -> Result<Self, Refusal> {
+        let mut beginning = Self { started: moment_before_the_first_write(policy), ..Self::default() };
         for (source_idx, pair) in pairs.iter().enumerate() {
             let begun = match pair.kind {
                 Kind::Folder => beginning.begin_folder(pair, source_idx),
@@ -216,6 +217,20 @@ impl Beginning {
         self.roots.push(root);
         u32::try_from(self.roots.len() - 1).expect("a command line holds fewer than four thousand million sources")
     }
+}
+
+/// A moment by the clock that stamps files. It stands still for some milliseconds at a time; where it matters that nothing
+/// from before the run is taken for ours, its next step is waited for.
+pub(crate) fn moment_before_the_first_write(policy: &Policy) -> (i64, i64) {
+    let now = || {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        (now.tv_sec, now.tv_nsec)
+    };
+    let before = now();
+    while *policy != Policy::default() && now() == before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    now()
 }
 
 /// Whether a folder has no sub-folders and so little in it that starting a second worker takes longer than copying it all.

@@ -39,7 +39,12 @@ impl Worker {
 
     pub(super) fn book(&mut self, name: &CStr, done: Done) -> Joined {
         match done {
-            Done::Entry { kind, outcome, n_bytes } => self.book_entry(name, kind, outcome, n_bytes),
+            Done::Entry { kind, outcome, n_bytes } => {
+                self.book_entry(name, kind, outcome, n_bytes);
+                if outcome == Outcome::Skipped {
+                    return Joined::Skipped;
+                }
+            }
             Done::Shared { .. } => {}
             Done::Stopped => self.is_task_over = true,
         }

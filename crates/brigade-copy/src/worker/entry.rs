@@ -4,12 +4,11 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, Stat, StatxFlags, linkat, mknodat, readlinkat, renameat, statat, symlinkat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxFlags, linkat, mknodat, readlinkat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, is_acl_inherited, remove_inherited_acl};
+use super::existing::Verdict;
 use super::file::{Sharing, report_sharing};
 use super::folders::kind_of;
 use super::metadata::{Present, set_mode_by_name, set_owner_by_name, set_times_by_name};
@@ -44,7 +43,7 @@ impl Worker {
             kind_of(present) == Kind::Symlink
                 && read_link(spot.here.destination.as_fd(), spot.destination_name()).is_ok_and(|there| there == target)
         };
-        let outcome = self.make_or_keep(spot, Action::CreateSymlink, make, is_same)?;
+        let outcome = self.make_or_keep(spot, &source, Action::CreateSymlink, make, is_same)?;
         self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Symlink, outcome, n_bytes: 0 })
     }
@@ -59,48 +58,42 @@ impl Worker {
         let make = |name: &CStr| mknodat(&spot.here.destination, name, file_type, mode, source.st_rdev);
         // Its mode could be changed only by opening it or by following its name, so another mode makes it another entry.
         let is_same = |present: &Stat| present.st_mode == source.st_mode && present.st_rdev == source.st_rdev;
-        let outcome = self.make_or_keep(spot, Action::CreateSpecial, make, is_same)?;
+        let outcome = self.make_or_keep(spot, &source, Action::CreateSpecial, make, is_same)?;
         self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
     }
 
     /// Makes an entry that is made in one call, unless the same is there; replaces what else is there.
     fn make_or_keep(
-        &self,
+        &mut self,
         spot: &Spot<'_>,
+        source: &Stat,
         action: Action,
         make: impl Fn(&CStr) -> Result<(), Errno>,
-        is_same: impl Fn(&Stat) -> bool,
+        is_same: impl FnOnce(&Stat) -> bool,
     ) -> Result<Outcome, Flaw> {
         match make(spot.destination_name()) {
             Ok(()) => return Ok(Outcome::Copied),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Flaw::new(action, errno)),
         }
-        let present = statat(&spot.here.destination, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| Flaw::new(Action::Replace, errno))?;
-        if kind_of(&present) == Kind::Folder {
-            return Err(Flaw::new(Action::Replace, Reason::FolderInTheWay));
+        match self.weigh(spot, source, |_, present, _| Ok(is_same(present).into()))? {
+            Verdict::Keep { outcome, .. } => Ok(outcome),
+            Verdict::Skip => Ok(Outcome::Skipped),
+            Verdict::Make | Verdict::Replace | Verdict::Stopped => {
+                let temporary = self.temporary_name(spot.destination_name());
+                make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
+                self.put_in_place(spot, &temporary)?;
+                Ok(Outcome::Copied)
+            }
         }
-        if is_same(&present) {
-            return Ok(self.outcome_of_present(spot));
-        }
-        let temporary = self.temporary_name(spot.destination_name());
-        make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
-        self.put_in_place(spot, &temporary)?;
-        Ok(Outcome::Copied)
-    }
-
-    fn put_in_place(&self, spot: &Spot<'_>, temporary: &CStr) -> Result<(), Flaw> {
-        let folder = &spot.here.destination;
-        renameat(folder, temporary, folder, spot.destination_name()).map_err(|errno| {
-            let _ = unlinkat(folder, temporary, AtFlags::empty());
-            Flaw::new(Action::Rename, errno)
-        })
     }
 
     /// Owner, attributes and times of an entry that is not opened. What is right already is left alone.
     fn finish_by_name(&mut self, spot: &Spot<'_>, source: &Stat, outcome: Outcome) -> Result<(), Flaw> {
+        if outcome == Outcome::Skipped {
+            return Ok(());
+        }
         let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
         let present =
             statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Flaw::new(Action::Stat, errno))?;
@@ -139,7 +132,7 @@ impl Worker {
         if spot.arrival == Arrival::Redone {
             self.remove_temporary(spot);
         }
-        match self.make_or_keep(spot, Action::CreateHardLink, make, is_same) {
+        match self.make_or_keep(spot, &source, Action::CreateHardLink, make, is_same) {
             // A link has no birth of its own: what a dead worker linked and what was there before look the same.
             Ok(Outcome::Unchanged) if spot.arrival == Arrival::Redone => done(Outcome::Copied),
             Ok(outcome) => done(outcome),

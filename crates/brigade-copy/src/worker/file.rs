@@ -4,16 +4,19 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, is_acl_inherited, is_in_line, remove_inherited_acl};
 use super::contents::{Moved, streams};
+use super::existing::{Verdict, mtime_of};
 use super::folders::{Newborn, Pair};
 use super::metadata::{Owner, Present, set_owner_and_mode, set_times};
+use super::placing::Placed;
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
+use crate::request::Existing;
 use crate::task::{Arrival, Identity};
 
 /// A file that changes under our hands is copied this often before we give up.
@@ -31,6 +34,8 @@ pub(super) enum Sharing {
 enum Landing {
     /// Under its own: nothing is there.
     Direct,
+    /// Under a temporary one, which becomes its own if nothing is there by then.
+    Aside,
     /// Under a temporary one, which then takes the place of what is there.
     Replace,
 }
@@ -44,16 +49,9 @@ enum Tried {
     Taken,
 }
 
-/// What stands at the destination, compared with the source.
-enum Met {
-    Nothing,
-    Same(Box<Stat>),
-    Other,
-}
-
 impl Worker {
     pub(super) fn copy_file(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
-        let mut landing = Landing::Direct;
+        let mut landing = self.landing_of_new();
         if spot.arrival != Arrival::Fresh {
             match self.meet_file(spot, sharing)? {
                 Ok(done) => return Ok(done),
@@ -73,6 +71,12 @@ impl Worker {
         Err(Flaw::new(Action::Read, Reason::Changed))
     }
 
+    /// How a file is written where nothing is. If what exists is kept, a part of a file must never exist: a later run would
+    /// keep it.
+    fn landing_of_new(&self) -> Landing {
+        if self.facts.policy.existing == Existing::Keep { Landing::Aside } else { Landing::Direct }
+    }
+
     /// Looks whether the file is there already. If not, says how it is to be written.
     fn meet_file(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Result<Done, Landing>, Flaw> {
         let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
@@ -80,45 +84,31 @@ impl Worker {
         if let Some(done) = check_file(&source, sharing)? {
             return Ok(Ok(done));
         }
-        match self.compare_file(spot, &source)? {
-            Met::Nothing => Ok(Err(Landing::Direct)),
-            Met::Other => Ok(Err(Landing::Replace)),
-            Met::Same(present) => {
+        let n_bytes = source.st_size as u64;
+        let done = |outcome| Ok(Ok(Done::Entry { kind: EntryKind::File, outcome, n_bytes }));
+        let compare = |worker: &mut Self, present: &Stat, origin| worker.compare_file(spot, &source, present, origin);
+        match self.weigh(spot, &source, compare)? {
+            Verdict::Make => Ok(Err(self.landing_of_new())),
+            Verdict::Replace => Ok(Err(Landing::Replace)),
+            Verdict::Skip => done(Outcome::Skipped),
+            Verdict::Stopped => Ok(Ok(Done::Stopped)),
+            Verdict::Keep { present, outcome } => {
+                if is_in_order(spot, &source, &present) {
+                    return done(outcome);
+                }
+                // It has names that its source has not, and what is changed here would be changed there.
+                if present.st_nlink > source.st_nlink {
+                    return Ok(Err(Landing::Replace));
+                }
                 self.align_file(spot, &source, &present)?;
-                let outcome = self.outcome_of_present(spot);
-                Ok(Ok(Done::Entry { kind: EntryKind::File, outcome, n_bytes: source.st_size as u64 }))
+                done(outcome)
             }
         }
     }
 
-    fn compare_file(&self, spot: &Spot<'_>, source: &Stat) -> Result<Met, Flaw> {
-        let present = match statat(&spot.here.destination, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(present) => present,
-            Err(Errno::NOENT) => return Ok(Met::Nothing),
-            Err(errno) => return Err(Flaw::new(Action::Replace, errno)),
-        };
-        match FileType::from_raw_mode(present.st_mode) {
-            FileType::Directory => Err(Flaw::new(Action::Replace, Reason::FolderInTheWay)),
-            FileType::RegularFile
-                if present.st_size == source.st_size
-                    && present.st_mtime == source.st_mtime
-                    && present.st_mtime_nsec == source.st_mtime_nsec =>
-            {
-                Ok(Met::Same(Box::new(present)))
-            }
-            _ => Ok(Met::Other),
-        }
-    }
-
-    /// Brings owner, mode and attributes of a file that need not be copied into line.
+    /// Brings owner, mode, attributes and times of a file that need not be copied into line. Changes are made to what was
+    /// opened.
     fn align_file(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat) -> Result<(), Flaw> {
-        let is_owner_same = present.st_uid == source.st_uid && present.st_gid == source.st_gid;
-        let original = Bearer::named(&spot.here.source, spot.name);
-        // Looking by name costs one call where opening would cost three; changes are made to what was opened.
-        let copy = Bearer::named(&spot.here.destination, spot.destination_name());
-        if is_owner_same && present.st_mode == source.st_mode && is_in_line(&original, &copy) {
-            return Ok(());
-        }
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |access| openat(&spot.here.destination, spot.destination_name(), flags | access, Mode::empty());
         let file = match open(OFlags::RDONLY) {
@@ -129,7 +119,9 @@ impl Worker {
         .map_err(|errno| Flaw::new(Action::SetMode, errno))?;
         let owner = set_owner_and_mode(&file, Present::of(present), source)?;
         self.note_owner(owner);
-        self.set_attributes(&original, &Bearer::open(&file), Slate::Used)
+        let original = Bearer::named(&spot.here.source, spot.name);
+        self.set_attributes(&original, &Bearer::open(&file), Slate::Used)?;
+        if mtime_of(present) == mtime_of(source) { Ok(()) } else { set_times(&file, source) }
     }
 
     fn try_file(&mut self, spot: &Spot<'_>, sharing: Sharing, landing: Landing) -> Result<Tried, Flaw> {
@@ -145,38 +137,39 @@ impl Worker {
         }
         let temporary = match landing {
             Landing::Direct => None,
-            Landing::Replace => Some(self.temporary_name(spot.destination_name())),
+            Landing::Aside | Landing::Replace => Some(self.temporary_name(spot.destination_name())),
         };
         let name = temporary.as_deref().unwrap_or(spot.destination_name());
         let destination = match create_file(&spot.here, name) {
             Ok(destination) => destination,
-            Err(Errno::EXIST) if landing == Landing::Direct => return Ok(Tried::Taken),
+            Err(Errno::EXIST) if temporary.is_none() => return Ok(Tried::Taken),
             Err(Errno::EXIST) => recreate_file(&spot.here, name)?,
             Err(errno) => return Err(Flaw::new(Action::Create, errno)),
         };
-        self.fill_and_place(spot, Open { source, destination, before }, temporary.as_deref())
+        self.fill_and_place(spot, &Open { source, destination, before }, landing, name)
     }
 
-    /// Fills a new file and puts it under its name, or removes it.
-    fn fill_and_place(&mut self, spot: &Spot<'_>, open: Open, temporary: Option<&CStr>) -> Result<Tried, Flaw> {
-        let name = temporary.unwrap_or(spot.destination_name());
+    /// Fills a new file, which is called `name`, and puts it under its own name, or removes it.
+    fn fill_and_place(&mut self, spot: &Spot<'_>, open: &Open, landing: Landing, name: &CStr) -> Result<Tried, Flaw> {
         let remove = |tried| {
-            let _ = unlinkat(&spot.here.destination, name, AtFlags::empty());
+            remove_own(&spot.here, name, &open.destination);
             tried
         };
-        let n_bytes = match self.fill(spot, &open) {
+        let n_bytes = match self.fill(spot, open) {
             Ok(Filled::Whole(n_bytes)) => n_bytes,
             Ok(Filled::Changed) => return remove(Ok(Tried::Changed)),
             Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
             Err(flaw) => return remove(Err(flaw)),
         };
         // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
-        let finished = self.finish_file(spot, &open);
-        if let Some(temporary) = temporary
-            && let Err(errno) =
-                renameat(&spot.here.destination, temporary, &spot.here.destination, spot.destination_name())
-        {
-            return remove(Err(Flaw::new(Action::Rename, errno)));
+        let finished = self.finish_file(spot, open);
+        match landing {
+            Landing::Direct => {}
+            Landing::Aside => match self.put_where_nothing_is(spot, name)? {
+                Placed::There => {}
+                Placed::Taken => return Ok(Tried::Taken),
+            },
+            Landing::Replace => self.put_in_place(spot, name)?,
         }
         finished?;
         Ok(Tried::Done(Done::Entry { kind: EntryKind::File, outcome: Outcome::Copied, n_bytes }))
@@ -213,16 +206,6 @@ impl Worker {
     pub(super) fn note_owner(&mut self, owner: Owner) {
         if owner == Owner::Lost {
             self.answer.owners_lost = true;
-        }
-    }
-
-    /// The outcome of an entry that need not be copied. What a worker finished before it died counts as copied.
-    pub(super) fn outcome_of_present(&self, spot: &Spot<'_>) -> Outcome {
-        if spot.arrival == Arrival::Redone && self.is_born_in_this_run(&spot.here.destination, spot.destination_name())
-        {
-            Outcome::Copied
-        } else {
-            Outcome::Unchanged
         }
     }
 
@@ -272,6 +255,28 @@ fn create_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Errno> {
 fn recreate_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Flaw> {
     unlinkat(&here.destination, name, AtFlags::empty()).map_err(|errno| Flaw::new(Action::Remove, errno))?;
     create_file(here, name).map_err(|errno| Flaw::new(Action::Create, errno))
+}
+
+/// Removes a file that this worker has made, unless another copier has put something else under its name.
+fn remove_own(here: &Pair, name: &CStr, file: &OwnedFd) {
+    let is_own = match (fstat(file), statat(&here.destination, name, AtFlags::SYMLINK_NOFOLLOW)) {
+        (Ok(own), Ok(present)) => Identity::of(&own) == Identity::of(&present),
+        _ => false,
+    };
+    if is_own {
+        let _ = unlinkat(&here.destination, name, AtFlags::empty());
+    }
+}
+
+/// Whether owner, mode, attributes and times are as they should be. Looking by name costs less than opening.
+fn is_in_order(spot: &Spot<'_>, source: &Stat, present: &Stat) -> bool {
+    let original = Bearer::named(&spot.here.source, spot.name);
+    let copy = Bearer::named(&spot.here.destination, spot.destination_name());
+    present.st_uid == source.st_uid
+        && present.st_gid == source.st_gid
+        && present.st_mode == source.st_mode
+        && mtime_of(present) == mtime_of(source)
+        && is_in_line(&original, &copy)
 }
 
 /// What our files are born with in this folder, asked of the first one.

@@ -1,0 +1,172 @@
+//! Decides what is to be done about an entry, seeing what is at the destination. It changes nothing: what it decides is carried
+//! out in file.rs and entry.rs, folders are merged in visit.rs.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::contents::CHUNK_BYTES;
+use super::file::is_same_version;
+use super::folders::kind_of;
+use super::{Flaw, Spot, Worker};
+use crate::error::{Action, Reason};
+use crate::event::Outcome;
+use crate::names::Kind;
+use crate::request::{Existing, Newer, Sameness};
+use crate::task::Arrival;
+
+/// What is to be done about an entry.
+pub(super) enum Verdict {
+    /// Nothing is there: it is made.
+    Make,
+    /// The same is there.
+    Keep { present: Box<Stat>, outcome: Outcome },
+    /// What is there gives way.
+    Replace,
+    /// What is there stays.
+    Skip,
+    /// The order to stop came while it was compared.
+    Stopped,
+}
+
+/// How an entry at the destination compares with its source.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Alike {
+    Same,
+    Different,
+    /// The order to stop came before that was known.
+    Unknown,
+}
+
+impl From<bool> for Alike {
+    fn from(is_same: bool) -> Self {
+        if is_same { Self::Same } else { Self::Different }
+    }
+}
+
+/// Where what is at the destination comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// It was there before this run.
+    Before,
+    /// A worker of this run made it before it died.
+    ThisRun,
+}
+
+impl Worker {
+    /// Looks at what is there, and decides. `compare` is asked only where it matters.
+    pub(super) fn weigh(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        compare: impl FnOnce(&mut Self, &Stat, Origin) -> Result<Alike, Flaw>,
+    ) -> Result<Verdict, Flaw> {
+        let present = match statat(&spot.here.destination, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(present) => present,
+            Err(Errno::NOENT) => return Ok(Verdict::Make),
+            Err(errno) => return Err(Flaw::new(Action::Replace, errno)),
+        };
+        let origin = self.origin_of_present(spot);
+        if origin == Origin::Before && self.is_left_alone(source, &present) {
+            return Ok(Verdict::Skip);
+        }
+        if kind_of(&present) == Kind::Folder {
+            return Err(Flaw::new(Action::Replace, Reason::FolderInTheWay));
+        }
+        Ok(match compare(self, &present, origin)? {
+            Alike::Unknown => Verdict::Stopped,
+            Alike::Same => {
+                let outcome = if origin == Origin::ThisRun { Outcome::Copied } else { Outcome::Unchanged };
+                Verdict::Keep { present: Box::new(present), outcome }
+            }
+            Alike::Different => Verdict::Replace,
+        })
+    }
+
+    /// What a worker finished before it died counts as copied.
+    fn origin_of_present(&self, spot: &Spot<'_>) -> Origin {
+        let is_ours = spot.arrival == Arrival::Redone
+            && self.is_born_in_this_run(&spot.here.destination, spot.destination_name());
+        if is_ours { Origin::ThisRun } else { Origin::Before }
+    }
+
+    fn is_left_alone(&self, source: &Stat, present: &Stat) -> bool {
+        let policy = &self.facts.policy;
+        policy.existing == Existing::Keep || (policy.newer == Newer::Keep && mtime_of(present) > mtime_of(source))
+    }
+
+    /// Whether a regular file is at the destination already, as far as the policy goes.
+    pub(super) fn compare_file(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        present: &Stat,
+        origin: Origin,
+    ) -> Result<Alike, Flaw> {
+        if kind_of(present) != Kind::File || present.st_size != source.st_size {
+            return Ok(Alike::Different);
+        }
+        match (self.facts.policy.sameness, origin) {
+            // What a worker of this run has finished has the time of its source; all the rest has not.
+            (_, Origin::ThisRun) | (Sameness::SizeAndTime, _) => Ok((mtime_of(present) == mtime_of(source)).into()),
+            (Sameness::Contents, _) => self.compare_contents(spot, source),
+            (Sameness::Never, _) => Ok(Alike::Different),
+        }
+    }
+
+    /// Reads both files up to the first difference. That needs no digest: both are here, and most that differ do so early.
+    fn compare_contents(&mut self, spot: &Spot<'_>, before: &Stat) -> Result<Alike, Flaw> {
+        let source =
+            open_to_read(spot.here.source.as_fd(), spot.name).map_err(|errno| Flaw::new(Action::Open, errno))?;
+        // A copy that cannot be read is not known to be the same, and is replaced.
+        let Ok(copy) = open_to_read(spot.here.destination.as_fd(), spot.destination_name()) else {
+            return Ok(Alike::Different);
+        };
+        let mut offset = 0;
+        loop {
+            if self.lane.must_stop() {
+                return Ok(Alike::Unknown);
+            }
+            let (ours, theirs) = self.buffer.split_at_mut(CHUNK_BYTES / 2);
+            let n_read = read_full(&source, ours, offset).map_err(|errno| Flaw::new(Action::Read, errno))?;
+            if !matches!(read_full(&copy, &mut theirs[..ours.len()], offset), Ok(n_there) if n_there == n_read)
+                || ours[..n_read] != theirs[..n_read]
+            {
+                return Ok(Alike::Different);
+            }
+            offset += n_read as u64;
+            if n_read < ours.len() {
+                break;
+            }
+        }
+        // What was written to meanwhile is copied, with the care that this takes.
+        let after = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        Ok(is_same_version(before, &after).into())
+    }
+}
+
+/// Seconds and nanoseconds of the last modification.
+pub(super) fn mtime_of(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime, stat.st_mtime_nsec as i64)
+}
+
+fn open_to_read(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::empty())
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_full(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut n_read = 0;
+    while n_read < buffer.len() {
+        match rustix::io::pread(file, &mut buffer[n_read..], offset + n_read as u64) {
+            Ok(0) => break,
+            Ok(n_more) => n_read += n_more,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(n_read)
+}
