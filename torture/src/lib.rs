@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod catalogue;
 pub mod facts;
 pub mod faultline;
+pub mod fuse;
 pub mod leakcheck;
 pub mod mounts;
 pub mod processes;

@@ -34,6 +34,7 @@ mod plan;
 mod request;
 mod run;
 mod scheduler;
+mod selection;
 mod shown;
 mod task;
 mod worker;
@@ -51,4 +52,5 @@ pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Slow
 pub use plan::Plan;
 pub use request::{Existing, Newer, Policy, Report, Request, Sameness, Target, Times, Totals};
 pub use run::Running;
+pub use selection::{Choice, Lines, NoPattern, Rules, Selection};
 pub use shown::shown;

@@ -5,11 +5,14 @@ mod identity;
 mod opened;
 mod place;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Refusal;
 use crate::names::Kind;
 use crate::request::{Request, Target};
+use crate::selection::Selector;
 use identity::{Entry, Found, Lineage, Lineages};
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
@@ -33,6 +36,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(crate) kind: Kind,
+    /// The path of the source in the transfer, as rules see it: its name, or nothing where its contents are meant.
+    pub(crate) called: OsString,
     /// As the operator would write them.
     pub(crate) source: PathBuf,
     pub(crate) destination: PathBuf,
@@ -44,7 +49,7 @@ pub(crate) struct Pair {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     /// By this name in this folder.
-    Named { folder: PathBuf, name: std::ffi::OsString },
+    Named { folder: PathBuf, name: OsString },
     /// It is this folder, however it is called.
     Folder(PathBuf),
 }
@@ -63,16 +68,18 @@ impl Plan {
             return Err(Refusal::SeveralSources);
         }
         let sources: Vec<_> = request.sources.iter().map(|path| Source::look(path)).collect::<Result<_, _>>()?;
-        let pairs: Vec<_> = match &request.target {
+        let mut pairs: Vec<_> = match &request.target {
             Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,
             Target::Exactly(destination) => exactly(&sources[0], destination).map(|pair| vec![pair])?,
             Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
         };
+        let mut selector = Selector::new(request.selection.clone());
         let mut lineages = Lineages::default();
         for (pair, source) in pairs.iter().zip(&sources) {
             check(pair, source, &mut lineages)?;
         }
         refuse_collisions(&pairs)?;
+        pairs.retain(|pair| !selector.excludes_top(pair.called.as_bytes(), pair.kind == Kind::Folder));
         Ok(Self { request, pairs })
     }
 
@@ -113,6 +120,13 @@ impl Source {
         }
     }
 
+    fn called(&self) -> OsString {
+        match &self.typed.shape {
+            Shape::Named { name, .. } => name.clone(),
+            Shape::Contents => OsString::new(),
+        }
+    }
+
     fn place(&self) -> Place {
         match &self.typed.shape {
             Shape::Named { folder, name } if !self.typed.follows => {
@@ -138,6 +152,7 @@ fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refus
         .map(|source| match &source.typed.shape {
             Shape::Named { name, .. } if is_folder => Ok(Pair {
                 kind: source.entry.kind,
+                called: source.called(),
                 source: source.typed.path.clone(),
                 destination: destination.join(name),
                 source_place: source.place(),
@@ -165,6 +180,7 @@ fn exactly(source: &Source, destination: &Path) -> Result<Pair, Refusal> {
     };
     Ok(Pair {
         kind: source.entry.kind,
+        called: source.called(),
         source: source.typed.path.clone(),
         destination: typed.path,
         source_place: source.place(),
@@ -198,6 +214,7 @@ fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
         if matches!(there, Found::Nothing(_)) {
             return Ok(Pair {
                 kind: source.entry.kind,
+                called: source.called(),
                 source: source.typed.path.clone(),
                 destination,
                 source_place: source.place(),

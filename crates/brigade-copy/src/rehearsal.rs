@@ -78,6 +78,7 @@ impl Rehearsal {
             wants_entries: true,
             wants_times: false,
             policy: self.policy.clone(),
+            selection: crate::Selection::default(),
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);
@@ -138,7 +139,7 @@ impl Rehearsal {
 
     fn root(&self) -> Root {
         let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
-        Root { source: open(self.source()), destination: open(self.destination()), renamed: None }
+        Root { source: open(self.source()), destination: open(self.destination()), renamed: None, called: Vec::new() }
     }
 }
 

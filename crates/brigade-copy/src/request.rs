@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub use policy::{Existing, Newer, Policy, Sameness};
+use crate::selection::Selection;
 
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Request {
     pub sources: Vec<PathBuf>,
     /// Where they go.
     pub target: Target,
+    /// Which of their entries are copied.
+    pub selection: Selection,
     /// Worker processes; `None` takes one for each processor this process may use.
     pub workers: Option<NonZeroUsize>,
     /// Whether [`Event::File`](crate::Event::File) is wanted for each entry.
@@ -37,6 +40,7 @@ impl Request {
             totals: Totals::NotNeeded,
             times: Times::NotNeeded,
             policy: Policy::default(),
+            selection: Selection::default(),
         }
     }
 }

@@ -177,7 +177,7 @@ impl Shared {
         let lanes = Lanes::new(words.clone(), n_lanes);
         let (given, roots) = std::mem::take(&mut beginning.roots)
             .into_iter()
-            .map(|root| (give(root.source, root.destination, root.renamed), root.shown))
+            .map(|root| (give(root.source, root.destination, root.renamed, root.called), root.shown))
             .unzip();
         let start = WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes };
         let pool = Pool::builder()
@@ -422,6 +422,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         wants_entries: request.report == Report::EveryEntry,
         wants_times: request.times == Times::Wanted,
         policy: request.policy.clone(),
+        selection: request.selection.clone(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::request::Policy;
+use crate::selection::{Selection, Selector};
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::{Offload, Spared};
@@ -56,6 +57,7 @@ pub(crate) struct Facts {
     pub(crate) wants_times: bool,
     /// What becomes of what is there already.
     pub(crate) policy: Policy,
+    pub(crate) selection: Selection,
 }
 
 /// Two folders that correspond to each other.
@@ -65,6 +67,8 @@ pub(crate) struct Root {
     pub(crate) destination: OwnedFd,
     /// The name at the destination of the one entry that is copied from here, if it differs.
     pub(crate) renamed: Option<Rc<CStr>>,
+    /// The path of the source folder in the transfer, which rules about paths begin with.
+    pub(crate) called: Vec<u8>,
 }
 
 /// The state of one worker process.
@@ -80,6 +84,7 @@ pub(crate) struct Worker {
     /// Of the file that is being copied, what did not have to be written.
     spared: Spared,
     listing_buffer: Vec<u8>,
+    selector: Selector,
 
     // The task that is being worked on.
     answer: CopyAnswer,
@@ -149,6 +154,7 @@ impl Worker {
         rustix::process::umask(rustix::fs::Mode::empty());
         let max_held = raise_limit_on_open_files();
         Self {
+            selector: Selector::new(facts.selection.clone()),
             facts,
             roots,
             lane: OwnLane::new(words, n_lanes, pid),
@@ -344,6 +350,11 @@ impl Worker {
     /// What the entries of a folder are called at the destination, if not the same.
     fn renamed(&self, root: u32, folder: &[u8]) -> Option<Rc<CStr>> {
         if folder.is_empty() { self.roots[root as usize].renamed.clone() } else { None }
+    }
+
+    /// Has the selector answer for names in the current folder, of either tree: excluded names at the destination are protected.
+    fn select_here(&mut self) {
+        self.selector.enter(&self.roots[self.root as usize].called, &self.path);
     }
 
     fn chain_current(&mut self) -> Result<Rc<Pair>, Flaw> {

@@ -24,6 +24,7 @@ pub(super) struct GivenRoot {
     source: Descriptor,
     destination: Descriptor,
     renamed: Option<Bytes>,
+    called: Bytes,
 }
 
 thread_local! {
@@ -36,6 +37,7 @@ pub(super) fn begin_worker(start: WorkerStart) {
         source: root.source.into_owned_fd(),
         destination: root.destination.into_owned_fd(),
         renamed: root.renamed.and_then(|name| CString::new(name.0).ok()).map(Into::into),
+        called: root.called.0,
     });
     let worker = Worker::new(start.facts, roots.collect(), start.words, start.n_lanes, brigade::current().pid());
     WORKER.set(Some(worker));
@@ -47,10 +49,11 @@ pub(super) fn run_task(task: CopyTask) -> CopyAnswer {
     })
 }
 
-pub(super) fn give(source: OwnedFd, destination: OwnedFd, renamed: Option<CString>) -> GivenRoot {
+pub(super) fn give(source: OwnedFd, destination: OwnedFd, renamed: Option<CString>, called: Bytes) -> GivenRoot {
     GivenRoot {
         source: source.into(),
         destination: destination.into(),
         renamed: renamed.map(|name| Bytes(name.into_bytes())),
+        called,
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct OpenRoot {
     pub(super) source: OwnedFd,
     pub(super) destination: OwnedFd,
     pub(super) renamed: Option<CString>,
+    /// The path of the source folder in the transfer.
+    pub(super) called: Bytes,
     pub(super) shown: ShownRoot,
 }
 
@@ -157,7 +159,8 @@ impl Beginning {
             _ => {
                 let source = pair.source_place.open().map_err(|errno| refused_source(pair, errno))?;
                 let shown = ShownRoot::new(&pair.source, &pair.destination, None);
-                (self.add_root(OpenRoot { source, destination, renamed: None, shown }), Bytes::default())
+                let called = Bytes(pair.called.as_bytes().to_vec());
+                (self.add_root(OpenRoot { source, destination, renamed: None, called, shown }), Bytes::default())
             }
         };
         self.note_source(root, &path.0, source_idx);
@@ -206,7 +209,7 @@ impl Beginning {
         let source = open_mark(from).map_err(|errno| refused_source(pair, errno))?;
         let destination = open_mark(to).map_err(|errno| refused_destination(pair, errno))?;
         let shown = ShownRoot::new(from, to, renamed.clone());
-        Ok(self.add_root(OpenRoot { source, destination, renamed, shown }))
+        Ok(self.add_root(OpenRoot { source, destination, renamed, called: Bytes::default(), shown }))
     }
 
     fn note_source(&mut self, root: u32, name: &[u8], source_idx: usize) {

@@ -5,12 +5,12 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, Mode, RawDir, SeekFrom, Stat, fstat, mkdirat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, SeekFrom, Stat, fstat, mkdirat, statat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, is_acl_inherited, remove_inherited_acl};
 use super::file::Sharing;
-use super::folders::{Pair, kind_of, open_folder};
+use super::folders::{Pair, open_folder};
 use super::metadata::{Present, set_owner_and_mode, set_times};
 use super::{Flaw, Worker};
 use crate::error::{Action, Reason};
@@ -216,6 +216,10 @@ impl Worker {
         files: &mut Names,
         folders: &mut Names,
     ) -> Result<(), Errno> {
+        let is_selective = self.selector.is_needed();
+        if is_selective {
+            self.select_here();
+        }
         let mut entries = RawDir::new(&pair.source, listing.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -223,31 +227,23 @@ impl Worker {
             if name == c"." || name == c".." {
                 continue;
             }
-            let kind = self.look_at(pair, name, entry.file_type());
+            let listed = match entry.file_type() {
+                FileType::Unknown => type_of(pair, name),
+                listed => listed,
+            };
+            if is_selective && self.selector.excludes(name.to_bytes(), listed == FileType::Directory) {
+                continue;
+            }
+            let kind = Kind::of(listed);
+            if kind == Kind::File && self.facts.wants_sizes {
+                self.answer.counts.bytes_found += size_of(pair, name);
+            }
             match kind {
                 Kind::Folder => folders.push(kind, name),
                 _ => files.push(kind, name),
             }
         }
         Ok(())
-    }
-
-    /// What an entry is, from the listing if that says so; its size is asked for where totals are wanted.
-    fn look_at(&mut self, pair: &Pair, name: &CStr, listed: rustix::fs::FileType) -> Kind {
-        let is_unknown = listed == rustix::fs::FileType::Unknown;
-        let is_sized = self.facts.wants_sizes && listed == rustix::fs::FileType::RegularFile;
-        if !is_unknown && !is_sized {
-            return Kind::of(listed);
-        }
-        // An entry that has vanished since is found missing when it is copied.
-        let Ok(stat) = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW) else {
-            return Kind::File;
-        };
-        let kind = kind_of(&stat);
-        if self.facts.wants_sizes && kind == Kind::File {
-            self.answer.counts.bytes_found += stat.st_size as u64;
-        }
-        kind
     }
 
     fn enter_frame(&mut self, frame: Frame) {
@@ -406,4 +402,14 @@ impl Worker {
     fn has_enough_to_share(&self) -> bool {
         self.n_left + self.n_items_left + self.n_given >= LEAST_TO_SHARE
     }
+}
+
+/// What an entry is where the listing does not say so. One that has vanished since is found missing when it is copied.
+fn type_of(pair: &Pair, name: &CStr) -> FileType {
+    statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(FileType::RegularFile, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+fn size_of(pair: &Pair, name: &CStr) -> u64 {
+    statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_size as u64)
 }

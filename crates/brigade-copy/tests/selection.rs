@@ -1,0 +1,288 @@
+//! What is copied, compared with the programs whose rules these are. Seeds are printed; `BRIGADE_SEED` repeats one, and
+//! `BRIGADE_FILTER_LISTS` asks for more lists than the test makes by itself.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[expect(dead_code, reason = "only the tests that copy whole trees need all of it")]
+mod common;
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use brigade_copy::{Choice, Lines, Plan, Request, Selection, Summary, Target};
+use torture::random::Random;
+
+/// Lists that the default run compares.
+const N_LISTS: u64 = 300;
+
+/// Lists that are compared with one tree.
+const LISTS_PER_TREE: u64 = 15;
+
+/// Components of paths, among them all that means something in a pattern.
+const NAMES: [&[u8]; 22] = [
+    b"a",
+    b"b",
+    b"ab",
+    b"foo",
+    b"bar",
+    b"foobar",
+    b"a.o",
+    b"b.o",
+    b".hidden",
+    b"x[1]",
+    b"x1",
+    b"a*b",
+    b"q?",
+    b"back\\slash",
+    b"]",
+    b"-",
+    b"!",
+    b"# note",
+    b"+ plus",
+    "é".as_bytes(),
+    b"\xff\xfe",
+    b"sp ace ",
+];
+
+fn seed() -> u64 {
+    let seed = std::env::var("BRIGADE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(Random::fresh_seed);
+    println!("BRIGADE_SEED={seed}");
+    seed
+}
+
+fn n_lists() -> u64 {
+    std::env::var("BRIGADE_FILTER_LISTS").ok().and_then(|text| text.parse().ok()).unwrap_or(N_LISTS)
+}
+
+fn one_of<'a, T: ?Sized>(random: &mut Random, all: &[&'a T]) -> &'a T {
+    all[random.below(all.len() as u64) as usize]
+}
+
+/// A folder in memory, removed with it.
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("brigade-selection-").tempdir_in("/dev/shm").unwrap()
+}
+
+/// Makes a tree and returns the paths in it.
+fn grow(random: &mut Random, root: &Path) -> Vec<Vec<u8>> {
+    let mut folders = vec![Vec::new()];
+    let mut paths = Vec::new();
+    for _ in 0..80 {
+        let mut path: Vec<u8> = folders[random.below(folders.len() as u64) as usize].clone();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(one_of(random, &NAMES));
+        let place = root.join(OsStr::from_bytes(&path));
+        if place.symlink_metadata().is_ok() {
+            continue;
+        }
+        match random.below(8) {
+            0..4 => {
+                fs::create_dir(&place).unwrap();
+                folders.push(path.clone());
+            }
+            4 => std::os::unix::fs::symlink("target", &place).unwrap(),
+            _ => fs::write(&place, "x").unwrap(),
+        }
+        paths.push(path);
+    }
+    paths
+}
+
+/// One rule: a path or a part of one, with wildcards put into it.
+fn pattern(random: &mut Random, paths: &[Vec<u8>], root_name: &[u8]) -> Vec<u8> {
+    let mut path = paths[random.below(paths.len() as u64) as usize].clone();
+    if random.below(2) == 0 {
+        path = [root_name, b"/", &path].concat();
+    }
+    let components: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+    let first = random.below(components.len() as u64) as usize;
+    let n_taken = 1 + random.below((components.len() - first) as u64) as usize;
+    let mut pattern = Vec::new();
+    if (first == 0 && random.below(2) == 0) || random.below(6) == 0 {
+        pattern.push(b'/');
+    }
+    for (idx, component) in components[first..first + n_taken].iter().enumerate() {
+        if idx > 0 {
+            pattern.push(b'/');
+        }
+        match random.below(12) {
+            0 => pattern.extend_from_slice(one_of(random, &[b"*".as_slice(), b"**", b"***", b"?", b"*.o", b"[!a]*"])),
+            1..5 => blur(random, component, &mut pattern),
+            _ => pattern.extend_from_slice(component),
+        }
+    }
+    if random.below(5) == 0 {
+        pattern.extend_from_slice(one_of(random, &[b"/".as_slice(), b"/*", b"/**", b"/***", b"**", b"***", b"*"]));
+    }
+    pattern
+}
+
+/// A component with some of its bytes replaced by what matches them, or nearly.
+fn blur(random: &mut Random, component: &[u8], pattern: &mut Vec<u8>) {
+    for &byte in component {
+        match random.below(12) {
+            0 => pattern.push(b'?'),
+            1 => pattern.push(b'*'),
+            2 => pattern.extend_from_slice(b"**"),
+            3 => pattern.extend([b'[', byte, b']']),
+            4 => pattern.extend([b'[', one_of(random, &[b"!", b"^"])[0], byte, b']']),
+            5 => pattern.extend([b'[', byte.saturating_sub(2), b'-', byte.saturating_add(1), b']']),
+            6 => pattern.extend([b'\\', byte]),
+            7 => pattern.extend_from_slice(one_of(
+                random,
+                &[b"[[:alpha:]]".as_slice(), b"[[:punct:]x]", b"[]\\-]", b"[a-", b"[[:no:]]", b"[^[:space:]]"],
+            )),
+            _ => pattern.push(byte),
+        }
+    }
+}
+
+/// Rules as rsync's options, and as ours.
+#[derive(Debug, Default)]
+struct List {
+    options: Vec<OsString>,
+    selection: Selection,
+}
+
+fn list(random: &mut Random, paths: &[Vec<u8>], root_name: &[u8], file: &Path) -> List {
+    let mut list = List::default();
+    for _ in 0..1 + random.below(6) {
+        let (choice, option) = match random.below(3) {
+            0 => (Choice::Include, "--include="),
+            _ => (Choice::Exclude, "--exclude="),
+        };
+        let mut rule = pattern(random, paths, root_name);
+        if random.below(8) == 0 {
+            let sign: &[u8] = one_of(random, &[b"+ ", b"- "]);
+            rule.splice(0..0, sign.iter().copied());
+        }
+        list.selection.rules.add(choice, &rule).unwrap();
+        list.options.push([option.as_bytes(), &rule].concat().into_os_string());
+    }
+    if random.below(4) == 0 {
+        let contents = file_of_rules(random, paths, root_name);
+        fs::write(file, &contents).unwrap();
+        list.options.push(format!("--exclude-from={}", file.display()).into());
+        list.selection.rules.add_file(Choice::Exclude, &contents, Lines::Text).unwrap();
+    }
+    if random.below(5) == 0 {
+        list.options.push("--exclude=*".into());
+        list.selection.rules.add(Choice::Exclude, b"*").unwrap();
+    }
+    list
+}
+
+fn file_of_rules(random: &mut Random, paths: &[Vec<u8>], root_name: &[u8]) -> Vec<u8> {
+    let mut contents = b"# a comment\n\n; another\r\n".to_vec();
+    for _ in 0..3 {
+        contents.extend_from_slice(one_of(random, &[b"".as_slice(), b"+ ", b"- "]));
+        contents.extend(pattern(random, paths, root_name));
+        contents.extend_from_slice(one_of(random, &[b"\n".as_slice(), b"\r\n", b"\n!\n", b"\n\n"]));
+    }
+    contents
+}
+
+trait IntoOsString {
+    fn into_os_string(self) -> OsString;
+}
+
+impl IntoOsString for Vec<u8> {
+    fn into_os_string(self) -> OsString {
+        OsString::from_vec(self)
+    }
+}
+
+/// The paths of all entries below a folder.
+fn entries(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                waiting.push(path.clone());
+            }
+            found.insert(path.strip_prefix(folder).unwrap().to_owned());
+        }
+    }
+    found
+}
+
+fn copy(request: Request) -> Summary {
+    let request = Request { workers: std::num::NonZeroUsize::new(2), ..request };
+    let summary = Plan::new(request).unwrap().start(|_| {}).unwrap().wait();
+    assert_eq!((summary.n_failed, &summary.broken), (0, &None));
+    assert_eq!(summary.n_found, summary.n_copied + summary.n_unchanged);
+    summary
+}
+
+fn rsync(options: &[OsString], sources: &[PathBuf], destination: &Path) {
+    let mut command = Command::new("rsync");
+    command.arg("-a").args(options).args(sources).arg([destination.as_os_str(), OsStr::new("/")].concat());
+    let output = command.output().expect("rsync is installed");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+trait Concat {
+    fn concat(self) -> OsString;
+}
+
+impl Concat for [&OsStr; 2] {
+    fn concat(self) -> OsString {
+        let [mut one, other] = self.map(OsStr::to_owned);
+        one.push(other);
+        one
+    }
+}
+
+/// The ways to name the sources: ours, and rsync's for the same.
+fn sources(random: &mut Random, root: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let with = |suffix: &str| PathBuf::from([root.as_os_str(), OsStr::new(suffix)].concat());
+    let every_entry = || {
+        let mut paths: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    match random.below(4) {
+        0 => (vec![with("/.")], vec![with("/")]),
+        1 => (vec![with("/")], vec![with("")]),
+        2 => (every_entry(), every_entry()),
+        _ => (vec![with("")], vec![with("")]),
+    }
+}
+
+#[test]
+fn random_lists_of_rules_select_what_rsync_selects() {
+    let seed = seed();
+    let mut n_selected = 0;
+    let mut n_left_out = 0;
+    for tree_idx in 0..n_lists().div_ceil(LISTS_PER_TREE) {
+        let mut random = Random::new(seed.wrapping_add(tree_idx));
+        let scratch = scratch();
+        let root = scratch.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let paths = grow(&mut random, &root);
+        for list_idx in 0..LISTS_PER_TREE {
+            let list = list(&mut random, &paths, b"root", &scratch.path().join("rules"));
+            let (ours, theirs) = sources(&mut random, &root);
+            let place = |whose: &str| scratch.path().join(format!("{whose}{list_idx}"));
+            fs::create_dir(place("ours")).unwrap();
+            fs::create_dir(place("theirs")).unwrap();
+            let request = Request::new(ours, Target::IntoOrAs(place("ours")));
+            copy(Request { selection: list.selection.clone(), ..request });
+            rsync(&list.options, &theirs, &place("theirs"));
+            let (ours, theirs) = (entries(&place("ours")), entries(&place("theirs")));
+            assert_eq!(ours, theirs, "BRIGADE_SEED={}: {list:#?}", seed.wrapping_add(tree_idx));
+            n_selected += ours.len();
+            n_left_out += paths.len().saturating_sub(ours.len());
+        }
+    }
+    // Lists that select all or nothing would show nothing.
+    assert!(n_selected > 1000 && n_left_out > 1000, "{n_selected} selected, {n_left_out} left out");
+}
