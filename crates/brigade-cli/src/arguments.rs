@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them. What is wrong with them is told in usage.rs; what they mean for a copy is in wishes.rs.
 
+mod delete;
 mod given;
 mod output;
 mod paperwork;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Su
 use crate::exit;
 use crate::language::Language;
 use crate::messages;
+pub use delete::DeleteArguments;
 pub use given::Given;
 pub use output::{OutputArguments, ProgressWay};
 pub use paperwork::CompletionsArguments;
@@ -79,6 +81,8 @@ pub struct CopyArguments {
     pub what: WhatArguments,
     #[command(flatten)]
     pub policy: PolicyArguments,
+    #[command(flatten)]
+    pub delete: DeleteArguments,
     #[command(flatten)]
     pub speed: SpeedArguments,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use brigade_copy::{Plan, Running, Summary, shown};
+use brigade_copy::{Delete, Plan, Running, Summary, shown};
 
 use crate::arguments::CopyArguments;
 use crate::display::{Display, Outputs, Told};
@@ -60,6 +60,11 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
         Ok(outputs) => outputs,
         Err(sentence) => return usage::refuse_plainly(&sentence).into(),
     };
+    if let Some((source, destination)) = pairs.first().filter(|_| arguments.delete.wanted() != Delete::Nothing)
+        && !arguments.output.quiet
+    {
+        say(&messages::deleting_from(language, &shown(destination).to_string(), &shown(source).to_string()));
+    }
     let mut display = Display::new(language, outputs);
     display.start(&pairs);
     let display = Arc::new(Mutex::new(display));
@@ -129,7 +134,8 @@ impl End<'_> {
 }
 
 fn status(summary: &Summary, told: Told) -> Exit {
-    let is_whole = summary.n_failed == 0 && summary.broken.is_none() && !summary.interrupted;
+    let is_left = summary.n_undeleted > 0 || summary.removal_ceased.is_some();
+    let is_whole = summary.n_failed == 0 && !is_left && summary.broken.is_none() && !summary.interrupted;
     if is_whole && told == Told::Wholly { Exit::Done } else { Exit::Incomplete }
 }
 

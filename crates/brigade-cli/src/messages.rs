@@ -20,11 +20,13 @@ macro_rules! catalogue {
 }
 
 mod commands;
+mod delete;
 mod help;
 mod output;
 mod verify;
 
 pub use commands::*;
+pub use delete::*;
 pub use help::{group, help};
 pub use output::*;
 pub use verify::*;
@@ -202,6 +204,8 @@ counted! {
     unchanged: "unchanged", "unchanged", "项未变";
     skipped: "skipped", "skipped", "项跳过";
     failed: "failed", "failed", "项失败";
+    deleted: "deleted", "deleted", "项已删除";
+    not_deleted: "could not be deleted", "could not be deleted", "项无法删除";
     changed: "changed while being read", "changed while being read", "项在读取时发生变化";
     workers: "worker", "workers", "个工作进程";
     lost_workers: "worker lost", "workers lost", "个工作进程丢失";
@@ -282,6 +286,7 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::FolderInTheWay) => "同名文件夹挡住了位置",
         (Language::Chinese, Reason::NoFolder) => "同名的非文件夹项挡住了位置",
         (Language::Chinese, Reason::ChangedInComparison) => "比较过程中它发生了变化",
+        (Language::Chinese, Reason::MountPoint) => "那里挂载了另一个文件系统",
         (Language::Chinese, Reason::WorkersDied) => "每个处理它的工作进程都意外结束了",
         // The engine may learn of more; its own words are better than none.
         (Language::Chinese, other) => return other.to_string(),
@@ -293,7 +298,7 @@ fn cannot_in_chinese(action: Action, path: &str) -> String {
     match action {
         Action::Stat => format!("无法读取 {path} 的信息"),
         Action::Open => format!("无法打开 {path}"),
-        Action::List => format!("无法读取文件夹 {path}"),
+        Action::List | Action::ListDestination => format!("无法读取文件夹 {path}"),
         Action::Reach => format!("无法到达 {path}"),
         Action::Read => format!("无法读取 {path}"),
         Action::Create => format!("无法创建文件 {path}"),

@@ -42,10 +42,12 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
         parts.push(rate);
     }
     parts.push(messages::workers(language, summary.n_workers as u64));
-    let counts: [Count; 5] = [
+    let counts: [Count; 7] = [
         (summary.n_unchanged, messages::unchanged),
         (summary.n_skipped, messages::skipped),
         (summary.n_failed, messages::failed),
+        (summary.n_deleted, messages::deleted),
+        (summary.n_undeleted, messages::not_deleted),
         (summary.n_changed, messages::changed),
         (summary.n_lost_workers, messages::lost_workers),
     ];

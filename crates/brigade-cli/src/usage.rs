@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_both_languages() {
         let table: [(&[&str], &str, &str); 12] = [
-            (&["copy", "--delete", "a"], "unknown option '--delete'", "未知选项 '--delete'"),
+            (&["copy", "--bogus", "a"], "unknown option '--bogus'", "未知选项 '--bogus'"),
             (&["copy", "-Z", "a"], "unknown option '-Z'", "未知选项 '-Z'"),
             (
                 &["copy", "--verbos"],

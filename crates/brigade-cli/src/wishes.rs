@@ -49,6 +49,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         totals: way.totals(),
         times: if arguments.output.stats { Times::Wanted } else { Times::NotNeeded },
         policy: policy::of(&arguments.policy),
+        delete: arguments.delete.wanted(),
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

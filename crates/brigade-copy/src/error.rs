@@ -41,6 +41,8 @@ pub enum Action {
     Reach,
     /// Reading the names in a folder.
     List,
+    /// Reading the names in a folder of the destination.
+    ListDestination,
     /// Reading contents or the target of a symbolic link.
     Read,
     /// Creating a file.
@@ -83,7 +85,7 @@ impl std::fmt::Display for Action {
             Self::Stat => "stat",
             Self::Open => "open",
             Self::Reach => "reach",
-            Self::List => "read folder",
+            Self::List | Self::ListDestination => "read folder",
             Self::Read => "read",
             Self::Create => "create file",
             Self::CreateDirectory => "create folder",
@@ -125,6 +127,9 @@ pub enum Reason {
     /// It was written to, or replaced, while it was being compared.
     #[error("it changed while it was being compared")]
     ChangedInComparison,
+    /// It is not removed, since another file system is mounted there.
+    #[error("another file system is mounted there")]
+    MountPoint,
     /// Workers died over it, and over nothing else.
     #[error("every worker process that tried died")]
     WorkersDied,
@@ -204,6 +209,9 @@ pub enum Refusal {
     /// `-T` and a copy beside the source take exactly one source.
     #[error("only one source can be copied to exactly one place")]
     SeveralSources,
+    /// What the source does not have can be removed only where there is one source, and that a folder.
+    #[error("with --delete there is exactly one source, and it is a folder")]
+    DeleteNeedsOneFolder,
     /// The root folder has no name to put a copy beside.
     #[error("the root folder cannot be copied beside itself")]
     RootBeside,

@@ -28,6 +28,14 @@ pub enum Event {
     Failed(PathError),
     /// Something the user should know although nothing failed.
     Note(Note),
+    /// An entry of the destination is gone since the source does not have it; sent only if
+    /// [`Report::EveryEntry`](crate::Report::EveryEntry) was asked for.
+    Removed {
+        /// Where it was.
+        path: PathBuf,
+        /// What it was.
+        kind: EntryKind,
+    },
     /// A worker process ended before its time; its task goes to another.
     WorkerLost {
         /// The process that is gone.
@@ -50,6 +58,17 @@ pub enum Event {
 pub enum Note {
     /// An owner could not be kept because this user may not give files away; said once.
     OwnersNotKept,
+    /// Nothing, or nothing more, is removed although that was asked for.
+    RemovalCeased(RemovalCeased),
+}
+
+/// Why what the source does not have was not removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum RemovalCeased {
+    /// Some of the source could not be read, so it is not known what it has.
+    SourceUnread,
+    /// The source has nothing at all, as if it were not mounted.
+    SourceEmpty,
 }
 
 /// What an entry is.
@@ -121,6 +140,8 @@ pub enum LaneState {
     Copying,
     /// It compares what is at the destination with what should be there.
     Verifying,
+    /// It removes what the source does not have.
+    Removing,
 }
 
 /// Entries with metadata that could not be kept, by its kind.
@@ -194,6 +215,12 @@ pub struct Summary {
     pub n_special: u64,
     /// Entries that lost something although they did not fail.
     pub unpreserved: Unpreserved,
+    /// Entries that were removed because the source does not have them.
+    pub n_deleted: u64,
+    /// Such entries that could not be removed; each was an [`Event::Failed`].
+    pub n_undeleted: u64,
+    /// Why not everything that the source does not have was removed, if that was asked for.
+    pub removal_ceased: Option<RemovalCeased>,
     /// Bytes of content copied.
     pub bytes: u64,
     /// Of these, bytes that the file system shares with the source.

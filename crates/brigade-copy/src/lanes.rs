@@ -11,7 +11,7 @@
 //! | word of a lane | meaning | written by |
 //! |---|---|---|
 //! | `PID` | the worker that has this lane, 0 = free | its worker from 0 to its pid; the parent back to 0 when that process is gone |
-//! | `STATE` | `IDLE`, `LISTING`, `COPYING`, `VERIFYING` | its worker; the parent when it frees the lane |
+//! | `STATE` | `IDLE`, `LISTING`, `COPYING`, `VERIFYING`, `REMOVING` | its worker; the parent when it frees the lane |
 //! | `TASK` | the task that the counts below belong to, 0 = none | likewise |
 //! | `FOUND` `DONE` `BYTES` | counts within that task | its worker |
 //! | `SEQUENCE` | odd while the path is being written | its worker |
@@ -49,6 +49,7 @@ const IDLE: u64 = 0;
 const LISTING: u64 = 1;
 const COPYING: u64 = 2;
 const VERIFYING: u64 = 3;
+const REMOVING: u64 = 4;
 
 /// How many words are needed for `n_lanes`.
 pub(crate) fn n_words(n_lanes: usize) -> usize {
@@ -128,6 +129,7 @@ impl Lanes {
             LISTING => LaneState::Listing,
             COPYING => LaneState::Copying,
             VERIFYING => LaneState::Verifying,
+            REMOVING => LaneState::Removing,
             _ => LaneState::Idle,
         };
         Some(Lane { pid: pid as u32, state, path: self.read_path(base) })
@@ -203,6 +205,12 @@ impl OwnLane {
     pub(crate) fn verifying(&mut self) {
         if let Some(base) = self.base {
             self.words.store(base + STATE, VERIFYING);
+        }
+    }
+
+    pub(crate) fn removing(&mut self) {
+        if let Some(base) = self.base {
+            self.words.store(base + STATE, REMOVING);
         }
     }
 

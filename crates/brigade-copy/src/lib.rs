@@ -48,9 +48,11 @@ mod rehearsal_tests;
 
 pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
 pub use error::{Action, EntryName, PathError, Reason, Refusal};
-pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, SlowEntry, Summary, Unkept, Unpreserved};
+pub use event::{
+    EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, RemovalCeased, SlowEntry, Summary, Unkept, Unpreserved,
+};
 pub use plan::Plan;
-pub use request::{Existing, Newer, Policy, Report, Request, Sameness, Target, Times, Totals};
+pub use request::{Delete, EmptySource, Existing, Newer, Policy, Report, Request, Sameness, Target, Times, Totals};
 pub use run::Running;
 pub use selection::{Choice, Lines, NoPattern, Rules, Selection};
 pub use shown::shown;

@@ -110,6 +110,17 @@ pub(crate) fn name_of(name: &OsStr) -> CString {
     CString::new(name.as_bytes()).expect("the kernel found an entry of this name, and would not with a zero byte")
 }
 
+/// The path of an entry of a folder.
+pub(crate) fn joined(folder: &[u8], name: &CStr) -> Bytes {
+    let mut path = Vec::with_capacity(folder.len() + 1 + name.count_bytes());
+    path.extend_from_slice(folder);
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.to_bytes());
+    Bytes(path)
+}
+
 /// Names of entries of one folder. Each is stored as a letter for its kind, its bytes, and a zero byte.
 #[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Names {

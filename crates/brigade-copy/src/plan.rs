@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Refusal;
 use crate::names::Kind;
-use crate::request::{Request, Target};
+use crate::request::{Delete, Request, Target};
 use crate::selection::Selector;
 use identity::{Entry, Found, Lineage, Lineages};
 pub(crate) use opened::open_mark;
@@ -74,6 +74,9 @@ impl Plan {
             Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
         };
         let mut selector = Selector::new(request.selection.clone());
+        if request.delete != Delete::Nothing && !matches!(pairs.as_slice(), [Pair { kind: Kind::Folder, .. }]) {
+            return Err(Refusal::DeleteNeedsOneFolder);
+        }
         let mut lineages = Lineages::default();
         for (pair, source) in pairs.iter().zip(&sources) {
             check(pair, source, &mut lineages)?;

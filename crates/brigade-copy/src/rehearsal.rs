@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
-use crate::request::Policy;
+use crate::request::{Delete, EmptySource, Policy};
 use crate::scheduler::{Scheduler, Top};
 use crate::task::{CopyAnswer, Counts, EntryDone, Failure, Identity};
 use crate::worker::{Facts, Root, Worker};
@@ -79,6 +79,8 @@ impl Rehearsal {
             wants_times: false,
             policy: self.policy.clone(),
             selection: crate::Selection::default(),
+            delete: Delete::Extra,
+            empty_source: EmptySource::RemovesNothing,
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);

@@ -1,12 +1,14 @@
 //! What the caller asks for, in plain values. Nothing here touches a file system: see plan.rs.
 
+mod delete;
 mod policy;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-pub use policy::{Existing, Newer, Policy, Sameness};
 use crate::selection::Selection;
+pub use delete::{Delete, EmptySource};
+pub use policy::{Existing, Newer, Policy, Sameness};
 
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
@@ -27,6 +29,10 @@ pub struct Request {
     pub times: Times,
     /// What becomes of what is at the destination already.
     pub policy: Policy,
+    /// What of the destination is removed after the copy.
+    pub delete: Delete,
+    /// What that makes of a source without entries.
+    pub empty_source: EmptySource,
 }
 
 impl Request {
@@ -41,6 +47,8 @@ impl Request {
             times: Times::NotNeeded,
             policy: Policy::default(),
             selection: Selection::default(),
+            delete: Delete::default(),
+            empty_source: EmptySource::default(),
         }
     }
 }

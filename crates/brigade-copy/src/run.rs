@@ -15,7 +15,7 @@ use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, SlowEntry, Summary};
 use crate::lanes::{Lanes, Words, n_words};
 use crate::plan::Plan;
-use crate::request::{Report, Request, Times, Totals};
+use crate::request::{Delete, Report, Request, Times, Totals};
 use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
 use crate::worker::Facts;
@@ -49,6 +49,7 @@ struct Shared {
     lanes: Lanes,
     roots: Vec<ShownRoot>,
     report: Report,
+    delete: Delete,
     n_workers: usize,
     began: Instant,
 }
@@ -193,6 +194,7 @@ impl Shared {
             lanes,
             roots,
             report: request.report,
+            delete: request.delete,
             n_workers,
             began,
         })
@@ -205,6 +207,11 @@ impl Shared {
     fn begin(self: &Arc<Self>, beginning: Beginning) {
         let mut core = self.core();
         for (root, top) in beginning.tops {
+            if let Top::Folder { path, .. } = &top
+                && self.delete != Delete::Nothing
+            {
+                core.scheduler.add_removal(root, path.clone());
+            }
             core.scheduler.counts.n_found += u64::from(matches!(top, Top::Folder { .. }));
             core.scheduler.add(root, top);
         }
@@ -280,6 +287,13 @@ impl Shared {
                 events.push(self.failed_entry(&failure));
             }
             events.push(Event::Failed(self.path_error(failure)));
+        }
+        for failure in answer.removal.failures.drain(..) {
+            events.push(Event::Failed(self.path_error(failure)));
+        }
+        for removed in answer.removal.removed.drain(..) {
+            let path = self.roots[removed.root as usize].destination_path(&removed.path.0);
+            events.push(Event::Removed { path, kind: removed.kind });
         }
         for entry in answer.entries.drain(..) {
             let root = &self.roots[entry.root as usize];
@@ -387,6 +401,7 @@ impl Shared {
         if core.summary.is_none() && (core.broken.is_some() || core.scheduler.is_done()) {
             let mut events = Vec::new();
             self.look_at_workers(&mut core, &mut events);
+            events.extend(core.scheduler.removal.ceased.map(|why| Event::Note(Note::RemovalCeased(why))));
             drop(core);
             self.tell(events);
             self.end();
@@ -423,6 +438,8 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         wants_times: request.times == Times::Wanted,
         policy: request.policy.clone(),
         selection: request.selection.clone(),
+        delete: request.delete,
+        empty_source: request.empty_source,
     }
 }
 

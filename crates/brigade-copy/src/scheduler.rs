@@ -10,16 +10,18 @@ mod deaths;
 mod groups;
 mod nodes;
 mod pieces;
+mod removal;
 
 use std::collections::HashMap;
 
 use crate::event::Outcome;
 use crate::lanes::LiveCounts;
 use crate::names::{Bytes, Names};
-use crate::task::{Arrival, Budget, CopyTask, Counts, Failure, Item, Place, Work};
+use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Work};
 use groups::Groups;
 use nodes::{NodeIdx, Nodes};
 use pieces::{Flight, Job, Piece, Stack};
+use removal::Removal;
 
 /// Names in a task at most: some milliseconds of work, so that messages cost little and a death costs little.
 const MAX_NAMES: usize = 256;
@@ -57,6 +59,7 @@ pub(crate) struct Scheduler {
     n_walks_in_flight: usize,
     next_task_id: u64,
     is_stopped: bool,
+    pub(crate) removal: Removal,
     pub(crate) counts: Counts,
     /// Failures that no worker could report.
     failures: Vec<Failure>,
@@ -85,6 +88,7 @@ impl Scheduler {
             n_walks_in_flight: 0,
             next_task_id: 1,
             is_stopped: false,
+            removal: Removal::default(),
             counts: Counts::default(),
             failures: Vec::new(),
         }
@@ -111,7 +115,7 @@ impl Scheduler {
         if self.flights.len() >= self.n_workers * TASKS_PER_WORKER {
             return None;
         }
-        let flight = self.retries.pop().or_else(|| self.next_flight())?;
+        let flight = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.begin_removal())?;
         let id = self.next_task_id;
         self.next_task_id += 1;
         self.n_walks_in_flight += usize::from(flight.is_walk());
@@ -127,6 +131,15 @@ impl Scheduler {
     }
 
     pub(crate) fn is_done(&self) -> bool {
+        self.is_idle() && !self.removal.is_due()
+    }
+
+    /// Nothing new is begun.
+    fn is_over(&self) -> bool {
+        self.is_stopped || self.removal.has_ceased()
+    }
+
+    fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.retries.is_empty() && self.ready.is_empty() && self.folders.is_empty()
     }
 
@@ -153,6 +166,12 @@ impl Scheduler {
     /// Drops everything that has not been begun. Folders that are there are still finished.
     pub(crate) fn stop(&mut self) {
         self.is_stopped = true;
+        self.removal.cancel();
+        self.drop_waiting();
+    }
+
+    /// Drops everything that has not been begun, but for what finishes folders.
+    fn drop_waiting(&mut self) {
         let mut dropped = Vec::new();
         for stack in [&mut self.folders, &mut self.ready] {
             while let Some(piece) = stack.pop() {
@@ -190,12 +209,11 @@ impl Scheduler {
         while n_left > 0 {
             let stack = self.stack(side);
             let Some(mut piece) = stack.pop() else { break };
-            if let Job::Folders(names) | Job::Files(names) = &mut piece.job
+            if let Some(names) = piece.job.names_mut()
                 && names.len() > n_left
             {
                 let taken = names.take_last(n_left);
-                let job = if side == Side::Folders { Job::Folders(taken) } else { Job::Files(taken) };
-                let taken = Piece { node: piece.node, is_redone: piece.is_redone, job };
+                let taken = Piece { node: piece.node, is_redone: piece.is_redone, job: piece.job.with_names(taken) };
                 stack.push(std::mem::replace(&mut piece, taken));
                 self.open_piece(piece.node, piece.job.is_walk());
             }
@@ -217,6 +235,8 @@ impl Scheduler {
                 chain.iter().map(|&node| self.nodes.get(node).outcome.unwrap_or(Outcome::Unchanged)).collect(),
             ),
             Job::Sweep(names) => Work::Sweep(names.clone()),
+            Job::Remove(chore) => Work::Remove(chore.clone()),
+            Job::RemoveFolders(chain) => Work::Remove(Chore::RemoveFolders(chain.len() as u32)),
         };
         let arrival = if piece.is_redone { Arrival::Redone } else { node.arrival };
         Item { root: node.root, folder: self.nodes.path(piece.node), arrival, work }
@@ -234,9 +254,9 @@ impl Scheduler {
         self.put_back(Piece { node, is_redone, job });
     }
 
-    /// Puts an open piece on its stack, or drops it after the order to stop.
+    /// Puts an open piece on its stack, or drops it once nothing new is begun.
     fn put_back(&mut self, piece: Piece) {
-        if self.is_stopped && !matches!(piece.job, Job::Finish(_)) {
+        if self.is_over() && !matches!(piece.job, Job::Finish(_)) {
             self.drop_piece(piece);
         } else if piece.job.is_walk() {
             self.folders.push(piece);
@@ -248,6 +268,7 @@ impl Scheduler {
     fn drop_piece(&mut self, piece: Piece) {
         match piece.job {
             Job::Finish(_) => self.ready.push(piece),
+            Job::RemoveFolders(chain) => self.finished(&chain),
             job => self.close_piece(piece.node, job.is_walk()),
         }
     }
@@ -266,7 +287,8 @@ impl Scheduler {
     fn close_one(&mut self, node: NodeIdx) {
         if let Some(chain) = self.nodes.close_one(node) {
             // Not a piece of the folder: nothing else can be in it any more.
-            self.ready.push(Piece { node, is_redone: false, job: Job::Finish(chain) });
+            let job = if self.removal.has_begun() { Job::RemoveFolders(chain) } else { Job::Finish(chain) };
+            self.put_back(Piece { node, is_redone: false, job });
         }
     }
 }

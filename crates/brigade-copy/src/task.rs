@@ -1,6 +1,8 @@
 //! What the parent and its workers say to each other: plain data, so that a worker can be confined, killed, replaced, or
 //! live elsewhere. Who does what when is decided in scheduler.rs, how it is done in worker.rs.
 
+mod removal;
+
 use std::io;
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome, Unpreserved};
 use crate::names::{Bytes, Names};
+pub(crate) use removal::{Chore, OpenRemoval, RemovalAnswer, Removed, Standing};
 
 /// A piece of work for one worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +70,8 @@ pub(crate) enum Work {
     Finish(Vec<Outcome>),
     /// Remove what workers that died over this entry have left of it.
     Sweep(Names),
+    /// Remove what the source does not have.
+    Remove(Chore),
 }
 
 impl Work {
@@ -74,6 +79,7 @@ impl Work {
     pub(crate) fn n_units(&self) -> usize {
         match self {
             Self::Folders(names) | Self::Files(names) => names.len(),
+            Self::Remove(chore) => chore.names().map_or(1, Names::len),
             _ => 1,
         }
     }
@@ -110,6 +116,9 @@ pub(crate) struct CopyAnswer {
     pub(crate) owners_lost: bool,
     /// The entry that took longest, if asked for.
     pub(crate) slowest: Option<Slow>,
+    /// Some of the source could not be seen: a folder could not be entered, or not be read to its end.
+    pub(crate) source_unread: bool,
+    pub(crate) removal: RemovalAnswer,
 }
 
 /// A folder that an answer speaks of.
@@ -251,6 +260,10 @@ pub(crate) struct Counts {
     pub(crate) bytes_in_holes: u64,
     pub(crate) bytes_unchanged: u64,
     pub(crate) unpreserved: Unpreserved,
+    /// Entries that the source does not have and that are gone.
+    pub(crate) n_deleted: u64,
+    /// Such entries that could not be removed.
+    pub(crate) n_undeleted: u64,
 }
 
 impl Counts {
@@ -304,5 +317,7 @@ impl AddAssign for Counts {
         self.bytes_in_holes += other.bytes_in_holes;
         self.bytes_unchanged += other.bytes_unchanged;
         self.unpreserved += other.unpreserved;
+        self.n_deleted += other.n_deleted;
+        self.n_undeleted += other.n_undeleted;
     }
 }

@@ -11,6 +11,7 @@ mod file;
 mod folders;
 mod metadata;
 mod placing;
+mod removal;
 mod visit;
 
 use std::ffi::CStr;
@@ -23,7 +24,7 @@ use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
-use crate::request::Policy;
+use crate::request::{Delete, EmptySource, Policy};
 use crate::selection::{Selection, Selector};
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
@@ -32,6 +33,7 @@ pub(crate) use examiner::Examiner;
 use file::Sharing;
 pub(crate) use folders::FOLDER;
 use folders::{Chain, Pair, open_folder};
+use removal::Clearing;
 use visit::Frame;
 
 /// Bytes of the buffer for listings: room for about two thousand names in a call.
@@ -58,6 +60,8 @@ pub(crate) struct Facts {
     /// What becomes of what is there already.
     pub(crate) policy: Policy,
     pub(crate) selection: Selection,
+    pub(crate) delete: Delete,
+    pub(crate) empty_source: EmptySource,
 }
 
 /// Two folders that correspond to each other.
@@ -77,8 +81,8 @@ pub(crate) struct Worker {
     roots: Vec<Root>,
     lane: OwnLane,
     chain: Chain<Pair>,
-    /// The folder of a link's first name, in the destination tree only.
-    first_chain: Chain<OwnedFd>,
+    /// In the destination tree only: to the folder of a link's first name, or of what is removed.
+    destination_chain: Chain<OwnedFd>,
     offloads: Vec<Offload>,
     buffer: Vec<u8>,
     /// Of the file that is being copied, what did not have to be written.
@@ -94,6 +98,7 @@ pub(crate) struct Worker {
     /// The folder where we are, relative to the root.
     path: Vec<u8>,
     frames: Vec<Frame>,
+    clearings: Vec<Clearing>,
     n_copied: u64,
     n_listed: u64,
     /// Weight of what was found in this task and not begun, and of the units of its items that were not.
@@ -159,7 +164,7 @@ impl Worker {
             roots,
             lane: OwnLane::new(words, n_lanes, pid),
             chain: Chain::new(max_held),
-            first_chain: Chain::new(max_held),
+            destination_chain: Chain::new(max_held),
             offloads: Vec::new(),
             buffer: contents::new_buffer(),
             spared: Spared::default(),
@@ -170,6 +175,7 @@ impl Worker {
             root: 0,
             path: Vec::new(),
             frames: Vec::new(),
+            clearings: Vec::new(),
             n_copied: 0,
             n_listed: 0,
             n_left: 0,
@@ -216,7 +222,7 @@ impl Worker {
             }
             Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {
                 Ok(_) => worker.visit(name, arrival),
-                Err(flaw) => worker.book_failure(name, *flaw),
+                Err(flaw) => worker.book_unread(name, *flaw),
             }),
             Work::Files(names) => self.each(&names, |worker, kind, name| {
                 worker.run_file(kind, name, &entered, arrival, Sharing::Report);
@@ -237,6 +243,10 @@ impl Worker {
             Work::Sweep(names) => self.each(&names, |worker, _, name| {
                 worker.run_sweep(name, &entered, arrival);
             }),
+            Work::Remove(chore) => {
+                self.run_chore(chore, entered);
+                true
+            }
         }
     }
 
@@ -287,7 +297,7 @@ impl Worker {
         arrival: Arrival,
     ) -> Joined {
         let linked = entered.clone().and_then(|pair| {
-            let first_folder = self.enter_first(first)?;
+            let first_folder = self.enter_destination(first.root, &first.folder.0)?;
             let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
             let renamed = self.renamed(first.root, &first.folder.0);
             let spot = self.spot(pair, name, arrival);
@@ -336,11 +346,11 @@ impl Worker {
         })
     }
 
-    fn enter_first(&mut self, first: &Place) -> Result<Rc<OwnedFd>, Flaw> {
-        let opened = &self.roots[first.root as usize];
-        self.first_chain.enter(first.root, &first.folder.0, || {
-            open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno))
-        })
+    /// Goes to a folder of the destination tree, which the source need not have.
+    fn enter_destination(&mut self, root: u32, path: &[u8]) -> Result<Rc<OwnedFd>, Flaw> {
+        let opened = &self.roots[root as usize];
+        self.destination_chain
+            .enter(root, path, || open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno)))
     }
 
     fn spot<'a>(&self, here: Rc<Pair>, name: &'a CStr, arrival: Arrival) -> Spot<'a> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use brigade_copy::{EntryKind, Event, Outcome, PathError, Progress, Summary, Unkept};
+use brigade_copy::{EntryKind, Event, Note, Outcome, PathError, Progress, RemovalCeased, Summary, Unkept};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
@@ -135,8 +135,9 @@ enum Line<'a> {
     File {
         #[serde(flatten)]
         path: Named<'a>,
+        /// None for an entry that only the destination had.
         #[serde(flatten)]
-        source: Source<'a>,
+        source: Option<Source<'a>>,
         #[serde(flatten)]
         destination: Destination<'a>,
         kind: &'static str,
@@ -149,6 +150,9 @@ enum Line<'a> {
         path: Named<'a>,
         reason: String,
         errno: Option<i32>,
+    },
+    Note {
+        note: &'static str,
     },
     Worker {
         pid: u32,
@@ -223,6 +227,7 @@ struct Account<'a> {
     failed: u64,
     changed: u64,
     deleted: u64,
+    undeleted: u64,
     files: u64,
     directories: u64,
     symlinks: u64,
@@ -286,7 +291,8 @@ impl<'a> Account<'a> {
             skipped: summary.n_skipped,
             failed: summary.n_failed,
             changed: summary.n_changed,
-            deleted: 0,
+            deleted: summary.n_deleted,
+            undeleted: summary.n_undeleted,
             files: summary.n_files,
             directories: summary.n_directories,
             symlinks: summary.n_symlinks,
@@ -311,17 +317,33 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
     Some(match event {
         Event::File { source, destination, kind, outcome, bytes } => Line::File {
             path: Named::of(source),
-            source: Source::of(source),
+            source: Some(Source::of(source)),
             destination: Destination::of(destination),
             kind: kind_word(*kind),
             state: outcome_word(*outcome),
             bytes: *bytes,
         },
+        Event::Removed { path, kind } => Line::File {
+            path: Named::of(path),
+            source: None,
+            destination: Destination::of(path),
+            kind: kind_word(*kind),
+            state: "deleted",
+            bytes: 0,
+        },
+        Event::Note(Note::RemovalCeased(why)) => Line::Note { note: ceased_word(*why) },
         Event::Failed(error) => error_line(error),
         Event::WorkerStarted { pid } => Line::Worker { pid: *pid, state: "started", signal: None },
         Event::WorkerLost { pid, signal } => Line::Worker { pid: *pid, state: "lost", signal: *signal },
         _ => return None,
     })
+}
+
+fn ceased_word(why: RemovalCeased) -> &'static str {
+    match why {
+        RemovalCeased::SourceUnread => "deletion_ceased_source_unread",
+        RemovalCeased::SourceEmpty => "deletion_ceased_source_empty",
+    }
 }
 
 fn error_line(error: &PathError) -> Line<'_> {
@@ -444,7 +466,7 @@ mod tests {
             serde_json::to_value(&line).unwrap(),
             json!({
                 "event": "summary", "found": 3, "copied": 2, "unchanged": 0, "skipped": 0, "failed": 1, "changed": 0,
-                "deleted": 0, "files": 0, "directories": 0, "symlinks": 0, "hard_links": 0, "special": 0, "bytes": 0,
+                "deleted": 0, "undeleted": 0, "files": 0, "directories": 0, "symlinks": 0, "hard_links": 0, "special": 0, "bytes": 0,
                 "durable": false, "seconds": 1.5, "workers": 2, "lost_workers": 0, "limited_by": null, "sandbox": "off",
                 "unpreserved": { "owner": true }, "interrupted": false, "broken": null,
             })

@@ -6,7 +6,8 @@ use crate::language::Language;
 use crate::messages;
 use crate::width;
 
-const STATES: [LaneState; 4] = [LaneState::Idle, LaneState::Listing, LaneState::Copying, LaneState::Verifying];
+const STATES: [LaneState; 5] =
+    [LaneState::Idle, LaneState::Listing, LaneState::Copying, LaneState::Verifying, LaneState::Removing];
 
 /// What is done, in one word: copies are verified file by file, so as long as a worker copies that is what is told.
 pub fn activity(language: Language, lanes: &[Lane]) -> String {
@@ -29,7 +30,9 @@ pub fn lines(language: Language, lanes: &[Lane], columns: usize) -> Vec<String> 
         let room = columns.saturating_sub(width::columns(&head));
         let path = match lane.state {
             LaneState::Idle => String::new(),
-            LaneState::Listing | LaneState::Copying | LaneState::Verifying => width::path(lane.path.as_os_str(), room),
+            LaneState::Listing | LaneState::Copying | LaneState::Verifying | LaneState::Removing => {
+                width::path(lane.path.as_os_str(), room)
+            }
         };
         let line = format!("{head}{path}");
         width::prefix(line.trim_end(), columns).to_owned()
@@ -43,6 +46,7 @@ fn word(language: Language, state: LaneState) -> String {
         LaneState::Listing => messages::lane_listing(language),
         LaneState::Copying => messages::lane_copying(language),
         LaneState::Verifying => messages::lane_verifying(language),
+        LaneState::Removing => messages::lane_removing(language),
     }
 }
 

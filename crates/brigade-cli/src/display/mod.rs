@@ -243,6 +243,10 @@ impl Display {
                 self.complain(&sentence);
             }
             Event::Note(Note::OwnersNotKept) => self.owners_lost = OwnersLost::Yes,
+            Event::Note(Note::RemovalCeased(why)) => {
+                let sentence = messages::removal_ceased(self.language, *why);
+                self.complain(&sentence);
+            }
             _ => self.remark(event),
         }
     }
@@ -412,6 +416,7 @@ fn remark(language: Language, event: &Event) -> Option<String> {
                 Outcome::Failed => return None,
             }
         }
+        Event::Removed { path, .. } => messages::deleted_entry(language, &shown(path).to_string()),
         Event::WorkerStarted { pid } => messages::worker_started(language, *pid),
         Event::WorkerLost { pid, signal: Some(signal) } => messages::worker_killed(language, *pid, *signal),
         Event::WorkerLost { pid, signal: None } => messages::worker_ended(language, *pid),

@@ -71,6 +71,12 @@ texts! { policy:
     "ignore_times":
         "Copy also files with the same size and time",
         "大小和时间相同的文件也复制";
+    "delete":
+        "After the copy, delete from the destination what SOURCE, one folder, does not have; not if some of it could not be read, or if it is empty",
+        "复制后删除目标中源（一个文件夹）所没有的内容；源的一部分无法读取或源为空时不删除";
+    "delete_excluded":
+        "Likewise, and also delete what is excluded",
+        "同上，并且也删除被排除的内容";
 }
 
 texts! { speed:

@@ -22,9 +22,9 @@ fn wrong_use_ends_with_2_and_one_clear_line() {
             "'0' 不是 '--workers' 的有效值；应为 1 到 1024 的整数；请尝试 'brigade copy --help'",
         ),
         (
-            &["--delete", "a", "c"],
-            "unknown option '--delete'; try 'brigade copy --help'",
-            "未知选项 '--delete'；请尝试 'brigade copy --help'",
+            &["--bogus", "a", "c"],
+            "unknown option '--bogus'; try 'brigade copy --help'",
+            "未知选项 '--bogus'；请尝试 'brigade copy --help'",
         ),
         (&["-t", "a"], "missing source; try 'brigade copy --help'", "缺少源；请尝试 'brigade copy --help'"),
         (

@@ -16,6 +16,7 @@ impl Scheduler {
         self.n_walks_in_flight -= usize::from(flight.is_walk());
         self.counts += answer.counts;
         self.take_found(&flight.pieces, &answer);
+        self.take_removal(&flight.pieces, &answer);
         let mut joined = answer.joined.into_iter();
         let mut n_reached = answer.n_reached;
         for piece in flight.pieces {
@@ -40,7 +41,7 @@ impl Scheduler {
             let Some(parent) = resolve(folder.parent, &new_nodes) else {
                 continue;
             };
-            new_nodes.push(self.nodes.insert(parent, &folder.name, folder.outcome, folder.arrival));
+            new_nodes.push(self.nodes.insert(parent, &folder.name, Some(folder.outcome), folder.arrival));
         }
         for &item_idx in &answer.failed_items {
             if let Some(node) = resolve(FolderRef::Item(item_idx), &new_nodes) {
@@ -101,7 +102,7 @@ impl Scheduler {
         let node = piece.node;
         let is_walk = piece.job.is_walk();
         match piece.job {
-            Job::Finish(chain) => return self.finished(&chain),
+            Job::Finish(chain) | Job::RemoveFolders(chain) => return self.finished(&chain),
             Job::First(member) => match joined.next() {
                 Some(Joined::Done) => self.first_is_there(&member),
                 _ => self.first_failed(member.identity),
@@ -142,7 +143,7 @@ impl Scheduler {
 }
 
 fn skip_units(mut piece: Piece, n_units: usize) -> Piece {
-    if let Job::Folders(names) | Job::Files(names) = &mut piece.job {
+    if let Some(names) = piece.job.names_mut() {
         *names = names.split_off(n_units);
     }
     piece

@@ -6,8 +6,8 @@ use super::pieces::{Flight, Job, Piece};
 use super::{Scheduler, WALK};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
-use crate::names::{Bytes, Kind, Names};
-use crate::task::{Cause, Failure};
+use crate::names::{Bytes, Kind, Names, joined};
+use crate::task::{Cause, Chore, Failure};
 
 /// Deaths with the same task after which it is cut up.
 const MAX_DEATHS: u32 = 3;
@@ -27,7 +27,7 @@ impl Scheduler {
             piece.is_redone = true;
         }
         flight.n_deaths += 1;
-        if self.is_stopped {
+        if self.is_over() {
             flight.pieces.into_iter().for_each(|piece| self.put_back(piece));
         } else if flight.n_deaths < MAX_DEATHS {
             self.retries.push(flight);
@@ -58,13 +58,12 @@ impl Scheduler {
                 continue;
             }
             if n_first > 0
-                && let Job::Folders(names) | Job::Files(names) = &mut piece.job
+                && let Some(names) = piece.job.names_mut()
             {
                 let rest = names.split_off(n_first);
-                let is_walk = matches!(piece.job, Job::Folders(_));
-                let job = if is_walk { Job::Folders(rest) } else { Job::Files(rest) };
+                let job = piece.job.with_names(rest);
+                self.open_piece(piece.node, job.is_walk());
                 second.push(Piece { node: piece.node, is_redone: true, job });
-                self.open_piece(piece.node, is_walk);
                 first.push(piece);
             } else {
                 second.push(piece);
@@ -90,6 +89,11 @@ impl Scheduler {
                 return self.finished(&chain);
             }
             Job::Sweep(_) => {}
+            Job::Remove(ref chore) => self.give_up_removing(node, chore),
+            Job::RemoveFolders(chain) => {
+                self.give_up_removing(node, &Chore::RemoveFolders(chain.len() as u32));
+                return self.finished(&chain);
+            }
             Job::List => self.fail_folder(node),
             Job::Folders(ref names) => self.fail_names(node, names),
             Job::Files(ref names) => {
@@ -111,17 +115,17 @@ impl Scheduler {
         if self.nodes.get(node).outcome != Some(Outcome::Failed) {
             self.nodes.get_mut(node).outcome = Some(Outcome::Failed);
             let path = self.nodes.path(node);
+            self.note_unread_source();
             self.fail(node, path, EntryKind::Directory);
         }
     }
 
     fn fail_names(&mut self, node: NodeIdx, names: &Names) {
         for (kind, name) in names.iter() {
-            let mut path = self.nodes.path(node);
-            if !path.0.is_empty() {
-                path.0.push(b'/');
+            let path = joined(&self.nodes.path(node).0, name);
+            if kind == Kind::Folder {
+                self.note_unread_source();
             }
-            path.0.extend_from_slice(name.to_bytes());
             let kind = if kind == Kind::Folder { EntryKind::Directory } else { EntryKind::File };
             self.fail(node, path, kind);
         }

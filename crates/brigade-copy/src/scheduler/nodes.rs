@@ -34,12 +34,18 @@ impl Nodes {
     }
 
     /// Adds a sub-folder, which keeps its parent open.
-    pub(super) fn insert(&mut self, parent: NodeIdx, name: &Bytes, outcome: Outcome, arrival: Arrival) -> NodeIdx {
+    pub(super) fn insert(
+        &mut self,
+        parent: NodeIdx,
+        name: &Bytes,
+        outcome: Option<Outcome>,
+        arrival: Arrival,
+    ) -> NodeIdx {
         let above = self.get_mut(parent);
         above.n_open += 1;
         let root = above.root;
         let name = name.0.as_slice().into();
-        self.put(Node { root, parent: Some(parent), name, n_open: 0, outcome: Some(outcome), arrival })
+        self.put(Node { root, parent: Some(parent), name, n_open: 0, outcome, arrival })
     }
 
     pub(super) fn get(&self, node: NodeIdx) -> &Node {
@@ -66,23 +72,35 @@ impl Nodes {
     }
 
     /// Closes one thing in a folder. If it was the last, returns the folder and those above it that can be finished with it.
-    pub(super) fn close_one(&mut self, node: NodeIdx) -> Option<Vec<NodeIdx>> {
-        let closed = self.get_mut(node);
-        closed.n_open -= 1;
-        if closed.n_open > 0 {
-            return None;
-        }
-        if closed.outcome.is_none() {
-            self.remove(node);
-            return None;
+    pub(super) fn close_one(&mut self, mut node: NodeIdx) -> Option<Vec<NodeIdx>> {
+        loop {
+            let closed = self.get_mut(node);
+            closed.n_open -= 1;
+            if closed.n_open > 0 {
+                return None;
+            }
+            if closed.outcome.is_some() {
+                break;
+            }
+            node = self.remove(node)?;
         }
         let mut chain = vec![node];
         let mut parent = self.get(node).parent;
-        while let Some(above) = parent.filter(|&above| self.get(above).n_open == 1) {
+        let is_last = |above: &Node| above.n_open == 1 && above.outcome.is_some();
+        while let Some(above) = parent.filter(|&above| is_last(self.get(above))) {
             chain.push(above);
             parent = self.get(above).parent;
         }
         Some(chain)
+    }
+
+    /// Leaves a folder, and those above it, as they are when they are closed.
+    pub(super) fn leave(&mut self, node: NodeIdx) {
+        let mut next = Some(node);
+        while let Some(node) = next.map(|node| self.get_mut(node)).filter(|node| node.outcome.is_some()) {
+            node.outcome = None;
+            next = node.parent;
+        }
     }
 
     /// Forgets a folder and returns its parent.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::groups::Member;
 use super::nodes::NodeIdx;
 use crate::names::Names;
-use crate::task::{Budget, Place};
+use crate::task::{Budget, Chore, Place};
 
 /// Work in one folder that nobody has finished.
 #[derive(Debug)]
@@ -29,21 +29,47 @@ pub(super) enum Job {
     /// Folders, each the parent of the one before it.
     Finish(Vec<NodeIdx>),
     Sweep(Names),
+    /// Something about removing, but for `RemoveFolders`.
+    Remove(Chore),
+    /// Folders that go, each the parent of the one before it; nothing is left in the first.
+    RemoveFolders(Vec<NodeIdx>),
 }
 
 impl Job {
-    pub(super) fn n_units(&self) -> usize {
+    /// The names that are worked through one after another, where there are some. Such work can be cut.
+    pub(super) fn names_mut(&mut self) -> Option<&mut Names> {
         match self {
-            Self::Folders(names) | Self::Files(names) => names.len(),
-            _ => 1,
+            Self::Folders(names) | Self::Files(names) => Some(names),
+            Self::Remove(chore) => chore.names_mut(),
+            _ => None,
         }
     }
 
-    pub(super) fn n_bytes(&self) -> usize {
+    fn names(&self) -> Option<&Names> {
         match self {
-            Self::Folders(names) | Self::Files(names) => names.n_bytes(),
-            _ => 0,
+            Self::Folders(names) | Self::Files(names) => Some(names),
+            Self::Remove(chore) => chore.names(),
+            _ => None,
         }
+    }
+
+    /// The same work with these names instead.
+    pub(super) fn with_names(&self, names: Names) -> Self {
+        match self {
+            Self::Folders(_) => Self::Folders(names),
+            Self::Remove(Chore::Compare(_)) => Self::Remove(Chore::Compare(names)),
+            Self::Remove(Chore::RemoveExtra(_)) => Self::Remove(Chore::RemoveExtra(names)),
+            Self::Remove(Chore::RemoveBelow(_)) => Self::Remove(Chore::RemoveBelow(names)),
+            _ => Self::Files(names),
+        }
+    }
+
+    pub(super) fn n_units(&self) -> usize {
+        self.names().map_or(1, Names::len)
+    }
+
+    pub(super) fn n_bytes(&self) -> usize {
+        self.names().map_or(0, Names::n_bytes)
     }
 
     pub(super) fn is_walk(&self) -> bool {

@@ -7,7 +7,7 @@ use super::file::Sharing;
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::Reason;
 use crate::event::{EntryKind, Outcome};
-use crate::names::{Bytes, Kind};
+use crate::names::{Bytes, Kind, joined};
 use crate::task::{Cause, EntryDone, Failure, Joined, Slow};
 
 impl Worker {
@@ -73,6 +73,12 @@ impl Worker {
         self.fail(path, flaw);
     }
 
+    /// A sub-folder could not be entered, so what is in it is not known.
+    pub(super) fn book_unread(&mut self, name: &CStr, flaw: Flaw) {
+        self.answer.source_unread = true;
+        self.book_failure(name, flaw);
+    }
+
     /// The folder whose path is the current one failed.
     pub(super) fn fail_here(&mut self, flaw: Flaw) {
         self.fail(Bytes(self.path.clone()), flaw);
@@ -98,12 +104,6 @@ impl Worker {
     }
 
     pub(super) fn path_of(&self, name: &CStr) -> Bytes {
-        let mut path = Vec::with_capacity(self.path.len() + 1 + name.count_bytes());
-        path.extend_from_slice(&self.path);
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name.to_bytes());
-        Bytes(path)
+        joined(&self.path, name)
     }
 }

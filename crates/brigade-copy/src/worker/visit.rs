@@ -58,6 +58,14 @@ impl Unread {
         self.n_begun += 1;
     }
 
+    /// Takes the next one.
+    pub(super) fn take_next(&mut self) -> Option<(Kind, CString)> {
+        let (kind, name, next) = self.names.at(self.offset)?;
+        let name = name.to_owned();
+        self.advance(next);
+        Some((kind, name))
+    }
+
     pub(super) fn take_rest(&mut self) -> Names {
         let unread = std::mem::take(self);
         unread.names.rest_from(unread.offset, unread.n_begun)
@@ -77,6 +85,7 @@ impl Worker {
             Ok(pair) => pair,
             Err(flaw) => {
                 self.answer.failed_items.push(self.item_idx);
+                self.answer.source_unread = true;
                 return self.fail_here(flaw);
             }
         };
@@ -141,7 +150,7 @@ impl Worker {
                 self.enter_frame(frame);
             }
             Ok(None) => self.book_entry(name, EntryKind::Directory, Outcome::Skipped, 0),
-            Err(flaw) => self.book_failure(name, flaw),
+            Err(flaw) => self.book_unread(name, flaw),
         }
     }
 
@@ -198,6 +207,7 @@ impl Worker {
             let errno = if errno == Errno::BADF { Errno::ACCESS } else { errno };
             // What was read before the error is copied nevertheless.
             frame.outcome = Outcome::Failed;
+            self.answer.source_unread = true;
             self.fail_here(Flaw::new(Action::List, errno));
         }
         let n_found = (files.len() + folders.len()) as u64;
@@ -313,7 +323,7 @@ impl Worker {
         }
     }
 
-    fn try_finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) -> Result<(), Flaw> {
+    pub(super) fn try_finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) -> Result<(), Flaw> {
         let source = match source {
             Some(source) => source,
             None => fstat(&pair.source).map_err(|errno| Flaw::new(Action::Stat, errno))?,
