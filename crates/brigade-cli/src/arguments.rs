@@ -1,6 +1,7 @@
 //! The arguments, as clap reads them. What is wrong with them is told in usage.rs; what they mean for a copy is in wishes.rs.
 
 mod delete;
+mod fidelity;
 mod given;
 mod output;
 mod paperwork;
@@ -18,6 +19,7 @@ use crate::exit;
 use crate::language::Language;
 use crate::messages;
 pub use delete::DeleteArguments;
+pub use fidelity::FidelityArguments;
 pub use given::Given;
 pub use output::{OutputArguments, ProgressWay};
 pub use paperwork::CompletionsArguments;
@@ -84,6 +86,8 @@ pub struct CopyArguments {
     #[command(flatten)]
     pub delete: DeleteArguments,
     #[command(flatten)]
+    pub fidelity: FidelityArguments,
+    #[command(flatten)]
     pub speed: SpeedArguments,
     #[command(flatten)]
     pub output: OutputArguments,
@@ -102,7 +106,7 @@ struct Habits {
     #[arg(short, long, short_alias = 'R', hide = true)]
     recursive: bool,
     #[arg(short = 'p', hide = true)]
-    preserve: bool,
+    usual: bool,
     #[arg(short = 'd', hide = true)]
     no_dereference: bool,
 }

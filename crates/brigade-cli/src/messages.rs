@@ -21,12 +21,14 @@ macro_rules! catalogue {
 
 mod commands;
 mod delete;
+mod fidelity;
 mod help;
 mod output;
 mod verify;
 
 pub use commands::*;
 pub use delete::*;
+pub use fidelity::{facet_line, lost_of_entry, lost_words};
 pub use help::{group, help};
 pub use output::*;
 pub use verify::*;
@@ -155,25 +157,6 @@ catalogue! {
     ledger(found: &str, copied: &str, unchanged: &str, skipped: &str, failed: &str):
         "found {found} = copied {copied} + unchanged {unchanged} + skipped {skipped} + failed {failed}",
         "找到 {found} = 已复制 {copied} + 未变 {unchanged} + 跳过 {skipped} + 失败 {failed}";
-    attributes_unsupported(entries: &str):
-        "extended attributes of {entries} not kept: the destination does not support them",
-        "{entries}的扩展属性未能保留：目标不支持";
-    attributes_denied(entries: &str):
-        "extended attributes of {entries} not kept: this user is not permitted to read or set them",
-        "{entries}的扩展属性未能保留：当前用户无权读取或设置";
-    acls_unsupported(entries: &str):
-        "ACLs of {entries} not kept: the destination does not support them",
-        "{entries}的 ACL 未能保留：目标不支持";
-    acls_denied(entries: &str):
-        "ACLs of {entries} not kept: this user is not permitted to read or set them",
-        "{entries}的 ACL 未能保留：当前用户无权读取或设置";
-    capabilities_unsupported(entries: &str):
-        "capabilities of {entries} not kept: the destination does not support them",
-        "{entries}的 capabilities 未能保留：目标不支持";
-    capabilities_denied(entries: &str):
-        "capabilities of {entries} not kept: this user is not permitted to read or set them",
-        "{entries}的 capabilities 未能保留：当前用户无权读取或设置";
-    owners_not_kept(): "owners not kept", "未能保留所有者";
     broke_off(reason: &str): "the copy broke off: {reason}", "复制中断: {reason}";
     to_go_on(command: &str): "to go on: {command}", "继续复制请运行：{command}";
 }
@@ -280,6 +263,7 @@ pub fn cannot(language: Language, action: Action, path: &str) -> String {
 /// Why an entry could not be copied, where the reason is none of the kernel's.
 pub fn copy_reason(language: Language, reason: &Reason) -> String {
     let chinese = match (language, reason) {
+        (_, Reason::Lost(lost)) => return fidelity::reason_lost(language, &lost_words(language, *lost)),
         (Language::English, _) => return reason.to_string(),
         (Language::Chinese, Reason::Changed) => "复制过程中源文件一直在变化",
         (Language::Chinese, Reason::BecameOther) => "复制过程中它变成了别的类型",
@@ -317,6 +301,8 @@ fn cannot_in_chinese(action: Action, path: &str) -> String {
         Action::Copy => format!("无法复制 {path}"),
         Action::Replace => format!("无法替换 {path}"),
         Action::Compare => format!("无法比较 {path}"),
+        Action::Clone => format!("无法克隆 {path}"),
+        Action::Preserve => format!("无法完整保留 {path}"),
         // The engine may learn to do more; its own verb is better than none.
         other => format!("无法处理 {path}（{other}）"),
     }

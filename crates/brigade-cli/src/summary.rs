@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use brigade_copy::{Summary, Unpreserved, shown};
+use brigade_copy::{FidelityReport, Summary, shown};
 
 use crate::language::Language;
 use crate::messages;
@@ -13,18 +13,6 @@ use crate::units;
 pub struct Circumstances<'a> {
     /// The destination, where the user did not name it.
     pub made: Option<&'a Path>,
-    /// Some owners could not be kept.
-    pub owners_lost: OwnersLost,
-}
-
-/// Whether owners were kept.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum OwnersLost {
-    /// All of them were.
-    #[default]
-    No,
-    /// Some were not, since this user may not give files away.
-    Yes,
 }
 
 /// A count, and the words for it.
@@ -56,9 +44,6 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
             parts.push(text(language, count));
         }
     }
-    if circumstances.owners_lost == OwnersLost::Yes {
-        parts.push(messages::owners_not_kept(language));
-    }
     let line = parts.join(messages::comma(language));
     match summary {
         Summary { interrupted: true, .. } => messages::interrupted(language, &line),
@@ -79,19 +64,9 @@ pub fn ledger(language: Language, summary: &Summary) -> String {
     )
 }
 
-/// What could not be kept, one line for each kind and reason.
-pub fn losses(language: Language, lost: &Unpreserved) -> Vec<String> {
-    type Line = (u64, fn(Language, &str) -> String);
-    let lines: [Line; 6] = [
-        (lost.attributes.n_unsupported, messages::attributes_unsupported),
-        (lost.attributes.n_denied, messages::attributes_denied),
-        (lost.acls.n_unsupported, messages::acls_unsupported),
-        (lost.acls.n_denied, messages::acls_denied),
-        (lost.capabilities.n_unsupported, messages::capabilities_unsupported),
-        (lost.capabilities.n_denied, messages::capabilities_denied),
-    ];
-    let told = lines.iter().filter(|(n_entries, _)| *n_entries > 0);
-    told.map(|(n_entries, text)| text(language, &messages::entries_in_all(language, *n_entries))).collect()
+/// What could not be kept, one line for each facet.
+pub fn losses(language: Language, report: &FidelityReport) -> Vec<String> {
+    report.losses().map(|(facet, tally)| messages::facet_line(language, facet, tally)).collect()
 }
 
 /// `12 345 files, 678 folders (1.2 GiB)`.
@@ -125,8 +100,6 @@ fn rate(summary: &Summary) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use brigade_copy::Unkept;
 
     use super::*;
 
@@ -177,36 +150,16 @@ mod tests {
             n_workers: 1,
             ..Summary::default()
         };
-        let circumstances = Circumstances { made: Some(Path::new("photos_copy_2")), owners_lost: OwnersLost::Yes };
+        let circumstances = Circumstances { made: Some(Path::new("photos_copy_2")) };
         assert_eq!(
             both(&summary, circumstances),
             [
                 "copied 1 file, 2 hard links, 1 special file (5 B) to 'photos_copy_2' in 0.03 s, 161 B/s, 1 worker, \
-                 1 200 unchanged, 3 skipped, 2 failed, 1 changed while being read, 1 worker lost, owners not kept",
+                 1 200 unchanged, 3 skipped, 2 failed, 1 changed while being read, 1 worker lost",
                 "已复制 1 个文件，2 个硬链接，1 个特殊文件（5 B）到 'photos_copy_2'，用时 0.03 秒，161 B/s，1 个工作进程，\
-                 1 200 项未变，3 项跳过，2 项失败，1 项在读取时发生变化，1 个工作进程丢失，未能保留所有者",
+                 1 200 项未变，3 项跳过，2 项失败，1 项在读取时发生变化，1 个工作进程丢失",
             ]
         );
-    }
-
-    #[test]
-    fn each_loss_has_a_line() {
-        let lost = Unpreserved {
-            attributes: Unkept { n_unsupported: 1_200, n_denied: 1 },
-            capabilities: Unkept { n_denied: 2, ..Unkept::default() },
-            ..Unpreserved::default()
-        };
-        assert_eq!(
-            losses(Language::English, &lost),
-            [
-                "extended attributes of 1 200 entries not kept: the destination does not support them",
-                "extended attributes of 1 entry not kept: this user is not permitted to read or set them",
-                "capabilities of 2 entries not kept: this user is not permitted to read or set them",
-            ]
-        );
-        let acls = Unpreserved { acls: Unkept { n_unsupported: 3, n_denied: 0 }, ..Unpreserved::default() };
-        assert_eq!(losses(Language::Chinese, &acls), ["3 项的 ACL 未能保留：目标不支持"]);
-        assert_eq!(losses(Language::Chinese, &Unpreserved::default()), [""; 0]);
     }
 
     #[test]

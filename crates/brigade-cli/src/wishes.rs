@@ -41,6 +41,9 @@ pub enum Place {
 /// # Errors
 /// The arguments do not fit together, which has been said.
 pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exit> {
+    if let Some((one, other)) = arguments.fidelity.contradiction() {
+        return Err(usage::refuse(language, &messages::not_together(language, one, other)));
+    }
     let (sources, target, place) = sources_and_target(arguments, language)?;
     let way = Way::chosen(arguments);
     let request = Request {
@@ -50,6 +53,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         times: if arguments.output.stats { Times::Wanted } else { Times::NotNeeded },
         policy: policy::of(&arguments.policy),
         delete: arguments.delete.wanted(),
+        fidelity: arguments.fidelity.read(&arguments.given),
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

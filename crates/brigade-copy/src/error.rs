@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::facet::Lost;
 use crate::shown;
 
 /// One entry that could not be copied.
@@ -77,6 +78,10 @@ pub enum Action {
     Replace,
     /// Comparing it with its copy.
     Compare,
+    /// Sharing the contents of a file with its copy.
+    Clone,
+    /// Keeping all that an entry has beside its contents.
+    Preserve,
 }
 
 impl std::fmt::Display for Action {
@@ -103,6 +108,8 @@ impl std::fmt::Display for Action {
             Self::Copy => "copy",
             Self::Replace => "replace",
             Self::Compare => "compare",
+            Self::Clone => "clone",
+            Self::Preserve => "keep all of",
         })
     }
 }
@@ -133,6 +140,9 @@ pub enum Reason {
     /// Workers died over it, and over nothing else.
     #[error("every worker process that tried died")]
     WorkersDied,
+    /// It is there without these, and nothing was to be lost.
+    #[error("lost: {0}")]
+    Lost(Lost),
 }
 
 /// Why a request was refused before the first write. The command ends with 2.

@@ -1,11 +1,11 @@
 //! What a running copy tells its caller: events as they happen, a snapshot for the display, a summary at the end.
 //! Nothing here prints.
 
-use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::PathError;
+use crate::facet::{FidelityReport, Lost};
 
 /// Something that happened, in the order in which it did.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Event {
         outcome: Outcome,
         /// Bytes of content, 0 for all but regular files.
         bytes: u64,
+        /// What could not be kept of it.
+        lost: Lost,
     },
     /// An entry could not be copied.
     Failed(PathError),
@@ -56,8 +58,6 @@ pub enum Event {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Note {
-    /// An owner could not be kept because this user may not give files away; said once.
-    OwnersNotKept,
     /// Nothing, or nothing more, is removed although that was asked for.
     RemovalCeased(RemovalCeased),
 }
@@ -144,41 +144,6 @@ pub enum LaneState {
     Removing,
 }
 
-/// Entries with metadata that could not be kept, by its kind.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Unpreserved {
-    /// Extended attributes that are neither ACLs nor capabilities.
-    pub attributes: Unkept,
-    /// POSIX ACLs.
-    pub acls: Unkept,
-    /// File capabilities.
-    pub capabilities: Unkept,
-}
-
-/// Entries that lost metadata of one kind, by the reason.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Unkept {
-    /// The destination's file system cannot hold it.
-    pub n_unsupported: u64,
-    /// This user may not read it or set it.
-    pub n_denied: u64,
-}
-
-impl AddAssign for Unpreserved {
-    fn add_assign(&mut self, other: Self) {
-        self.attributes += other.attributes;
-        self.acls += other.acls;
-        self.capabilities += other.capabilities;
-    }
-}
-
-impl AddAssign for Unkept {
-    fn add_assign(&mut self, other: Self) {
-        self.n_unsupported += other.n_unsupported;
-        self.n_denied += other.n_denied;
-    }
-}
-
 /// An entry that took long.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SlowEntry {
@@ -213,8 +178,8 @@ pub struct Summary {
     pub n_hard_links: u64,
     /// Copied FIFOs, sockets and devices.
     pub n_special: u64,
-    /// Entries that lost something although they did not fail.
-    pub unpreserved: Unpreserved,
+    /// How many entries kept what they had beside their contents, and how many did not.
+    pub fidelity: FidelityReport,
     /// Entries that were removed because the source does not have them.
     pub n_deleted: u64,
     /// Such entries that could not be removed; each was an [`Event::Failed`].

@@ -28,6 +28,7 @@
 mod compare;
 mod error;
 mod event;
+mod facet;
 mod lanes;
 mod names;
 mod plan;
@@ -48,11 +49,13 @@ mod rehearsal_tests;
 
 pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
 pub use error::{Action, EntryName, PathError, Reason, Refusal};
-pub use event::{
-    EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, RemovalCeased, SlowEntry, Summary, Unkept, Unpreserved,
-};
+pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, RemovalCeased, SlowEntry, Summary};
+pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
-pub use request::{Delete, EmptySource, Existing, Newer, Policy, Report, Request, Sameness, Target, Times, Totals};
+pub use request::{
+    Delete, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss, Policy, Reflink, Report, Request, Sameness,
+    Sparse, Target, Times, Totals,
+};
 pub use run::Running;
 pub use selection::{Choice, Lines, NoPattern, Rules, Selection};
 pub use shown::shown;

@@ -81,6 +81,7 @@ impl Rehearsal {
             selection: crate::Selection::default(),
             delete: Delete::Extra,
             empty_source: EmptySource::RemovesNothing,
+            fidelity: crate::request::Fidelity::default(),
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);

@@ -1,6 +1,7 @@
 //! What the caller asks for, in plain values. Nothing here touches a file system: see plan.rs.
 
 mod delete;
+mod fidelity;
 mod policy;
 
 use std::num::NonZeroUsize;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::selection::Selection;
 pub use delete::{Delete, EmptySource};
+pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
 pub use policy::{Existing, Newer, Policy, Sameness};
 
 /// What to copy, where to, and how.
@@ -33,6 +35,8 @@ pub struct Request {
     pub delete: Delete,
     /// What that makes of a source without entries.
     pub empty_source: EmptySource,
+    /// How faithful the copy is to be.
+    pub fidelity: Fidelity,
 }
 
 impl Request {
@@ -49,6 +53,7 @@ impl Request {
             selection: Selection::default(),
             delete: Delete::default(),
             empty_source: EmptySource::default(),
+            fidelity: Fidelity::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use brigade::{Pool, TaskError};
 
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, SlowEntry, Summary};
+use crate::facet::Lost;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::plan::Plan;
 use crate::request::{Delete, Report, Request, Times, Totals};
@@ -303,15 +304,12 @@ impl Shared {
                 kind: entry.kind,
                 outcome: entry.outcome,
                 bytes: entry.n_bytes,
+                lost: entry.lost,
             });
         }
         if let Some(slow) = answer.slowest.take() {
             let path = self.roots[slow.root as usize].source_path(&slow.path.0);
             core.note_slow(SlowEntry { path, elapsed: slow.elapsed });
-        }
-        if answer.owners_lost && !core.said_owners_lost {
-            core.said_owners_lost = true;
-            events.push(Event::Note(Note::OwnersNotKept));
         }
         core.scheduler.on_answer(task_id, answer);
     }
@@ -388,6 +386,7 @@ impl Shared {
             kind: EntryKind::File,
             outcome: Outcome::Failed,
             bytes: 0,
+            lost: Lost::default(),
         }
     }
 
@@ -440,6 +439,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         selection: request.selection.clone(),
         delete: request.delete,
         empty_source: request.empty_source,
+        fidelity: request.fidelity,
     }
 }
 

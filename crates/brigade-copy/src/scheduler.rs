@@ -229,7 +229,7 @@ impl Scheduler {
             Job::List => Work::List,
             Job::Folders(names) => Work::Folders(names.clone()),
             Job::Files(names) => Work::Files(names.clone()),
-            Job::First(member) => Work::First(member.name.clone()),
+            Job::First(member) => Work::First { name: member.name.clone(), place: member.placing },
             Job::Link { member, first } => Work::Link { name: member.name.clone(), first: Place::clone(first) },
             Job::Finish(chain) => Work::Finish(
                 chain.iter().map(|&node| self.nodes.get(node).outcome.unwrap_or(Outcome::Unchanged)).collect(),

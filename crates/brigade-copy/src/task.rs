@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Action, Reason};
-use crate::event::{EntryKind, Outcome, Unpreserved};
+use crate::event::{EntryKind, Outcome};
+use crate::facet::{FidelityReport, Lost};
 use crate::names::{Bytes, Names};
 pub(crate) use removal::{Chore, OpenRemoval, RemovalAnswer, Removed, Standing};
 
@@ -63,7 +64,7 @@ pub(crate) enum Work {
     /// Copy these entries, none of which is a folder.
     Files(Names),
     /// Copy this file although it has several names: it is the first of them.
-    First(Names),
+    First { name: Names, place: Placing },
     /// Give the file that the first name became this further name.
     Link { name: Names, first: Place },
     /// Set the final metadata of the folder, then of as many of its ancestors as there are further outcomes.
@@ -72,6 +73,15 @@ pub(crate) enum Work {
     Sweep(Names),
     /// Remove what the source does not have.
     Remove(Chore),
+}
+
+/// How the first name of a file came to be that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Placing {
+    /// It was met first.
+    Met,
+    /// It could not become a further name of the file that it belongs to.
+    Refused,
 }
 
 impl Work {
@@ -112,8 +122,6 @@ pub(crate) struct CopyAnswer {
     pub(crate) failures: Vec<Failure>,
     /// Every entry that is done, if asked for.
     pub(crate) entries: Vec<EntryDone>,
-    /// An owner could not be kept.
-    pub(crate) owners_lost: bool,
     /// The entry that took longest, if asked for.
     pub(crate) slowest: Option<Slow>,
     /// Some of the source could not be seen: a folder could not be entered, or not be read to its end.
@@ -226,6 +234,7 @@ pub(crate) struct EntryDone {
     pub(crate) kind: EntryKind,
     pub(crate) outcome: Outcome,
     pub(crate) n_bytes: u64,
+    pub(crate) lost: Lost,
 }
 
 /// An entry, and how long it took.
@@ -259,7 +268,7 @@ pub(crate) struct Counts {
     pub(crate) bytes_reflinked: u64,
     pub(crate) bytes_in_holes: u64,
     pub(crate) bytes_unchanged: u64,
-    pub(crate) unpreserved: Unpreserved,
+    pub(crate) fidelity: FidelityReport,
     /// Entries that the source does not have and that are gone.
     pub(crate) n_deleted: u64,
     /// Such entries that could not be removed.
@@ -316,7 +325,7 @@ impl AddAssign for Counts {
         self.bytes_reflinked += other.bytes_reflinked;
         self.bytes_in_holes += other.bytes_in_holes;
         self.bytes_unchanged += other.bytes_unchanged;
-        self.unpreserved += other.unpreserved;
+        self.fidelity += other.fidelity;
         self.n_deleted += other.n_deleted;
         self.n_undeleted += other.n_undeleted;
     }

@@ -9,6 +9,7 @@ mod examiner;
 mod existing;
 mod file;
 mod folders;
+mod keeping;
 mod metadata;
 mod placing;
 mod removal;
@@ -24,7 +25,7 @@ use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
-use crate::request::{Delete, EmptySource, Policy};
+use crate::request::{Delete, EmptySource, Fidelity, Policy};
 use crate::selection::{Selection, Selector};
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
@@ -33,6 +34,8 @@ pub(crate) use examiner::Examiner;
 use file::Sharing;
 pub(crate) use folders::FOLDER;
 use folders::{Chain, Pair, open_folder};
+use keeping::Keeping;
+use metadata::Clock;
 use removal::Clearing;
 use visit::Frame;
 
@@ -62,6 +65,7 @@ pub(crate) struct Facts {
     pub(crate) selection: Selection,
     pub(crate) delete: Delete,
     pub(crate) empty_source: EmptySource,
+    pub(crate) fidelity: Fidelity,
 }
 
 /// Two folders that correspond to each other.
@@ -84,6 +88,10 @@ pub(crate) struct Worker {
     /// In the destination tree only: to the folder of a link's first name, or of what is removed.
     destination_chain: Chain<OwnedFd>,
     offloads: Vec<Offload>,
+    clocks: Vec<Clock>,
+    /// The user this process acts for, and the bits that his new files never get.
+    user: u32,
+    umask: u32,
     buffer: Vec<u8>,
     /// Of the file that is being copied, what did not have to be written.
     spared: Spared,
@@ -107,6 +115,8 @@ pub(crate) struct Worker {
     /// Files that were found by a walk and are in the answer.
     n_given: usize,
     is_task_over: bool,
+    /// Of the entry at hand.
+    keeping: Keeping,
 }
 
 /// Where one entry is read and where it is to be.
@@ -156,7 +166,7 @@ impl Flaw {
 impl Worker {
     /// Makes this process ready for tasks: new files get exactly the mode we give them, and all descriptors we may have.
     pub(crate) fn new(facts: Facts, roots: Vec<Root>, words: Words, n_lanes: usize, pid: u32) -> Self {
-        rustix::process::umask(rustix::fs::Mode::empty());
+        let umask = rustix::process::umask(rustix::fs::Mode::empty());
         let max_held = raise_limit_on_open_files();
         Self {
             selector: Selector::new(facts.selection.clone()),
@@ -166,6 +176,10 @@ impl Worker {
             chain: Chain::new(max_held),
             destination_chain: Chain::new(max_held),
             offloads: Vec::new(),
+            clocks: Vec::new(),
+            user: rustix::process::geteuid().as_raw(),
+            umask: umask.as_raw_mode(),
+            keeping: Keeping::default(),
             buffer: contents::new_buffer(),
             spared: Spared::default(),
             listing_buffer: Vec::with_capacity(LISTING_BYTES),
@@ -227,8 +241,8 @@ impl Worker {
             Work::Files(names) => self.each(&names, |worker, kind, name| {
                 worker.run_file(kind, name, &entered, arrival, Sharing::Report);
             }),
-            Work::First(names) => self.each(&names, |worker, kind, name| {
-                let joined = worker.run_file(kind, name, &entered, arrival, Sharing::Copy);
+            Work::First { name, place } => self.each(&name, |worker, kind, name| {
+                let joined = worker.run_file(kind, name, &entered, arrival, Sharing::Copy(place));
                 worker.answer.joined.push(joined);
             }),
             Work::Link { name, first } => self.each(&name, |worker, kind, name| {
@@ -296,6 +310,7 @@ impl Worker {
         entered: &Result<Rc<Pair>, Flaw>,
         arrival: Arrival,
     ) -> Joined {
+        self.begin_entry(name);
         let linked = entered.clone().and_then(|pair| {
             let first_folder = self.enter_destination(first.root, &first.folder.0)?;
             let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use brigade_copy::{Action, Event, Plan, Request, Summary, Target, Unkept, Unpreserved};
+use brigade_copy::{Action, Event, Facet, Plan, Request, Summary, Tally, Target};
 use common::assert_same;
 use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
 use rustix::io::Errno;
@@ -152,7 +152,7 @@ fn attributes_of_every_kind_arrive() {
         for to in &to {
             let copied = to.join(from_kind);
             let summary = copy_all(&source, &copied);
-            assert_eq!(summary.unpreserved, Unpreserved::default(), "{copied:?}");
+            assert_eq!(summary.fidelity.losses().collect::<Vec<_>>(), [], "{copied:?}");
             assert_same(&source, &copied);
             assert_eq!(get(&copied.join("folder/file"), c"user.binary").unwrap(), b"\0\xff\n\0");
             assert_eq!(get(&copied.join("capable"), CAPABILITY).unwrap(), NET_RAW);
@@ -161,7 +161,7 @@ fn attributes_of_every_kind_arrive() {
             assert_eq!(get(&copied.join("folder"), DEFAULT).unwrap(), acl(2));
             // The second run finds nothing to do, and leaves everything as it is.
             let summary = copy_all(&source, &copied);
-            assert_eq!((summary.n_unchanged, summary.unpreserved), (summary.n_found, Unpreserved::default()));
+            assert_eq!((summary.n_unchanged, summary.fidelity.losses().count()), (summary.n_found, 0));
             assert_same(&source, &copied);
         }
     }
@@ -244,7 +244,7 @@ fn what_is_unchanged_is_brought_into_line() {
     // A label of the system's own.
     set(&copied.join("shared"), c"security.label", b"x");
     let summary = copy_all(&source, &copied);
-    assert_eq!((summary.n_unchanged, summary.unpreserved), (summary.n_found, Unpreserved::default()));
+    assert_eq!((summary.n_unchanged, summary.fidelity.losses().count()), (summary.n_found, 0));
     assert_eq!(get(&copied.join("shared"), c"security.label").unwrap(), b"x");
     lremovexattr(copied.join("shared"), c"security.label").unwrap();
     assert_same(&source, &copied);
@@ -258,13 +258,14 @@ fn a_destination_without_attributes_fails_nothing_and_each_loss_is_counted() {
     let (from, _from_mount) = mount(&scratch, "from", "tmpfs");
     let (source, copied) = (from.join("source"), there.join("copy"));
     grow_attributes(&source);
-    let unsupported = |n_unsupported| Unkept { n_unsupported, n_denied: 0 };
+    let unsupported = |n_unsupported| Tally { n_unsupported, ..Tally::default() };
     // The file, the folder, the link and the FIFO; the folder, what inherited from it, and what else is shared.
-    let expected = Unpreserved { attributes: unsupported(4), acls: unsupported(5), capabilities: unsupported(1) };
+    let expected =
+        [(Facet::Xattr, unsupported(4)), (Facet::Acl, unsupported(5)), (Facet::Capabilities, unsupported(1))];
     // The second time nothing is copied, and what is lost is still told.
     for _ in 0..2 {
         let summary = copy_all(&source, &copied);
-        assert_eq!(summary.unpreserved, expected);
+        assert_eq!(summary.fidelity.losses().collect::<Vec<_>>(), expected);
         let differences = torture::tree::differences(&source, &copied).unwrap();
         assert_eq!(differences.len(), 9, "{}", differences.join("\n"));
         assert!(differences.iter().all(|line| line.contains("extended attributes")), "{}", differences.join("\n"));
@@ -272,7 +273,7 @@ fn a_destination_without_attributes_fails_nothing_and_each_loss_is_counted() {
 }
 
 #[test]
-fn an_attribute_without_room_fails_its_entry_by_name() {
+fn an_attribute_that_no_block_holds_is_lost_and_one_without_room_fails_its_entry() {
     need_root();
     let scratch = Scratch::new();
     let (there, _mount) = mount(&scratch, "there", "ext4");
@@ -283,9 +284,20 @@ fn an_attribute_without_room_fails_its_entry_by_name() {
     }
     // More than ext4 takes without a feature of its own.
     set(&from.join("source/long"), c"user.long", &[7; 60 << 10]);
-    let (summary, failures) = copy(&from.join("source"), &there.join("copy"));
-    let expected = (there.join("copy/long"), Action::SetAttributes, "No space left on device (os error 28)".to_owned());
-    assert_eq!(failures, [expected]);
-    assert_eq!((summary.n_failed, summary.n_copied, summary.unpreserved), (1, 2, Unpreserved::default()));
+    let summary = copy_all(&from.join("source"), &there.join("copy"));
+    let expected = Tally { n_unsupported: 1, ..Tally::default() };
+    assert_eq!(summary.fidelity.losses().collect::<Vec<_>>(), [(Facet::Xattr, expected)]);
     assert_eq!(fs::read(there.join("copy/long")).unwrap(), b"source/long");
+    // The same where nothing is free.
+    let filler = fs::File::create(there.join("filler")).unwrap();
+    let _ = rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, 40 << 20);
+    let mut rest = filler.try_clone().unwrap();
+    while std::io::Write::write(&mut rest, &[1; 4096]).is_ok() {}
+    set(&from.join("source/short"), c"user.middling", &[7; 3 << 10]);
+    let (summary, mut failures) = copy(&from.join("source"), &there.join("copy"));
+    failures.sort_by(|one, other| one.0.cmp(&other.0));
+    let full = "No space left on device (os error 28)".to_owned();
+    let expected = ["copy/long", "copy/short"].map(|name| (there.join(name), Action::SetAttributes, full.clone()));
+    assert_eq!(failures, expected);
+    assert_eq!(summary.n_failed, 2);
 }

@@ -5,6 +5,7 @@
 
 mod verify;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use brigade_copy::{EntryKind, Event, Note, Outcome, PathError, Progress, RemovalCeased, Summary, Unkept};
+use brigade_copy::{
+    EntryKind, Event, Facet, FidelityReport, Lost, Note, Outcome, PathError, Progress, RemovalCeased, Summary,
+};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
@@ -21,7 +24,6 @@ use serde_json::ser::Formatter;
 use super::estimate::Estimate;
 use super::pen::Pen;
 use crate::stats::{Figures, Stats};
-use crate::summary::OwnersLost;
 
 /// A `progress` event about this often.
 const PROGRESS_STEP: Duration = Duration::from_millis(250);
@@ -81,9 +83,9 @@ impl Json {
     }
 
     /// The last event.
-    pub fn summary(&mut self, summary: &Summary, owners_lost: OwnersLost, stats: Stats) {
+    pub fn summary(&mut self, summary: &Summary, stats: Stats) {
         let figures = (stats == Stats::Wanted).then(|| Figures::of(summary));
-        self.write(&Line::Summary(Account::of(summary, owners_lost, figures)));
+        self.write(&Line::Summary(Account::of(summary, figures)));
         self.pen.flush();
     }
 
@@ -143,6 +145,9 @@ enum Line<'a> {
         kind: &'static str,
         state: &'static str,
         bytes: u64,
+        /// What could not be kept of it; absent where all was.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<&'static str>,
     },
     Error {
         action: String,
@@ -241,49 +246,37 @@ struct Account<'a> {
     lost_workers: u64,
     limited_by: Option<&'static str>,
     sandbox: &'static str,
-    unpreserved: Unpreserved,
+    /// What could not be kept although it was wanted; nothing where all was.
+    unpreserved: BTreeMap<&'static str, Entries>,
     interrupted: bool,
     broken: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stats: Option<Figures<'a>>,
 }
 
-/// What could not be kept although it was wanted; absent where all was.
-#[derive(Serialize)]
-struct Unpreserved {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<Entries>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acls: Option<Entries>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    capabilities: Option<Entries>,
-}
-
-/// How many entries lost something, by the reason.
+/// What became of one facet, in entries.
 #[derive(Serialize)]
 struct Entries {
+    kept: u64,
     unsupported: u64,
     denied: u64,
 }
 
-impl Unpreserved {
-    fn of(summary: &Summary, owners_lost: OwnersLost) -> Self {
-        let entries = |lost: Unkept| {
-            (lost != Unkept::default()).then_some(Entries { unsupported: lost.n_unsupported, denied: lost.n_denied })
-        };
-        Self {
-            owner: (owners_lost == OwnersLost::Yes).then_some(true),
-            attributes: entries(summary.unpreserved.attributes),
-            acls: entries(summary.unpreserved.acls),
-            capabilities: entries(summary.unpreserved.capabilities),
-        }
-    }
+/// What could not be kept of some entries, by the names of the facets.
+fn unpreserved(report: &FidelityReport) -> BTreeMap<&'static str, Entries> {
+    let losses = report.losses().map(|(facet, tally)| {
+        let entries = Entries { kept: tally.n_kept, unsupported: tally.n_unsupported, denied: tally.n_denied };
+        (facet.word(), entries)
+    });
+    losses.collect()
+}
+
+fn words_of(lost: Lost) -> Vec<&'static str> {
+    lost.facets().iter().map(Facet::word).collect()
 }
 
 impl<'a> Account<'a> {
-    fn of(summary: &'a Summary, owners_lost: OwnersLost, stats: Option<Figures<'a>>) -> Self {
+    fn of(summary: &'a Summary, stats: Option<Figures<'a>>) -> Self {
         Self {
             found: summary.n_found,
             copied: summary.n_copied,
@@ -305,7 +298,7 @@ impl<'a> Account<'a> {
             lost_workers: summary.n_lost_workers,
             limited_by: None,
             sandbox: "off",
-            unpreserved: Unpreserved::of(summary, owners_lost),
+            unpreserved: unpreserved(&summary.fidelity),
             interrupted: summary.interrupted,
             broken: summary.broken.as_deref(),
             stats,
@@ -315,13 +308,14 @@ impl<'a> Account<'a> {
 
 fn line_of(event: &Event) -> Option<Line<'_>> {
     Some(match event {
-        Event::File { source, destination, kind, outcome, bytes } => Line::File {
+        Event::File { source, destination, kind, outcome, bytes, lost } => Line::File {
             path: Named::of(source),
             source: Some(Source::of(source)),
             destination: Destination::of(destination),
             kind: kind_word(*kind),
             state: outcome_word(*outcome),
             bytes: *bytes,
+            lost: words_of(*lost),
         },
         Event::Removed { path, kind } => Line::File {
             path: Named::of(path),
@@ -330,6 +324,7 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
             kind: kind_word(*kind),
             state: "deleted",
             bytes: 0,
+            lost: Vec::new(),
         },
         Event::Note(Note::RemovalCeased(why)) => Line::Note { note: ceased_word(*why) },
         Event::Failed(error) => error_line(error),
@@ -401,6 +396,7 @@ mod tests {
             kind: EntryKind::HardLink,
             outcome: Outcome::Unchanged,
             bytes: 12,
+            lost: Lost::default(),
         };
         assert_eq!(
             value(&event),
@@ -461,27 +457,30 @@ mod tests {
             elapsed: Duration::from_millis(1500),
             ..Summary::default()
         };
-        let line = Line::Summary(Account::of(&summary, OwnersLost::Yes, None));
+        let line = Line::Summary(Account::of(&summary, None));
         assert_eq!(
             serde_json::to_value(&line).unwrap(),
             json!({
                 "event": "summary", "found": 3, "copied": 2, "unchanged": 0, "skipped": 0, "failed": 1, "changed": 0,
                 "deleted": 0, "undeleted": 0, "files": 0, "directories": 0, "symlinks": 0, "hard_links": 0, "special": 0, "bytes": 0,
                 "durable": false, "seconds": 1.5, "workers": 2, "lost_workers": 0, "limited_by": null, "sandbox": "off",
-                "unpreserved": { "owner": true }, "interrupted": false, "broken": null,
+                "unpreserved": {}, "interrupted": false, "broken": null,
             })
         );
-        let lost = Unkept { n_unsupported: 0, n_denied: 4 };
-        let poorer = Summary {
-            unpreserved: brigade_copy::Unpreserved { acls: lost, ..Default::default() },
-            ..Summary::default()
+    }
+
+    #[test]
+    fn what_a_file_lost_is_in_its_event() {
+        let lost = Lost { denied: [Facet::Acl, Facet::Ownership].into_iter().collect(), ..Lost::default() };
+        let event = Event::File {
+            source: "a".into(),
+            destination: "b".into(),
+            kind: EntryKind::File,
+            outcome: Outcome::Copied,
+            bytes: 0,
+            lost,
         };
-        let line = Line::Summary(Account::of(&poorer, OwnersLost::No, None));
-        let value = serde_json::to_value(&line).unwrap();
-        assert_eq!(value["unpreserved"], json!({ "acls": { "unsupported": 0, "denied": 4 } }));
-        let line = Line::Summary(Account::of(&summary, OwnersLost::No, None));
-        let value = serde_json::to_value(&line).unwrap();
-        assert_eq!(value["unpreserved"], json!({}));
+        assert_eq!(value(&event)["lost"], json!(["ownership", "acl"]));
     }
 
     /// Takes everything, for all to see.
@@ -532,7 +531,7 @@ mod tests {
         assert_eq!(report.pen().told(), Told::InPart);
         let loss = report.pen().take_loss().unwrap();
         assert_eq!(loss.kind(), io::ErrorKind::BrokenPipe);
-        report.summary(&Summary::default(), OwnersLost::No, Stats::NotWanted);
+        report.summary(&Summary::default(), Stats::NotWanted);
         assert!(report.pen().take_loss().is_none());
         assert_eq!(report.pen().told(), Told::InPart);
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use brigade_copy::{Event, Note, Outcome, Summary, shown};
+use brigade_copy::{Event, Outcome, Summary, shown};
 
 use super::pen::Pen;
 use crate::language::Language;
@@ -57,7 +57,7 @@ impl Log {
         }
         self.line(&summary::ledger(Language::English, summary));
         self.line(&summary::line(Language::English, summary, Circumstances::default()));
-        for line in summary::losses(Language::English, &summary.unpreserved) {
+        for line in summary::losses(Language::English, &summary.fidelity) {
             self.line(&line);
         }
         self.pen.flush();
@@ -88,7 +88,6 @@ fn text_of(event: &Event) -> Option<String> {
             format!("{word} {} -> {} ({bytes} B)", shown(source), shown(destination))
         }
         Event::Failed(error) => format!("failed: {}", problem::path_error(ENGLISH, error)),
-        Event::Note(Note::OwnersNotKept) => messages::owners_not_kept(ENGLISH),
         Event::WorkerStarted { pid } => messages::worker_started(ENGLISH, *pid),
         Event::WorkerLost { pid, signal: Some(signal) } => messages::worker_killed(ENGLISH, *pid, *signal),
         Event::WorkerLost { pid, signal: None } => messages::worker_ended(ENGLISH, *pid),
@@ -144,6 +143,7 @@ mod tests {
             kind: brigade_copy::EntryKind::File,
             outcome: Outcome::Copied,
             bytes: 3,
+            lost: brigade_copy::Lost::default(),
         };
         assert_eq!(text_of(&event).unwrap(), r"copied 'a\x0ab' -> 'c\u{9b}2J' (3 B)");
     }

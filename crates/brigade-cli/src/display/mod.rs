@@ -29,7 +29,7 @@ use crate::language::Language;
 use crate::messages;
 use crate::problem;
 use crate::stats::{self, Stats};
-use crate::summary::{self, Circumstances, OwnersLost};
+use crate::summary::{self, Circumstances};
 
 /// A line of figures about this often, for `--progress=plain`.
 const PLAIN_STEP: Duration = Duration::from_secs(1);
@@ -140,7 +140,6 @@ pub struct Display {
     log: Option<LogFile>,
     /// Lines for standard error that may wait for the next tick: those of `-v`.
     lines: String,
-    owners_lost: OwnersLost,
 }
 
 /// What each way of showing progress keeps.
@@ -215,7 +214,6 @@ impl Display {
             stats: outputs.stats,
             log: outputs.log,
             lines: String::new(),
-            owners_lost: OwnersLost::No,
         }
     }
 
@@ -242,7 +240,6 @@ impl Display {
                 let sentence = problem::path_error(self.language, error);
                 self.complain(&sentence);
             }
-            Event::Note(Note::OwnersNotKept) => self.owners_lost = OwnersLost::Yes,
             Event::Note(Note::RemovalCeased(why)) => {
                 let sentence = messages::removal_ceased(self.language, *why);
                 self.complain(&sentence);
@@ -308,9 +305,9 @@ impl Display {
         if self.detail == Detail::EveryFile {
             self.say(&summary::ledger(self.language, summary));
         }
-        let circumstances = Circumstances { made, owners_lost: self.owners_lost };
+        let circumstances = Circumstances { made };
         self.say(&summary::line(self.language, summary, circumstances));
-        for line in summary::losses(self.language, &summary.unpreserved) {
+        for line in summary::losses(self.language, &summary.fidelity) {
             self.say(&Ink::now().on(Tone::Warning, &line));
         }
         if let Some(command) = go_on {
@@ -321,7 +318,7 @@ impl Display {
 
     fn end_of_report(&mut self, summary: &Summary) -> Told {
         if let Painting::Json(json) = &mut self.surface {
-            json.summary(summary, self.owners_lost, self.stats);
+            json.summary(summary, self.stats);
         }
         if let Some(file) = &mut self.log {
             file.log.end(summary);
@@ -406,14 +403,18 @@ fn write(text: &str) {
 
 fn remark(language: Language, event: &Event) -> Option<String> {
     Some(match event {
-        Event::File { source, destination, outcome, .. } => {
+        Event::File { source, destination, outcome, lost, .. } => {
             let destination = shown(destination).to_string();
-            match outcome {
+            let line = match outcome {
                 Outcome::Copied => messages::file_copied(language, &shown(source).to_string(), &destination),
                 Outcome::Unchanged => messages::file_unchanged(language, &destination),
                 Outcome::Skipped => messages::file_skipped(language, &destination),
                 // It has an error line of its own.
                 Outcome::Failed => return None,
+            };
+            match lost.is_empty() {
+                true => line,
+                false => messages::lost_of_entry(language, &line, &messages::lost_words(language, *lost)),
             }
         }
         Event::Removed { path, .. } => messages::deleted_entry(language, &shown(path).to_string()),
@@ -463,6 +464,7 @@ mod tests {
             kind: brigade_copy::EntryKind::File,
             outcome: Outcome::Copied,
             bytes: 1,
+            lost: brigade_copy::Lost::default(),
         };
         assert_eq!(remark(Language::English, &event).unwrap(), r"'a/new\x0aline' -> 'b/\x1b[2J'");
     }

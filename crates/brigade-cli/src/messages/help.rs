@@ -19,7 +19,7 @@ macro_rules! texts {
 
 /// The text for the argument of this name. `None` for one that is not shown.
 pub fn help(language: Language, argument: &str) -> Option<&'static str> {
-    [general, what, policy, speed, output, operands].into_iter().find_map(|group| group(language, argument))
+    [general, what, policy, fidelity, speed, output, operands].into_iter().find_map(|group| group(language, argument))
 }
 
 /// The heading over a group of arguments.
@@ -31,6 +31,7 @@ pub fn group(language: Language, name: &str) -> Option<&'static str> {
 texts! { heading:
     "what": "What and where", "复制什么，复制到哪里";
     "policy": "What is there already", "已存在的内容";
+    "fidelity": "Fidelity: everything is kept unless said otherwise", "保真度：除非另有说明，一切都会保留";
     "speed": "Speed", "速度";
     "output": "Output", "输出";
     "operands": "Operands", "参数";
@@ -77,6 +78,24 @@ texts! { policy:
     "delete_excluded":
         "Likewise, and also delete what is excluded",
         "同上，并且也删除被排除的内容";
+}
+
+texts! { fidelity:
+    "preserve":
+        "Keep these and nothing else: mode (with acl), ownership, timestamps, links, context, xattr (with capabilities), acl, capabilities, all; without a list mode,ownership,timestamps",
+        "只保留这些：mode（含 acl）、ownership、timestamps、links、context、xattr（含 capabilities）、acl、capabilities、all；省略列表时为 mode,ownership,timestamps";
+    "no_preserve":
+        "Keep everything but these",
+        "保留除这些以外的一切";
+    "strict":
+        "An entry that loses anything fails",
+        "任何项只要有内容未能保留，即视为失败";
+    "reflink":
+        "Share contents with the source: auto, always (or fail) or never [default: auto; without WHEN: always]",
+        "与源共享数据块：auto、always（否则失败）或 never [默认：auto；省略 WHEN 时为 always]";
+    "sparse":
+        "Holes: auto (those of the source), always (also for blocks of zeros) or never [default: auto]",
+        "空洞：auto（与源相同）、always（全零的块也成为空洞）或 never [默认：auto]";
 }
 
 texts! { speed:

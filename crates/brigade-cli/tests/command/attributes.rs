@@ -44,17 +44,18 @@ fn what_the_destination_cannot_hold_is_told_in_one_line_each() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let lines: Vec<_> = ended.stderr.lines().skip(1).collect();
     let expected = [
-        "extended attributes of 3 entries not kept: the destination does not support them",
-        "capabilities of 1 entry not kept: the destination does not support them",
+        "extended attributes: 0 kept, 3 not supported by the destination",
+        "capabilities: 0 kept, 1 not supported by the destination",
     ];
     assert_eq!(lines, expected);
     let ended = scene.run(["--lang=zh-CN", "source", "poor/copy2"]);
-    assert!(ended.stderr.contains("\n3 项的扩展属性未能保留：目标不支持\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\n扩展属性：保留 0 项，目标不支持 3 项\n"), "{}", ended.stderr);
     let ended = scene.run(["--quiet", "source", "poor/copy3"]);
     assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
     let ended = scene.run(["--progress=json", "source", "poor/copy4"]);
     let told = json!({
-        "attributes": { "unsupported": 3, "denied": 0 }, "capabilities": { "unsupported": 1, "denied": 0 },
+        "xattr": { "kept": 0, "unsupported": 3, "denied": 0 },
+        "capabilities": { "kept": 0, "unsupported": 1, "denied": 0 },
     });
     assert_eq!(unpreserved(&ended), told);
 }
@@ -86,7 +87,7 @@ fn a_plain_user_keeps_his_own_attributes_and_is_told_of_what_he_may_not_set() {
     for _ in 0..2 {
         let run = ended(&mut as_plain_user(&scene, ["--progress=json", "-T", "source", "copy"]));
         assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
-        assert_eq!(unpreserved(&run), json!({ "attributes": { "unsupported": 0, "denied": 1 } }));
+        assert_eq!(unpreserved(&run), json!({ "xattr": { "kept": 2, "unsupported": 0, "denied": 1 } }));
         for (name, mode) in [("closed/inner", 0o400), ("closed", 0o555), ("file", 0o444)] {
             let path = scene.path("copy").join(name);
             assert_eq!(get(&path, c"user.note").unwrap(), b"mine", "{name}");

@@ -19,7 +19,6 @@ pub(super) struct Core {
     /// Those that were told to be lost.
     pub(super) lost_pids: HashSet<u32>,
     pub(super) n_lost_workers: u64,
-    pub(super) said_owners_lost: bool,
     pub(super) said_walk_finished: bool,
     pub(super) walk_elapsed: Option<Duration>,
     /// The slowest first.
@@ -40,7 +39,6 @@ impl Core {
             known_pids: HashSet::new(),
             lost_pids: HashSet::new(),
             n_lost_workers: 0,
-            said_owners_lost: false,
             said_walk_finished: false,
             walk_elapsed: None,
             slowest: Vec::new(),
@@ -93,7 +91,7 @@ impl Core {
             n_symlinks: counts.n_symlinks,
             n_hard_links: counts.n_hard_links,
             n_special: counts.n_special,
-            unpreserved: counts.unpreserved,
+            fidelity: counts.fidelity,
             n_deleted: counts.n_deleted,
             n_undeleted: counts.n_undeleted,
             removal_ceased: self.scheduler.removal.ceased,

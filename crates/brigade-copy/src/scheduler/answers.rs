@@ -5,7 +5,7 @@ use super::groups::{Member, Turn};
 use super::nodes::NodeIdx;
 use super::pieces::{Job, Piece};
 use crate::event::Outcome;
-use crate::task::{Arrival, CopyAnswer, FolderRef, Identity, Joined, Place, SharedFile};
+use crate::task::{Arrival, CopyAnswer, FolderRef, Identity, Joined, Place, Placing, SharedFile};
 
 impl Scheduler {
     /// Takes the answer to a task. Failures and entries in it are the caller's to report.
@@ -73,7 +73,8 @@ impl Scheduler {
     }
 
     fn take_shared(&mut self, node: NodeIdx, shared: &SharedFile, is_redone: bool) {
-        let member = Member { node, name: shared.name.clone(), identity: shared.identity, is_redone };
+        let member =
+            Member { node, name: shared.name.clone(), identity: shared.identity, is_redone, placing: Placing::Met };
         let turn = self.groups.meet(member, shared.n_links);
         self.take_turn(turn);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::nodes::NodeIdx;
 use crate::names::Names;
-use crate::task::{Identity, Place};
+use crate::task::{Identity, Place, Placing};
 
 /// One name of a file.
 #[derive(Clone, Debug)]
@@ -15,6 +15,7 @@ pub(super) struct Member {
     pub(super) name: Names,
     pub(super) identity: Identity,
     pub(super) is_redone: bool,
+    pub(super) placing: Placing,
 }
 
 /// What a name is to do.
@@ -83,7 +84,7 @@ impl Groups {
     }
 
     /// A name could not be linked to `refused_first`: it starts a file of its own, unless another name has done so.
-    pub(super) fn refused(&mut self, member: Member, refused_first: &Arc<Place>) -> Turn {
+    pub(super) fn refused(&mut self, mut member: Member, refused_first: &Arc<Place>) -> Turn {
         let group = self.groups.entry(member.identity).or_insert_with(|| Group {
             first: Some(Arc::clone(refused_first)),
             waiting: Vec::new(),
@@ -93,6 +94,7 @@ impl Groups {
             Some(first) if !Arc::ptr_eq(first, refused_first) => Turn::Link(member, Arc::clone(first)),
             Some(_) => {
                 group.first = None;
+                member.placing = Placing::Refused;
                 Turn::First(member)
             }
             None => {

@@ -8,20 +8,28 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    Mode, XattrFlags, fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, lgetxattr, llistxattr,
-    lremovexattr, lsetxattr,
+    Mode, XattrFlags, fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, fstatvfs, lgetxattr, llistxattr,
+    lremovexattr, lsetxattr, statvfs,
 };
 use rustix::io::Errno;
 
 use super::folders::Pair;
+use super::keeping::Keeping;
 use super::{Flaw, Worker};
 use crate::error::Action;
-use crate::event::{Unkept, Unpreserved};
+use crate::facet::{Facet, Facets, Why};
 use crate::task::Arrival;
 
 const ACCESS_ACL: &CStr = c"system.posix_acl_access";
 const DEFAULT_ACL: &CStr = c"system.posix_acl_default";
 const CAPABILITY: &CStr = c"security.capability";
+const LABEL: &CStr = c"security.selinux";
+
+/// What is kept in extended attributes.
+const HELD_IN_ATTRIBUTES: [Facet; 4] = [Facet::Context, Facet::Xattr, Facet::Acl, Facet::Capabilities];
+
+/// A file system with so much room is not full: the largest attribute that the kernel takes has 64 KiB.
+const AMPLE_BYTES: u64 = 1 << 20;
 
 /// Bytes of the buffer that is tried first. The kernel allocates as much as it is offered, for every call.
 const FEW_BYTES: usize = 1 << 10;
@@ -86,6 +94,16 @@ impl<'a> Bearer<'a> {
         }
     }
 
+    /// What is free in its file system for this user.
+    fn n_free_bytes(&self) -> Result<u64, Errno> {
+        let stat = match self {
+            Self::Open(entry) => fstatvfs(entry)?,
+            // A link would be followed, so its folder is asked.
+            Self::Named(path) => statvfs(folder_of(path).as_c_str())?,
+        };
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     fn remove(&self, name: &CStr) -> Result<(), Errno> {
         let removed = match self {
             Self::Open(entry) => fremovexattr(entry, name),
@@ -98,22 +116,50 @@ impl<'a> Bearer<'a> {
 impl Worker {
     /// Gives an entry the attributes of its source, and counts what cannot be kept.
     pub(super) fn set_attributes(&mut self, source: &Bearer<'_>, copy: &Bearer<'_>, slate: Slate) -> Result<(), Flaw> {
-        let mut transfer = Transfer { source, copy, slate, lost: Unpreserved::default(), mode_before: None };
+        let preserve = self.facts.fidelity.preserve;
+        if !HELD_IN_ATTRIBUTES.iter().any(|&facet| preserve.contains(facet)) {
+            return Ok(());
+        }
+        let mut transfer = Transfer { source, copy, slate, preserve, keeping: &mut self.keeping, mode_before: None };
         let set = transfer.run();
         let restored = transfer.restore_mode();
-        self.answer.counts.unpreserved += transfer.lost;
         set.and(restored)
     }
-}
 
-/// Whether a copy has the attributes of its source already. Says no where that cannot be found out.
-pub(super) fn is_in_line(source: &Bearer<'_>, copy: &Bearer<'_>) -> bool {
-    let (Ok(wanted), Ok(present)) = (source.list(), copy.list()) else {
-        return false;
-    };
-    let wanted: HashSet<_> = names(&wanted).filter(|name| is_kept(name)).collect();
-    names(&present).filter(|name| is_removed(name)).all(|name| wanted.contains(name))
-        && wanted.iter().all(|name| source.get(name).is_ok_and(|value| copy.get(name) == Ok(value)))
+    /// Whether a copy has the attributes of its source already. Says no where that cannot be found out.
+    pub(super) fn is_in_line(&mut self, source: &Bearer<'_>, copy: &Bearer<'_>) -> bool {
+        let preserve = self.facts.fidelity.preserve;
+        if !HELD_IN_ATTRIBUTES.iter().any(|&facet| preserve.contains(facet)) {
+            return true;
+        }
+        let (Ok(wanted), Ok(present)) = (source.list(), copy.list()) else {
+            return false;
+        };
+        let wanted: HashSet<_> = names(&wanted).filter(|name| is_kept(name, preserve)).collect();
+        let is_same = names(&present).filter(|name| is_removed(name, preserve)).all(|name| wanted.contains(name))
+            && wanted.iter().all(|name| source.get(name).is_ok_and(|value| copy.get(name) == Ok(value)));
+        if is_same {
+            wanted.iter().for_each(|name| self.keeping.had.insert(facet_of(name)));
+        }
+        is_same
+    }
+
+    /// Whether what is made in this destination folder inherits an ACL from it that it is not to have.
+    pub(super) fn is_acl_inherited(&self, here: &Pair, arrival: Arrival) -> bool {
+        // A folder that this run has made was freed of what it inherited, and gets a default ACL of its own when all is in it.
+        // Where neither modes nor ACLs are kept, what is there for new files is meant for these, too.
+        if arrival == Arrival::Fresh || !(self.is_kept(Facet::Mode) || self.is_kept(Facet::Acl)) {
+            return false;
+        }
+        let ask = || match Bearer::open(&here.destination).get(DEFAULT_ACL) {
+            // A folder that may be passed through but not read is held by a mark of its place.
+            Err(Errno::BADF) => Bearer::named(&here.destination, c".").get(DEFAULT_ACL).is_ok(),
+            acl => acl.is_ok(),
+        };
+        let is_inherited = here.is_acl_inherited.get().unwrap_or_else(ask);
+        here.is_acl_inherited.set(Some(is_inherited));
+        is_inherited
+    }
 }
 
 /// Which kinds of attributes two entries differ in.
@@ -133,8 +179,8 @@ pub(super) fn kinds_that_differ(source: &Bearer<'_>, copy: &Bearer<'_>) -> Resul
         () if name == CAPABILITY => kinds.capabilities = true,
         () => kinds.attributes = true,
     };
-    let kept: HashSet<_> = names(&wanted).filter(|name| is_kept(name)).collect();
-    names(&present).filter(|name| is_removed(name) && !kept.contains(name)).for_each(&mut note);
+    let kept: HashSet<_> = names(&wanted).filter(|name| is_kept(name, Facets::ALL)).collect();
+    names(&present).filter(|name| is_removed(name, Facets::ALL) && !kept.contains(name)).for_each(&mut note);
     for name in kept {
         let value = source.get(name)?;
         match copy.get(name) {
@@ -144,22 +190,6 @@ pub(super) fn kinds_that_differ(source: &Bearer<'_>, copy: &Bearer<'_>) -> Resul
         }
     }
     Ok(kinds)
-}
-
-/// Whether what is made in this destination folder inherits an ACL from it.
-pub(super) fn is_acl_inherited(here: &Pair, arrival: Arrival) -> bool {
-    // A folder that this run has made was freed of what it inherited, and gets a default ACL of its own when all is in it.
-    if arrival == Arrival::Fresh {
-        return false;
-    }
-    let ask = || match Bearer::open(&here.destination).get(DEFAULT_ACL) {
-        // A folder that may be passed through but not read is held by a mark of its place.
-        Err(Errno::BADF) => Bearer::named(&here.destination, c".").get(DEFAULT_ACL).is_ok(),
-        acl => acl.is_ok(),
-    };
-    let is_inherited = here.is_acl_inherited.get().unwrap_or_else(ask);
-    here.is_acl_inherited.set(Some(is_inherited));
-    is_inherited
 }
 
 /// Frees a new entry of the ACLs that it was born with.
@@ -178,8 +208,8 @@ struct Transfer<'a> {
     source: &'a Bearer<'a>,
     copy: &'a Bearer<'a>,
     slate: Slate,
-    /// What this entry loses; at most one for each kind and reason.
-    lost: Unpreserved,
+    preserve: Facets,
+    keeping: &'a mut Keeping,
     /// The mode that the copy is to have again.
     mode_before: Option<u32>,
 }
@@ -194,10 +224,12 @@ impl Transfer<'_> {
         if self.slate == Slate::Used {
             self.remove_others(&wanted)?;
         }
-        names(&wanted).filter(|name| is_kept(name)).try_for_each(|name| self.keep(name))
+        let preserve = self.preserve;
+        names(&wanted).filter(|name| is_kept(name, preserve)).try_for_each(|name| self.keep(name))
     }
 
     fn keep(&mut self, name: &CStr) -> Result<(), Flaw> {
+        self.keeping.had.insert(facet_of(name));
         let value = match self.source.get(name) {
             Ok(value) => value,
             // Removed since the names were read.
@@ -214,7 +246,8 @@ impl Transfer<'_> {
     fn remove_others(&mut self, wanted: &[u8]) -> Result<(), Flaw> {
         let present = self.copy.list().map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
         let wanted: HashSet<_> = names(wanted).collect();
-        for name in names(&present).filter(|name| is_removed(name) && !wanted.contains(name)) {
+        let preserve = self.preserve;
+        for name in names(&present).filter(|name| is_removed(name, preserve) && !wanted.contains(name)) {
             self.alter(name, |copy| copy.remove(name)).or_else(|errno| self.lose(name, errno))?;
         }
         Ok(())
@@ -256,12 +289,23 @@ impl Transfer<'_> {
     fn lose(&mut self, name: &CStr, errno: Errno) -> Result<(), Flaw> {
         // Also users and groups that mean nothing in this user namespace.
         let is_denied = is_denied(errno) || (errno == Errno::INVAL && is_acl(name));
-        match () {
-            () if is_unsupported(errno) => self.lost_of(name).n_unsupported = 1,
-            () if is_denied => self.lost_of(name).n_denied = 1,
+        let why = match () {
+            () if is_unsupported(errno) || self.is_too_large(errno) => Why::Unsupported,
+            () if is_denied => Why::Denied,
             () => return Err(Flaw::new(Action::SetAttributes, errno)),
-        }
+        };
+        self.keeping.lose(facet_of(name), why);
         Ok(())
+    }
+
+    /// Whether an attribute does not fit in however much is free: most file systems give an entry no more than a block or
+    /// so, and answer as if they were full.
+    fn is_too_large(&self, errno: Errno) -> bool {
+        match errno {
+            Errno::TOOBIG | Errno::RANGE => true,
+            Errno::NOSPC => self.copy.n_free_bytes().is_ok_and(|n_bytes| n_bytes >= AMPLE_BYTES),
+            _ => false,
+        }
     }
 
     /// Counts what may not be read.
@@ -270,16 +314,17 @@ impl Transfer<'_> {
         if !is_denied(errno) && !is_unsupported(errno) && errno != Errno::NOENT {
             return Err(Flaw::new(Action::ReadAttributes, errno));
         }
-        self.lost_of(name).n_denied = 1;
+        self.keeping.lose(facet_of(name), Why::Denied);
         Ok(())
     }
+}
 
-    fn lost_of(&mut self, name: &CStr) -> &mut Unkept {
-        match () {
-            () if is_acl(name) => &mut self.lost.acls,
-            () if name == CAPABILITY => &mut self.lost.capabilities,
-            () => &mut self.lost.attributes,
-        }
+fn facet_of(name: &CStr) -> Facet {
+    match () {
+        () if is_acl(name) => Facet::Acl,
+        () if name == CAPABILITY => Facet::Capabilities,
+        () if name == LABEL => Facet::Context,
+        () => Facet::Xattr,
     }
 }
 
@@ -302,14 +347,22 @@ fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
     list.split_inclusive(|&byte| byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
 }
 
-/// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.
-fn is_kept(name: &CStr) -> bool {
-    is_acl(name) || !(name.to_bytes().starts_with(b"system.") || is_second_form(name))
+/// The folder in a path that [`Bearer::named`] made.
+fn folder_of(path: &CStr) -> CString {
+    let bytes = path.to_bytes();
+    let n_kept = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    CString::new(&bytes[..n_kept]).expect("a part of a C string holds no zero byte")
 }
 
-fn is_removed(name: &CStr) -> bool {
+/// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.
+fn is_kept(name: &CStr, preserve: Facets) -> bool {
+    let is_data = is_acl(name) || !(name.to_bytes().starts_with(b"system.") || is_second_form(name));
+    is_data && preserve.contains(facet_of(name))
+}
+
+fn is_removed(name: &CStr, preserve: Facets) -> bool {
     let is_data = [b"user.".as_slice(), b"trusted."].iter().any(|space| name.to_bytes().starts_with(space));
-    (is_data && !is_second_form(name)) || is_acl(name) || name == CAPABILITY
+    ((is_data && !is_second_form(name)) || is_acl(name) || name == CAPABILITY) && preserve.contains(facet_of(name))
 }
 
 /// The ACLs as XFS stores them, which it lists beside those that POSIX knows. To remove one is to remove the ACL.
@@ -354,8 +407,8 @@ mod tests {
         let list =
             b"user.a\0system.posix_acl_access\0system.nfs4_acl\0security.selinux\0security.capability\0trusted.t\0\
                      trusted.SGI_ACL_FILE\0";
-        let texts = |is: fn(&CStr) -> bool| -> Vec<_> {
-            names(list).filter(|name| is(name)).map(|name| name.to_str().unwrap()).collect()
+        let texts = |is: fn(&CStr, Facets) -> bool| -> Vec<_> {
+            names(list).filter(|name| is(name, Facets::ALL)).map(|name| name.to_str().unwrap()).collect()
         };
         let kept = ["user.a", "system.posix_acl_access", "security.selinux", "security.capability", "trusted.t"];
         assert_eq!(texts(is_kept), kept);

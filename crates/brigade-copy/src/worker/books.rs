@@ -4,15 +4,20 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use super::file::Sharing;
+use super::keeping::Keeping;
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::Reason;
 use crate::event::{EntryKind, Outcome};
+use crate::facet::{Facet, Why};
 use crate::names::{Bytes, Kind, joined};
-use crate::task::{Cause, EntryDone, Failure, Joined, Slow};
+use crate::task::{Cause, EntryDone, Failure, Joined, Placing, Slow};
 
 impl Worker {
     pub(super) fn copy_and_book(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Joined {
-        self.lane.entry(&self.path, spot.name.to_bytes());
+        self.begin_entry(spot.name);
+        if sharing == Sharing::Copy(Placing::Refused) {
+            self.keeping.lose(Facet::Links, Why::Unsupported);
+        }
         let began = self.facts.wants_times.then(Instant::now);
         let copied = self.copy_entry(kind, spot, sharing);
         if let Some(began) = began {
@@ -37,6 +42,12 @@ impl Worker {
         }
     }
 
+    /// Begins the account of an entry.
+    pub(super) fn begin_entry(&mut self, name: &CStr) {
+        self.keeping = Keeping::default();
+        self.lane.entry(&self.path, name.to_bytes());
+    }
+
     pub(super) fn book(&mut self, name: &CStr, done: Done) -> Joined {
         match done {
             Done::Entry { kind, outcome, n_bytes } => {
@@ -52,20 +63,30 @@ impl Worker {
     }
 
     pub(super) fn book_entry(&mut self, name: &CStr, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
-        if self.facts.wants_entries {
-            let path = self.path_of(name);
-            self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes });
+        match self.settle() {
+            Ok(lost) => {
+                if self.facts.wants_entries {
+                    let path = self.path_of(name);
+                    self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes, lost });
+                }
+                self.count(kind, outcome, n_bytes);
+            }
+            Err(flaw) => self.book_failure(name, flaw),
         }
-        self.count(kind, outcome, n_bytes);
     }
 
     /// Books the folder whose path is the current one.
     pub(super) fn book_here(&mut self, kind: EntryKind, outcome: Outcome) {
-        if self.facts.wants_entries {
-            let path = Bytes(self.path.clone());
-            self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes: 0 });
+        match self.settle() {
+            Ok(lost) => {
+                if self.facts.wants_entries {
+                    let path = Bytes(self.path.clone());
+                    self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes: 0, lost });
+                }
+                self.count(kind, outcome, 0);
+            }
+            Err(flaw) => self.fail_here(flaw),
         }
-        self.count(kind, outcome, 0);
     }
 
     pub(super) fn book_failure(&mut self, name: &CStr, flaw: Flaw) {

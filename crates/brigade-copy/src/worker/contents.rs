@@ -8,6 +8,8 @@ use rustix::io::Errno;
 
 use super::{Flaw, Worker};
 use crate::error::Action;
+use crate::facet::{Facet, Why};
+use crate::request::{Reflink, Sparse};
 
 /// Bytes read and written at a time, and the largest file that is read in one go. The buffer stays in the second level
 /// cache; 64 KiB to 1 MiB made no difference on tmpfs.
@@ -15,6 +17,22 @@ pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// Bytes per `copy_file_range`, between two looks at the order to stop.
 const RANGE_BYTES: u64 = 8 << 20;
+
+/// A run of zeros this long, at a multiple of its length, becomes a hole with `--sparse=always`: the smallest hole of most
+/// file systems.
+const HOLE_BYTES: usize = 4 << 10;
+
+/// Contents younger than this may not have been written out by the kernel, and there have been file systems that took such
+/// for holes. The kernel writes after 30 seconds, and looks every five.
+const SETTLED_SECONDS: i64 = 40;
+
+/// What becomes of zeros that are read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Zeros {
+    Written,
+    /// They are left out, so that a hole stays there.
+    Skipped,
+}
 
 /// How a copy of contents ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,20 +78,33 @@ impl Worker {
         let n_bytes = source.st_size as u64;
         self.spared = Spared::default();
         let offload_idx = self.offload_between(source.st_dev, device);
-        if n_bytes > 0 && self.try_clone(streams, offload_idx) {
-            self.lane.add_bytes(n_bytes);
-            self.spared.bytes_reflinked = n_bytes;
-            return Ok(Moved::Bytes(n_bytes));
+        let (reflink, sparse) = (self.facts.fidelity.reflink, self.facts.fidelity.sparse);
+        // A clone has the holes of its source, no more and no less.
+        if n_bytes > 0 && reflink != Reflink::Never && sparse == Sparse::Auto {
+            match self.try_clone(streams, offload_idx) {
+                Ok(()) => {
+                    self.lane.add_bytes(n_bytes);
+                    self.spared.bytes_reflinked = n_bytes;
+                    return Ok(Moved::Bytes(n_bytes));
+                }
+                Err(errno) if reflink == Reflink::Always => return Err(Flaw::new(Action::Clone, errno)),
+                Err(_) => {}
+            }
         }
-        if (source.st_blocks as u64) * 512 < n_bytes
-            && let Some(moved) = self.move_around_holes(streams, n_bytes)?
+        let has_holes = (source.st_blocks as u64) * 512 < n_bytes;
+        let zeros = if sparse == Sparse::Always { Zeros::Skipped } else { Zeros::Written };
+        if has_holes
+            && sparse != Sparse::Never
+            && let Some(moved) = self.move_around_holes(streams, source, zeros)?
         {
             return Ok(moved);
         }
-        if n_bytes <= CHUNK_BYTES as u64 {
-            return self.move_at_once(streams, n_bytes as usize);
+        match sparse {
+            Sparse::Auto if n_bytes <= CHUNK_BYTES as u64 => self.move_at_once(streams, n_bytes as usize),
+            Sparse::Auto => self.move_ranges(streams, n_bytes, offload_idx),
+            Sparse::Never => self.move_chunks(streams, 0, end_of(source), Zeros::Written),
+            Sparse::Always => self.move_without_zeros(streams, end_of(source)),
         }
-        self.move_ranges(streams, n_bytes, offload_idx)
     }
 
     fn offload_between(&mut self, source: u64, destination: u64) -> usize {
@@ -84,21 +115,20 @@ impl Worker {
         })
     }
 
-    fn try_clone(&mut self, streams: Streams<'_>, offload_idx: usize) -> bool {
+    fn try_clone(&mut self, streams: Streams<'_>, offload_idx: usize) -> Result<(), Errno> {
         let ability = &mut self.offloads[offload_idx].clone;
-        if *ability == Ability::Missing {
-            return false;
+        if *ability == Ability::Missing && self.facts.fidelity.reflink != Reflink::Always {
+            return Err(Errno::OPNOTSUPP);
         }
-        match rustix::fs::ioctl_ficlone(streams.destination, streams.source) {
+        let cloned = rustix::fs::ioctl_ficlone(streams.destination, streams.source);
+        match cloned {
             Ok(()) => *ability = Ability::Works,
             // Between file systems that can do it a single file may be refused, for instance one without checksums on btrfs.
-            Err(_) if *ability == Ability::Works => return false,
-            Err(Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::TXTBSY | Errno::PERM) => {
-                return false;
-            }
+            Err(_) if *ability == Ability::Works => {}
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::TXTBSY | Errno::PERM) => {}
             Err(_) => *ability = Ability::Missing,
         }
-        *ability == Ability::Works
+        cloned
     }
 
     /// A file that fits into the buffer: one read and one write, unless it is not as long as it said.
@@ -116,14 +146,16 @@ impl Worker {
         self.lane.add_bytes(n_read as u64);
         match n_bytes {
             // Files made up by the kernel, as in /proc, say that they are empty.
-            0 if n_read > 0 => self.move_chunks(streams, n_read as u64, u64::MAX),
+            0 if n_read > 0 => self.move_chunks(streams, n_read as u64, u64::MAX, Zeros::Written),
             _ => Ok(Moved::Bytes(n_read as u64)),
         }
     }
 
     fn move_ranges(&mut self, streams: Streams<'_>, n_bytes: u64, offload_idx: usize) -> Result<Moved, Flaw> {
         let mut offset = 0;
-        while self.offloads[offload_idx].range != Ability::Missing && offset < n_bytes {
+        // With this call some file systems share contents without having been asked to.
+        let is_allowed = self.facts.fidelity.reflink != Reflink::Never;
+        while is_allowed && self.offloads[offload_idx].range != Ability::Missing && offset < n_bytes {
             if self.lane.must_stop() {
                 return Ok(Moved::Stopped);
             }
@@ -158,11 +190,12 @@ impl Worker {
                 Err(errno) => return Err(Flaw::new(Action::Write, errno)),
             }
         }
-        self.move_chunks(streams, offset, u64::MAX)
+        // One byte more shows that the file has grown; to follow one that never stops growing would take for ever.
+        self.move_chunks(streams, offset, n_bytes + 1, Zeros::Written)
     }
 
     /// Reads and writes from `offset` to `end`, or to the end of the file. Returns where it ended.
-    fn move_chunks(&mut self, streams: Streams<'_>, mut offset: u64, end: u64) -> Result<Moved, Flaw> {
+    fn move_chunks(&mut self, streams: Streams<'_>, mut offset: u64, end: u64, zeros: Zeros) -> Result<Moved, Flaw> {
         while offset < end {
             if self.lane.must_stop() {
                 return Ok(Moved::Stopped);
@@ -172,15 +205,35 @@ impl Worker {
             if n_read == 0 {
                 break;
             }
-            write_all(streams.destination, &self.buffer[..n_read], offset)?;
+            let bytes = &self.buffer[..n_read];
+            match zeros {
+                Zeros::Written => write_all(streams.destination, bytes, offset)?,
+                Zeros::Skipped => write_around_zeros(streams.destination, bytes, offset)?,
+            }
             offset += n_read as u64;
             self.lane.add_bytes(n_read as u64);
         }
         Ok(Moved::Bytes(offset))
     }
 
+    /// Copies everything and makes holes of zeros.
+    fn move_without_zeros(&mut self, streams: Streams<'_>, end: u64) -> Result<Moved, Flaw> {
+        let moved = self.move_chunks(streams, 0, end, Zeros::Skipped)?;
+        if let Moved::Bytes(n_bytes) = moved {
+            set_length(streams.destination, n_bytes)?;
+        }
+        Ok(moved)
+    }
+
     /// Copies what is not a hole. `None` if this file system cannot say where its holes are.
-    fn move_around_holes(&mut self, streams: Streams<'_>, n_bytes: u64) -> Result<Option<Moved>, Flaw> {
+    fn move_around_holes(&mut self, streams: Streams<'_>, source: &Stat, zeros: Zeros) -> Result<Option<Moved>, Flaw> {
+        if is_unsettled(source) {
+            // What is on disk is never taken for a hole. Where this fails, reading will tell.
+            let _ = rustix::fs::fdatasync(streams.source);
+        }
+        let n_bytes = source.st_size as u64;
+        // First, since XFS takes room ahead for a file that is written beyond its end, and that would fill the holes.
+        set_length(streams.destination, n_bytes)?;
         let mut offset = 0;
         let mut bytes_in_holes = n_bytes;
         while offset < n_bytes {
@@ -193,21 +246,69 @@ impl Worker {
                 }
                 Err(errno) => return Err(Flaw::new(Action::Read, errno)),
             };
+            // What was appended meanwhile is not copied, but seen afterwards.
             let hole = rustix::fs::seek(streams.source, SeekFrom::Hole(data))
-                .map_err(|errno| Flaw::new(Action::Read, errno))?;
-            match self.move_chunks(streams, data, hole)? {
-                Moved::Bytes(end) if end == hole => {
-                    bytes_in_holes = bytes_in_holes.saturating_sub(hole - data);
-                    offset = hole;
+                .map_err(|errno| Flaw::new(Action::Read, errno))?
+                .min(n_bytes);
+            match self.move_chunks(streams, data, hole, zeros)? {
+                Moved::Bytes(end) if end >= hole => {
+                    bytes_in_holes = bytes_in_holes.saturating_sub(hole.saturating_sub(data));
+                    offset = hole.max(data);
                 }
                 // Cut short meanwhile: file.rs compares this with the size.
                 other => return Ok(Some(other)),
             }
         }
         self.spared.bytes_in_holes = bytes_in_holes;
-        rustix::fs::ftruncate(streams.destination, n_bytes).map_err(|errno| Flaw::new(Action::Write, errno))?;
+        self.check_holes(streams.destination, n_bytes)?;
         Ok(Some(Moved::Bytes(n_bytes)))
     }
+
+    /// Whether the destination has holes now, by what it says of its blocks or of its data.
+    fn check_holes(&mut self, destination: BorrowedFd<'_>, n_bytes: u64) -> Result<(), Flaw> {
+        self.keeping.had.insert(Facet::Holes);
+        let stat = rustix::fs::fstat(destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let is_full = (stat.st_blocks as u64) * 512 >= n_bytes;
+        // A hole that is smaller than a block cannot be, and is no loss.
+        let is_large = n_bytes > stat.st_blksize as u64;
+        if is_full && is_large && rustix::fs::seek(destination, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= n_bytes) {
+            self.keeping.lose(Facet::Holes, Why::Unsupported);
+        }
+        Ok(())
+    }
+}
+
+/// Where reading ends: one byte further than the file says, which shows that it has grown. Files that the kernel makes up
+/// say nothing.
+fn end_of(source: &Stat) -> u64 {
+    if source.st_blocks == 0 && source.st_size == 0 { u64::MAX } else { source.st_size as u64 + 1 }
+}
+
+fn is_unsettled(source: &Stat) -> bool {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    now - source.st_ctime < SETTLED_SECONDS
+}
+
+fn set_length(destination: BorrowedFd<'_>, n_bytes: u64) -> Result<(), Flaw> {
+    rustix::fs::ftruncate(destination, n_bytes).map_err(|errno| Flaw::new(Action::Write, errno))
+}
+
+/// Writes what is not zero, in blocks at multiples of their length.
+fn write_around_zeros(destination: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Flaw> {
+    let first = (HOLE_BYTES - (offset % HOLE_BYTES as u64) as usize).min(bytes.len());
+    let (head, rest) = bytes.split_at(first);
+    let mut position = 0;
+    let mut unwritten = 0;
+    // Neighbours that are not zero go out together.
+    for block in std::iter::once(head).chain(rest.chunks(HOLE_BYTES)) {
+        let next = position + block.len();
+        if block.iter().all(|&byte| byte == 0) {
+            write_all(destination, &bytes[unwritten..position], offset + unwritten as u64)?;
+            unwritten = next;
+        }
+        position = next;
+    }
+    write_all(destination, &bytes[unwritten..], offset + unwritten as u64)
 }
 
 fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Flaw> {

@@ -7,16 +7,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxFlags, linkat, mknodat, readlinkat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use super::attributes::{Bearer, Slate, is_acl_inherited, remove_inherited_acl};
+use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::existing::Verdict;
-use super::file::{Sharing, report_sharing};
+use super::file::Sharing;
 use super::folders::kind_of;
-use super::metadata::{Present, set_mode_by_name, set_owner_by_name, set_times_by_name};
+use super::keeping::Refuser;
+use super::metadata::{Owner, Present, SET_ID_BITS, set_mode_by_name};
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
+use crate::facet::Facet;
 use crate::names::Kind;
 use crate::task::{Arrival, Cause};
+
+/// A file has too many names, lies on another device, or its file system knows no hard links.
+const REFUSALS_TO_LINK: [Errno; 5] = [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
 
 impl Worker {
     pub(super) fn copy_entry(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
@@ -34,7 +39,7 @@ impl Worker {
 
     fn copy_symlink(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
         let source = stat_source(spot, Kind::Symlink)?;
-        if let Some(done) = report_sharing(&source, sharing) {
+        if let Some(done) = self.report_sharing(&source, sharing) {
             return Ok(done);
         }
         let target = read_link(spot.here.source.as_fd(), spot.name).map_err(|errno| Flaw::new(Action::Read, errno))?;
@@ -50,14 +55,15 @@ impl Worker {
 
     fn copy_special(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
         let source = stat_source(spot, Kind::Special)?;
-        if let Some(done) = report_sharing(&source, sharing) {
+        if let Some(done) = self.report_sharing(&source, sharing) {
             return Ok(done);
         }
         let file_type = FileType::from_raw_mode(source.st_mode);
-        let mode = Mode::from_raw_mode(source.st_mode & 0o7777);
+        let mode = if self.is_kept(Facet::Mode) { source.st_mode & 0o7777 } else { self.new_mode(&source) };
+        let mode = Mode::from_raw_mode(mode);
         let make = |name: &CStr| mknodat(&spot.here.destination, name, file_type, mode, source.st_rdev);
-        // Its mode could be changed only by opening it or by following its name, so another mode makes it another entry.
-        let is_same = |present: &Stat| present.st_mode == source.st_mode && present.st_rdev == source.st_rdev;
+        let is_same =
+            |present: &Stat| FileType::from_raw_mode(present.st_mode) == file_type && present.st_rdev == source.st_rdev;
         let outcome = self.make_or_keep(spot, &source, Action::CreateSpecial, make, is_same)?;
         self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
@@ -97,20 +103,44 @@ impl Worker {
         let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
         let present =
             statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        let owner = set_owner_by_name(folder, name, Present::of(&present), source)?;
-        self.note_owner(owner);
+        let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
+        let refuser = Refuser { slate, uid: present.st_uid };
+        let owner = self.set_owner_by_name(folder, name, Present::of(&present), source)?;
         let (original, copy) = (Bearer::named(&spot.here.source, spot.name), Bearer::named(folder, name));
-        let is_new = outcome == Outcome::Copied;
-        // Links have no ACL.
-        if is_new && kind_of(source) == Kind::Special && is_acl_inherited(&spot.here, spot.arrival) {
-            remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
-            set_mode_by_name(folder, name, source)?;
+        // Links have neither modes nor ACLs.
+        if kind_of(source) == Kind::Special {
+            self.set_mode_of_special(spot, source, &present, owner, refuser)?;
         }
-        self.set_attributes(&original, &copy, if is_new { Slate::Clean } else { Slate::Used })?;
+        self.set_attributes(&original, &copy, slate)?;
         if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
             return Ok(());
         }
-        set_times_by_name(folder, name, source)
+        self.set_times_by_name(folder, name, present.st_dev, source, refuser)
+    }
+
+    fn set_mode_of_special(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        present: &Stat,
+        owner: Owner,
+        refuser: Refuser,
+    ) -> Result<(), Flaw> {
+        let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
+        let is_freed = refuser.slate == Slate::Clean && self.is_acl_inherited(&spot.here, spot.arrival);
+        if is_freed {
+            remove_inherited_acl(&Bearer::named(folder, name))
+                .map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
+        }
+        // A change of owner cleared these.
+        let is_owner_new = present.st_uid != source.st_uid || present.st_gid != source.st_gid;
+        match self.mode_for(source, refuser.slate, owner) {
+            Some(mode) if is_freed || mode != present.st_mode & 0o7777 || (is_owner_new && mode & SET_ID_BITS != 0) => {
+                set_mode_by_name(folder, name, source, mode)
+                    .or_else(|errno| self.refused(Facet::Mode, Action::SetMode, errno, refuser))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the file that `first` names, in the folder `first_folder` of the destination, the further name of `spot`.
@@ -126,6 +156,7 @@ impl Worker {
         let there = statat(first_folder, first, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
         let n_bytes = if kind == Kind::File { source.st_size as u64 } else { 0 };
+        self.keeping.had.insert(Facet::Links);
         let done = |outcome| Ok(Some(Done::Entry { kind: EntryKind::HardLink, outcome, n_bytes }));
         let make = |name: &CStr| linkat(first_folder, first, &spot.here.destination, name, AtFlags::empty());
         let is_same = |present: &Stat| present.st_dev == there.st_dev && present.st_ino == there.st_ino;
@@ -137,7 +168,7 @@ impl Worker {
             Ok(Outcome::Unchanged) if spot.arrival == Arrival::Redone => done(Outcome::Copied),
             Ok(outcome) => done(outcome),
             Err(Flaw { action: Action::CreateHardLink, cause: Cause::Errno(errno) })
-                if [Errno::MLINK, Errno::XDEV].iter().any(|refused| refused.raw_os_error() == errno) =>
+                if REFUSALS_TO_LINK.iter().any(|refused| refused.raw_os_error() == errno) =>
             {
                 Ok(None)
             }

@@ -7,17 +7,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::attributes::{Bearer, Slate, is_acl_inherited, is_in_line, remove_inherited_acl};
+use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::contents::{Moved, streams};
 use super::existing::{Verdict, mtime_of};
 use super::folders::{Newborn, Pair};
-use super::metadata::{Owner, Present, set_owner_and_mode, set_times};
+use super::keeping::Refuser;
+use super::metadata::Present;
 use super::placing::Placed;
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
+use crate::facet::{Facet, Facets};
 use crate::request::Existing;
-use crate::task::{Arrival, Identity};
+use crate::task::{Arrival, Identity, Placing};
 
 /// A file that changes under our hands is copied this often before we give up.
 const N_TRIES: usize = 4;
@@ -26,7 +28,8 @@ const N_TRIES: usize = 4;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sharing {
     Report,
-    Copy,
+    /// Its name is the first of its group.
+    Copy(Placing),
 }
 
 /// Under which name a file is written.
@@ -81,7 +84,7 @@ impl Worker {
     fn meet_file(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Result<Done, Landing>, Flaw> {
         let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        if let Some(done) = check_file(&source, sharing)? {
+        if let Some(done) = self.check_file(&source, sharing)? {
             return Ok(Ok(done));
         }
         let n_bytes = source.st_size as u64;
@@ -93,7 +96,7 @@ impl Worker {
             Verdict::Skip => done(Outcome::Skipped),
             Verdict::Stopped => Ok(Ok(Done::Stopped)),
             Verdict::Keep { present, outcome } => {
-                if is_in_order(spot, &source, &present) {
+                if self.is_in_order(spot, &source, &present) {
                     return done(outcome);
                 }
                 // It has names that its source has not, and what is changed here would be changed there.
@@ -104,6 +107,26 @@ impl Worker {
                 done(outcome)
             }
         }
+    }
+
+    /// Whether owner, mode, attributes and times are as they should be. Looking by name costs less than opening.
+    fn is_in_order(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat) -> bool {
+        let original = Bearer::named(&spot.here.source, spot.name);
+        let copy = Bearer::named(&spot.here.destination, spot.destination_name());
+        let is_owner_same = present.st_uid == source.st_uid && present.st_gid == source.st_gid;
+        let looked_at = [
+            (Facet::Ownership, is_owner_same),
+            (Facet::Mode, present.st_mode == source.st_mode),
+            (Facet::Timestamps, mtime_of(present) == mtime_of(source)),
+        ];
+        let wanted = looked_at.into_iter().filter(|&(facet, _)| self.is_kept(facet));
+        let is_same = wanted.clone().all(|(_, is_same)| is_same);
+        let had: Facets = wanted.map(|(facet, _)| facet).collect();
+        let is_same = is_same && self.is_in_line(&original, &copy);
+        if is_same {
+            self.keeping.had = self.keeping.had.union(had);
+        }
+        is_same
     }
 
     /// Brings owner, mode, attributes and times of a file that need not be copied into line. Changes are made to what was
@@ -117,11 +140,14 @@ impl Worker {
             other => other,
         }
         .map_err(|errno| Flaw::new(Action::SetMode, errno))?;
-        let owner = set_owner_and_mode(&file, Present::of(present), source)?;
-        self.note_owner(owner);
+        self.set_owner_and_mode(file.as_fd(), Present::of(present), source, Slate::Used)?;
         let original = Bearer::named(&spot.here.source, spot.name);
         self.set_attributes(&original, &Bearer::open(&file), Slate::Used)?;
-        if mtime_of(present) == mtime_of(source) { Ok(()) } else { set_times(&file, source) }
+        if mtime_of(present) == mtime_of(source) {
+            return Ok(());
+        }
+        let refuser = Refuser { slate: Slate::Used, uid: present.st_uid };
+        self.set_times(file.as_fd(), present.st_dev, source, refuser)
     }
 
     fn try_file(&mut self, spot: &Spot<'_>, sharing: Sharing, landing: Landing) -> Result<Tried, Flaw> {
@@ -132,7 +158,7 @@ impl Worker {
             errno => Flaw::new(Action::Open, errno),
         })?;
         let before = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        if let Some(done) = check_file(&before, sharing)? {
+        if let Some(done) = self.check_file(&before, sharing)? {
             return Ok(Tried::Done(done));
         }
         let temporary = match landing {
@@ -191,22 +217,30 @@ impl Worker {
         let newborn = newborn(&spot.here, &open.destination)?;
         let mut present = Present { uid: newborn.uid, gid: newborn.gid, mode: 0o600 };
         let (original, copy) = (Bearer::open(&open.source), Bearer::open(&open.destination));
-        if is_acl_inherited(&spot.here, spot.arrival) {
+        if self.is_acl_inherited(&spot.here, spot.arrival) {
             remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
             // The ACL had a say in the mode, too.
             let stat = fstat(&open.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
             present = Present::of(&stat);
         }
-        let owner = set_owner_and_mode(&open.destination, present, &open.before)?;
-        self.note_owner(owner);
+        self.set_owner_and_mode(open.destination.as_fd(), present, &open.before, Slate::Clean)?;
         self.set_attributes(&original, &copy, Slate::Clean)?;
-        set_times(&open.destination, &open.before)
+        let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
+        self.set_times(open.destination.as_fd(), newborn.device, &open.before, refuser)
     }
 
-    pub(super) fn note_owner(&mut self, owner: Owner) {
-        if owner == Owner::Lost {
-            self.answer.owners_lost = true;
+    /// Refuses what is no longer a file, and reports a file with several names if its group decides who is first.
+    fn check_file(&self, source: &Stat, sharing: Sharing) -> Result<Option<Done>, Flaw> {
+        if FileType::from_raw_mode(source.st_mode) != FileType::RegularFile {
+            return Err(Flaw::new(Action::Open, Reason::BecameOther));
         }
+        Ok(self.report_sharing(source, sharing))
+    }
+
+    /// An entry with several names is reported if its group decides which of them is first.
+    pub(super) fn report_sharing(&self, source: &Stat, sharing: Sharing) -> Option<Done> {
+        (source.st_nlink > 1 && sharing == Sharing::Report && self.is_kept(Facet::Links))
+            .then(|| Done::Shared { identity: Identity::of(source), n_links: source.st_nlink })
     }
 
     /// The temporary name of an entry. Nobody can guess it, and a worker that does a dead one's work again finds the same.
@@ -238,14 +272,6 @@ enum Filled {
     Stopped,
 }
 
-/// Refuses what is no longer a file, and reports a file with several names if its group decides who is first.
-fn check_file(source: &Stat, sharing: Sharing) -> Result<Option<Done>, Flaw> {
-    if FileType::from_raw_mode(source.st_mode) != FileType::RegularFile {
-        return Err(Flaw::new(Action::Open, Reason::BecameOther));
-    }
-    Ok(report_sharing(source, sharing))
-}
-
 fn create_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(&here.destination, name, flags, Mode::RUSR | Mode::WUSR)
@@ -268,17 +294,6 @@ fn remove_own(here: &Pair, name: &CStr, file: &OwnedFd) {
     }
 }
 
-/// Whether owner, mode, attributes and times are as they should be. Looking by name costs less than opening.
-fn is_in_order(spot: &Spot<'_>, source: &Stat, present: &Stat) -> bool {
-    let original = Bearer::named(&spot.here.source, spot.name);
-    let copy = Bearer::named(&spot.here.destination, spot.destination_name());
-    present.st_uid == source.st_uid
-        && present.st_gid == source.st_gid
-        && present.st_mode == source.st_mode
-        && mtime_of(present) == mtime_of(source)
-        && is_in_line(&original, &copy)
-}
-
 /// What our files are born with in this folder, asked of the first one.
 fn newborn(here: &Pair, file: impl AsFd) -> Result<Newborn, Flaw> {
     if let Some(newborn) = here.newborn.get() {
@@ -296,10 +311,4 @@ pub(super) fn is_same_version(before: &Stat, after: &Stat) -> bool {
         && before.st_mtime_nsec == after.st_mtime_nsec
         && before.st_ctime == after.st_ctime
         && before.st_ctime_nsec == after.st_ctime_nsec
-}
-
-/// An entry with several names is reported if its group decides which of them is first.
-pub(super) fn report_sharing(source: &Stat, sharing: Sharing) -> Option<Done> {
-    (source.st_nlink > 1 && sharing == Sharing::Report)
-        .then(|| Done::Shared { identity: Identity::of(source), n_links: source.st_nlink })
 }

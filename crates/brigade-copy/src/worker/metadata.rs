@@ -2,18 +2,27 @@
 //! the owner is right. Only what differs is set. What comes between mode and times is in attributes.rs.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::Flaw;
+use super::attributes::Slate;
+use super::keeping::Refuser;
+use super::{Flaw, Worker};
 use crate::error::Action;
+use crate::facet::{Facet, Why};
+use crate::request::NewMode;
 
-const SET_ID_BITS: u32 = 0o6000;
+pub(super) const SET_ID_BITS: u32 = 0o6000;
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// The bits of a mode that say what an entry is, `S_IFMT`.
 const FILE_TYPE: u32 = 0o170_000;
+const FOLDER_TYPE: u32 = 0o040_000;
+
+/// Times of which it is remembered whether a file system holds them. Beyond that everyday ones stay.
+const MAX_CLOCKS: usize = 64;
 
 /// Owner and mode as they are, so that only what differs is set.
 #[derive(Clone, Copy, Debug)]
@@ -29,95 +38,236 @@ impl Present {
     }
 }
 
-/// Whether an owner could be kept.
+/// Whether an entry has the owner of its source now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Owner {
-    Kept,
-    Lost,
+    Same,
+    Other,
 }
 
-/// Gives an open file or folder the owner and the mode of its source.
-pub(super) fn set_owner_and_mode(entry: impl AsFd, present: Present, source: &Stat) -> Result<Owner, Flaw> {
-    let entry = entry.as_fd();
-    let owner = set_owner(present, source, |uid, gid| rustix::fs::fchown(entry, uid, gid))?;
-    let mode = match owner {
-        Owner::Kept => source.st_mode & 0o7777,
-        Owner::Lost => source.st_mode & 0o7777 & !SET_ID_BITS,
-    };
-    let is_owner_new = present.uid != source.st_uid || present.gid != source.st_gid;
-    if mode != present.mode || (is_owner_new && mode & SET_ID_BITS != 0) {
-        rustix::fs::fchmod(entry, Mode::from_raw_mode(mode)).map_err(|errno| Flaw::new(Action::SetMode, errno))?;
-    }
-    Ok(owner)
+/// Whether a file system holds a time exactly, learnt from reading it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    device: u64,
+    time: Time,
+    is_exact: bool,
 }
 
-/// Gives an open file or folder the times of its source.
-pub(super) fn set_times(entry: impl AsFd, source: &Stat) -> Result<(), Flaw> {
-    rustix::fs::futimens(entry, &times_of(source)).map_err(|errno| Flaw::new(Action::SetTimes, errno))
+/// A time, as far as it matters whether a file system can hold it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Time {
+    /// Between 1987 and 2038, which every file system knows, with so many digits of a second. What has whole seconds only may
+    /// hold even ones only.
+    Everyday { n_digits: u32, is_odd: bool },
+    /// Any other.
+    Far { seconds: i64, nanoseconds: i64 },
 }
 
-/// Gives the owner of its source to an entry that cannot be opened.
-pub(super) fn set_owner_by_name(
-    folder: BorrowedFd<'_>,
-    name: &CStr,
-    present: Present,
-    source: &Stat,
-) -> Result<Owner, Flaw> {
-    set_owner(present, source, |uid, gid| rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
-}
-
-/// Gives the mode of its source to a FIFO, a socket or a device.
-pub(super) fn set_mode_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Stat) -> Result<(), Flaw> {
-    let set = || {
-        let entry = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        if fstat(&entry)?.st_mode & FILE_TYPE != source.st_mode & FILE_TYPE {
-            return Err(Errno::STALE);
+impl Time {
+    fn of(seconds: i64, nanoseconds: i64) -> Self {
+        // The last second that a file system holds it holds without a fraction.
+        if !(1 << 29..i64::from(i32::MAX)).contains(&seconds) {
+            return Self::Far { seconds, nanoseconds };
         }
-        // fchmod(2) does not take a descriptor that only marks a place.
-        let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
-        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(source.st_mode & 0o7777), AtFlags::empty())
-    };
-    set().map_err(|errno| Flaw::new(Action::SetMode, errno))
-}
-
-/// Gives the times of its source to an entry that cannot be opened.
-pub(super) fn set_times_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Stat) -> Result<(), Flaw> {
-    rustix::fs::utimensat(folder, name, &times_of(source), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| Flaw::new(Action::SetTimes, errno))
-}
-
-/// Sets the owner. Who may not give files away may still give them to a group of his, as cp does.
-fn set_owner(
-    present: Present,
-    source: &Stat,
-    chown: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
-) -> Result<Owner, Flaw> {
-    let uid = (present.uid != source.st_uid).then(|| Uid::from_raw(source.st_uid));
-    let gid = (present.gid != source.st_gid).then(|| Gid::from_raw(source.st_gid));
-    if uid.is_none() && gid.is_none() {
-        return Ok(Owner::Kept);
+        let n_digits =
+            (0..9).find(|&n_zeros| nanoseconds % 10_i64.pow(n_zeros + 1) != 0).map_or(0, |n_zeros| 9 - n_zeros);
+        Self::Everyday { n_digits, is_odd: n_digits == 0 && seconds % 2 != 0 }
     }
-    match chown(uid, gid) {
-        Ok(()) => Ok(Owner::Kept),
-        Err(errno) if is_not_permitted(errno) => {
-            if uid.is_some() && gid.is_some() {
-                // Refused too: the group is lost with the owner, which is said once for both.
-                let _ = chown(None, gid);
+}
+
+impl Worker {
+    /// Gives an open file or folder the owner and the mode of its source.
+    pub(super) fn set_owner_and_mode(
+        &mut self,
+        entry: BorrowedFd<'_>,
+        present: Present,
+        source: &Stat,
+        slate: Slate,
+    ) -> Result<(), Flaw> {
+        let owner = self.set_owner(present, source, |uid, gid| rustix::fs::fchown(entry, uid, gid))?;
+        let Some(mode) = self.mode_for(source, slate, owner) else {
+            return Ok(());
+        };
+        let is_owner_new = present.uid != source.st_uid || present.gid != source.st_gid;
+        if mode == present.mode && !(is_owner_new && mode & SET_ID_BITS != 0) {
+            return Ok(());
+        }
+        if let Err(errno) = rustix::fs::fchmod(entry, Mode::from_raw_mode(mode)) {
+            return self.refused(Facet::Mode, Action::SetMode, errno, Refuser { slate, uid: present.uid });
+        }
+        // The kernel takes this bit without a word from who is not in the group.
+        if mode & SET_GROUP_ID != 0 && self.user != 0 && fstat(entry).is_ok_and(|stat| stat.st_mode & SET_GROUP_ID == 0)
+        {
+            self.keeping.lose(Facet::Mode, Why::Denied);
+        }
+        Ok(())
+    }
+
+    /// The mode that an entry gets; `None` for one that was there before and is to keep its own.
+    pub(super) fn mode_for(&mut self, source: &Stat, slate: Slate, owner: Owner) -> Option<u32> {
+        let mode = source.st_mode & 0o7777;
+        if !self.is_kept(Facet::Mode) {
+            return (slate == Slate::Clean).then(|| self.new_mode(source));
+        }
+        self.keeping.had.insert(Facet::Mode);
+        if owner == Owner::Other && mode & SET_ID_BITS != 0 {
+            self.keeping.lose(Facet::Mode, Why::Denied);
+            return Some(mode & !SET_ID_BITS);
+        }
+        Some(mode)
+    }
+
+    /// The mode of a new entry where modes are not kept.
+    pub(super) fn new_mode(&self, source: &Stat) -> u32 {
+        let wanted = match self.facts.fidelity.new_mode {
+            NewMode::OfSource => source.st_mode & 0o777,
+            NewMode::Plain if source.st_mode & FILE_TYPE == FOLDER_TYPE => 0o777,
+            NewMode::Plain => 0o666,
+        };
+        wanted & !self.umask
+    }
+
+    /// Gives an open file or folder the times of its source.
+    pub(super) fn set_times(
+        &mut self,
+        entry: BorrowedFd<'_>,
+        device: u64,
+        source: &Stat,
+        refuser: Refuser,
+    ) -> Result<(), Flaw> {
+        if !self.is_kept(Facet::Timestamps) {
+            return Ok(());
+        }
+        self.keeping.had.insert(Facet::Timestamps);
+        match rustix::fs::futimens(entry, &times_of(source)) {
+            Ok(()) => self.check_times(device, source, || fstat(entry)),
+            Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
+        }
+    }
+
+    /// Gives the times of its source to an entry that cannot be opened.
+    pub(super) fn set_times_by_name(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &CStr,
+        device: u64,
+        source: &Stat,
+        refuser: Refuser,
+    ) -> Result<(), Flaw> {
+        if !self.is_kept(Facet::Timestamps) {
+            return Ok(());
+        }
+        self.keeping.had.insert(Facet::Timestamps);
+        match rustix::fs::utimensat(folder, name, &times_of(source), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) => self.check_times(device, source, || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)),
+            Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
+        }
+    }
+
+    /// File systems round times and take the nearest that they can hold, without a word. So a time that none was like
+    /// before is read back.
+    fn check_times(
+        &mut self,
+        device: u64,
+        source: &Stat,
+        look: impl FnOnce() -> Result<Stat, Errno>,
+    ) -> Result<(), Flaw> {
+        let wanted = (source.st_mtime, source.st_mtime_nsec as i64);
+        let time = Time::of(wanted.0, wanted.1);
+        let known = self.clocks.iter().find(|clock| clock.device == device && clock.time == time);
+        let is_exact = match known {
+            Some(clock) => clock.is_exact,
+            None => {
+                let there = look().map_err(|errno| Flaw::new(Action::Stat, errno))?;
+                let is_exact = (there.st_mtime, there.st_mtime_nsec as i64) == wanted;
+                if self.clocks.len() >= MAX_CLOCKS {
+                    self.clocks.retain(|clock| matches!(clock.time, Time::Everyday { .. }));
+                }
+                self.clocks.push(Clock { device, time, is_exact });
+                is_exact
             }
-            Ok(Owner::Lost)
+        };
+        if !is_exact {
+            self.keeping.lose(Facet::Timestamps, Why::Unsupported);
         }
-        Err(errno) => Err(Flaw::new(Action::SetOwner, errno)),
+        Ok(())
+    }
+
+    /// Gives the owner of its source to an entry that cannot be opened.
+    pub(super) fn set_owner_by_name(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &CStr,
+        present: Present,
+        source: &Stat,
+    ) -> Result<Owner, Flaw> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        self.set_owner(present, source, |uid, gid| rustix::fs::chownat(folder, name, uid, gid, flags))
+    }
+
+    /// Sets the owner. Who may not give files away may still give them to a group of his, as cp does.
+    fn set_owner(
+        &mut self,
+        present: Present,
+        source: &Stat,
+        chown: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Result<Owner, Flaw> {
+        let uid = (present.uid != source.st_uid).then(|| Uid::from_raw(source.st_uid));
+        let gid = (present.gid != source.st_gid).then(|| Gid::from_raw(source.st_gid));
+        let is_same = uid.is_none() && gid.is_none();
+        if !self.is_kept(Facet::Ownership) {
+            return Ok(if is_same { Owner::Same } else { Owner::Other });
+        }
+        self.keeping.had.insert(Facet::Ownership);
+        if is_same {
+            return Ok(Owner::Same);
+        }
+        let why = match chown(uid, gid) {
+            Ok(()) => return Ok(Owner::Same),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Why::Unsupported,
+            // Not allowed to this user, or nobody in this user namespace.
+            Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) => Why::Denied,
+            Err(errno) => return Err(Flaw::new(Action::SetOwner, errno)),
+        };
+        if uid.is_some() && gid.is_some() {
+            // Refused too: the group is lost with the owner.
+            let _ = chown(None, gid);
+        }
+        self.keeping.lose(Facet::Ownership, why);
+        Ok(Owner::Other)
     }
 }
 
-/// Not allowed to this user, or not possible in this user namespace or on this file system.
-fn is_not_permitted(errno: Errno) -> bool {
-    matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)
+/// Gives a mode to a FIFO, a socket or a device.
+pub(super) fn set_mode_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Stat, mode: u32) -> Result<(), Errno> {
+    let entry = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if fstat(&entry)?.st_mode & FILE_TYPE != source.st_mode & FILE_TYPE {
+        return Err(Errno::STALE);
+    }
+    // fchmod(2) does not take a descriptor that only marks a place.
+    let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
+    rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
 fn times_of(source: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: source.st_atime, tv_nsec: source.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: source.st_mtime, tv_nsec: source.st_mtime_nsec as _ },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_a_file_system_holds_alike_are_one() {
+        let now = 1_700_000_001;
+        assert_eq!(Time::of(now, 123_456_789), Time::of(now + 1, 1));
+        assert_eq!(Time::of(now, 120_000_000), Time::Everyday { n_digits: 2, is_odd: false });
+        assert_eq!(Time::of(now, 0), Time::Everyday { n_digits: 0, is_odd: true });
+        assert_ne!(Time::of(now, 0), Time::of(now + 1, 0));
+        assert_eq!(Time::of(-1, 5), Time::Far { seconds: -1, nanoseconds: 5 });
+        assert_ne!(Time::of(1 << 31, 5), Time::of((1 << 31) + 1, 5));
     }
 }

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, RawDir, SeekFrom, Stat, fstat, mkdirat, statat};
 use rustix::io::Errno;
 
-use super::attributes::{Bearer, Slate, is_acl_inherited, remove_inherited_acl};
+use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::file::Sharing;
 use super::folders::{Pair, open_folder};
-use super::metadata::{Present, set_owner_and_mode, set_times};
+use super::keeping::{Keeping, Refuser};
+use super::metadata::Present;
 use super::{Flaw, Worker};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
@@ -175,7 +176,7 @@ impl Worker {
             errno => Flaw::new(Action::CreateDirectory, errno),
         })?;
         let is_redone = arrival == Arrival::Redone && self.is_born_in_this_run(&here.destination, name);
-        if (is_made || is_redone) && is_acl_inherited(&here, arrival) {
+        if (is_made || is_redone) && self.is_acl_inherited(&here, arrival) {
             remove_inherited_acl(&Bearer::open(&destination))
                 .map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
         }
@@ -328,12 +329,13 @@ impl Worker {
             Some(source) => source,
             None => fstat(&pair.source).map_err(|errno| Flaw::new(Action::Stat, errno))?,
         };
+        self.keeping = Keeping::default();
         let present = fstat(&pair.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        let owner = set_owner_and_mode(&pair.destination, Present::of(&present), &source)?;
-        self.note_owner(owner);
         let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
+        self.set_owner_and_mode(pair.destination.as_fd(), Present::of(&present), &source, slate)?;
         self.set_attributes(&Bearer::open(&pair.source), &Bearer::open(&pair.destination), slate)?;
-        set_times(&pair.destination, &source)
+        let refuser = Refuser { slate, uid: present.st_uid };
+        self.set_times(pair.destination.as_fd(), present.st_dev, &source, refuser)
     }
 
     /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
