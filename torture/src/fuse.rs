@@ -8,6 +8,7 @@ mod nodes;
 mod passthrough;
 mod switches;
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -74,6 +75,12 @@ impl FaultFs {
     #[must_use]
     pub fn count(&self, operation: Operation) -> u64 {
         self.switches.count(operation)
+    }
+
+    /// The threads that have asked for anything so far, by number; the kernel's own are 0.
+    #[must_use]
+    pub fn askers(&self) -> HashSet<u32> {
+        self.switches.askers()
     }
 
     /// How many requests are waiting for an answer that will not come.

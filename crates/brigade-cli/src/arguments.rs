@@ -6,6 +6,7 @@ mod given;
 mod output;
 mod paperwork;
 mod policy;
+mod safety;
 mod speed;
 mod verify;
 mod what;
@@ -24,6 +25,7 @@ pub use given::Given;
 pub use output::{OutputArguments, ProgressWay};
 pub use paperwork::CompletionsArguments;
 pub use policy::PolicyArguments;
+pub use safety::SafetyArguments;
 pub use speed::{MOST_WORKERS, SpeedArguments};
 pub use verify::VerifyArguments;
 pub use what::WhatArguments;
@@ -87,6 +89,8 @@ pub struct CopyArguments {
     pub delete: DeleteArguments,
     #[command(flatten)]
     pub fidelity: FidelityArguments,
+    #[command(flatten)]
+    pub safety: SafetyArguments,
     #[command(flatten)]
     pub speed: SpeedArguments,
     #[command(flatten)]

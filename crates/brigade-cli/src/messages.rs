@@ -24,6 +24,7 @@ mod delete;
 mod fidelity;
 mod help;
 mod output;
+mod stall;
 mod verify;
 
 pub use commands::*;
@@ -31,6 +32,7 @@ pub use delete::*;
 pub use fidelity::{facet_line, lost_of_entry, lost_words};
 pub use help::{group, help};
 pub use output::*;
+pub use stall::*;
 pub use verify::*;
 
 // ---- Help ----
@@ -271,6 +273,7 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::NoFolder) => "同名的非文件夹项挡住了位置",
         (Language::Chinese, Reason::ChangedInComparison) => "比较过程中它发生了变化",
         (Language::Chinese, Reason::MountPoint) => "那里挂载了另一个文件系统",
+        (Language::Chinese, Reason::Stalled) => "其文件系统没有应答",
         (Language::Chinese, Reason::WorkersDied) => "每个处理它的工作进程都意外结束了",
         // The engine may learn of more; its own words are better than none.
         (Language::Chinese, other) => return other.to_string(),

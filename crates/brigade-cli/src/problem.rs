@@ -24,6 +24,7 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
             let sentence = messages::refused_destination(language, &text(path));
             format!("{sentence}: {}", reason(language, cause))
         }
+        Refusal::NoAnswer { path, pid } => messages::refused_no_answer(language, &text(path), *pid),
         Refusal::SameEntry { source_path, destination } => {
             messages::refused_same(language, &text(source_path), &text(destination))
         }

@@ -73,7 +73,10 @@ fn sentence(language: Language, error: &clap::Error) -> String {
         }
         ErrorKind::ValueValidation => {
             let sentence = messages::bad_value(language, &option, value.as_deref().unwrap_or_default());
-            let hint = messages::workers_range(language, MOST_WORKERS);
+            let hint = match option.as_str() {
+                "--stall-timeout" => messages::duration_form(language),
+                _ => messages::workers_range(language, MOST_WORKERS),
+            };
             format!("{sentence}{}{hint}", messages::semicolon(language))
         }
         ErrorKind::TooManyValues => messages::takes_no_value(language, &option),

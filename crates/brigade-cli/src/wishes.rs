@@ -5,8 +5,9 @@ mod policy;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use brigade_copy::{Request, Target, Times, shown};
+use brigade_copy::{DEFAULT_STALL_TIMEOUT, Request, Target, Times, shown};
 
 use crate::arguments::CopyArguments;
 use crate::ask;
@@ -54,9 +55,15 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         policy: policy::of(&arguments.policy),
         delete: arguments.delete.wanted(),
         fidelity: arguments.fidelity.read(&arguments.given),
+        stall_timeout: stall_timeout(arguments.safety.stall_timeout),
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })
+}
+
+/// Zero is for ever.
+fn stall_timeout(wanted: Option<Duration>) -> Option<Duration> {
+    Some(wanted.unwrap_or(DEFAULT_STALL_TIMEOUT)).filter(|timeout| !timeout.is_zero())
 }
 
 fn sources_and_target(arguments: &CopyArguments, language: Language) -> Result<(Vec<PathBuf>, Target, Place), Exit> {

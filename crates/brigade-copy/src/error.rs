@@ -137,6 +137,9 @@ pub enum Reason {
     /// It is not removed, since another file system is mounted there.
     #[error("another file system is mounted there")]
     MountPoint,
+    /// Its file system or its device did not answer for as long as the request says. Nothing below it was tried.
+    #[error("its file system does not answer")]
+    Stalled,
     /// Workers died over it, and over nothing else.
     #[error("every worker process that tried died")]
     WorkersDied,
@@ -160,6 +163,14 @@ pub enum Refusal {
         /// Why.
         #[source]
         cause: io::Error,
+    },
+    /// The file system of a source or of the destination does not answer.
+    #[error("{} does not answer: its file system seems to be dead", shown(.path))]
+    NoAnswer {
+        /// What was looked at.
+        path: PathBuf,
+        /// The process that waits for the answer, and is left behind.
+        pid: u32,
     },
     /// The destination cannot be looked at, or the folder it would go into is missing.
     #[error("cannot use destination {}", shown(.path))]

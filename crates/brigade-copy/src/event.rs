@@ -45,6 +45,16 @@ pub enum Event {
         /// The signal that ended it, if one did.
         signal: Option<i32>,
     },
+    /// A worker process waits for a file system or a device that does not answer. It is killed and no longer waited for, though
+    /// the kernel may be unable to end it; the entry fails, and what else was in its task goes to another.
+    WorkerStalled {
+        /// The process.
+        pid: u32,
+        /// Where it got stuck, in the source. If its path is longer than 4 KiB, only the end.
+        path: PathBuf,
+        /// For how long it had done nothing.
+        silent_for: Duration,
+    },
     /// A worker process was started, at the beginning or in place of a lost one.
     WorkerStarted {
         /// The new process.
@@ -60,6 +70,8 @@ pub enum Event {
 pub enum Note {
     /// Nothing, or nothing more, is removed although that was asked for.
     RemovalCeased(RemovalCeased),
+    /// A worker had a defect; its task is done again. What it said, and where.
+    WorkerPanicked(String),
 }
 
 /// Why what the source does not have was not removed.

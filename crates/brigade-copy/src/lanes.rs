@@ -5,7 +5,7 @@
 //! words:
 //!  0  the order to stop: all workers are to end what they do
 //!  8  how many workers wish for work
-//! 16  lanes of 32 words, so that no two share a cache line
+//! 16  lanes of 512 words, so that no two share a cache line
 //! ```
 //!
 //! | word of a lane | meaning | written by |
@@ -15,13 +15,15 @@
 //! | `TASK` | the task that the counts below belong to, 0 = none | likewise |
 //! | `FOUND` `DONE` `BYTES` | counts within that task | its worker |
 //! | `SEQUENCE` | odd while the path is being written | its worker |
-//! | `PATH_BYTES`, `PATH`… | the end of the path of the current entry | its worker; the parent sets the length to 0 when it frees the lane |
+//! | `PATH_BYTES`, `PATH`… | the length of the path of the current entry, and its end | its worker; the parent sets the length to 0 when it frees the lane |
+//! | `ROOT` | the root that the path is below | its worker |
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use crate::event::{Lane, LaneState};
+use crate::stuck::Stuck;
 
 /// The shared words.
 pub(crate) type Words = brigade::SharedSlice<u64>;
@@ -39,11 +41,13 @@ const DONE: usize = 4;
 const BYTES: usize = 5;
 const SEQUENCE: usize = 6;
 const PATH_BYTES: usize = 7;
-const PATH: usize = 8;
-/// How much of a path is shown: enough for a wide terminal.
-const PATH_WORDS: usize = 24;
-/// Words per lane, a multiple of the eight of a cache line.
-const LANE_WORDS: usize = PATH + PATH_WORDS;
+const ROOT: usize = 8;
+const PATH: usize = 9;
+/// Words per lane: a page, so that nearly every path is there wholly. What is not written takes no memory.
+const LANE_WORDS: usize = 512;
+const PATH_WORDS: usize = LANE_WORDS - PATH;
+/// How much of a path there is room for.
+const MAX_PATH_BYTES: usize = PATH_WORDS * 8;
 
 const IDLE: u64 = 0;
 const LISTING: u64 = 1;
@@ -70,6 +74,15 @@ pub(crate) struct LiveCounts {
     pub(crate) n_found: u64,
     pub(crate) n_done: u64,
     pub(crate) n_bytes: u64,
+}
+
+/// What a worker that is at work has shown last. As long as this stays the same, it may be stuck.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Sign {
+    pub(crate) task_id: u64,
+    state: u64,
+    counts: [u64; 3],
+    sequence: u64,
 }
 
 impl Lanes {
@@ -116,6 +129,26 @@ impl Lanes {
         })
     }
 
+    /// The last sign of each worker that is at work, with its process.
+    pub(crate) fn signs(&self) -> impl Iterator<Item = (u32, Sign)> {
+        (0..self.n_lanes).map(lane_base).filter_map(|base| {
+            let word = |idx: usize| self.words.load(base + idx);
+            let (pid, state) = (word(PID), word(STATE));
+            let counts = [word(FOUND), word(DONE), word(BYTES)];
+            let sign = Sign { task_id: word(TASK), state, counts, sequence: word(SEQUENCE) };
+            (pid != 0 && state != IDLE).then_some((pid as u32, sign))
+        })
+    }
+
+    /// Where a worker is. To be asked of one that does not move.
+    pub(crate) fn whereabouts(&self, pid: u32) -> Option<Stuck> {
+        let of_pid = |base: &usize| self.words.load(base + PID) == u64::from(pid);
+        let base = (0..self.n_lanes).map(lane_base).find(of_pid)?;
+        let n_bytes = self.words.load(base + PATH_BYTES);
+        let path = self.read_path(base).into_os_string().into_encoded_bytes();
+        Some(Stuck::new(self.words.load(base + ROOT) as u32, n_bytes as usize, path))
+    }
+
     pub(crate) fn snapshot(&self) -> Vec<Lane> {
         (0..self.n_lanes).filter_map(|lane_idx| self.read(lane_base(lane_idx))).collect()
     }
@@ -139,8 +172,8 @@ impl Lanes {
     fn read_path(&self, base: usize) -> PathBuf {
         for _ in 0..8 {
             let before = self.words.load(base + SEQUENCE);
-            let n_bytes = (self.words.load(base + PATH_BYTES) as usize).min(PATH_WORDS * 8);
-            let mut bytes = Vec::with_capacity(PATH_WORDS * 8);
+            let n_bytes = (self.words.load(base + PATH_BYTES) as usize).min(MAX_PATH_BYTES);
+            let mut bytes = Vec::with_capacity(n_bytes.next_multiple_of(8));
             for word_idx in 0..n_bytes.div_ceil(8) {
                 bytes.extend_from_slice(&self.words.load(base + PATH + word_idx).to_le_bytes());
             }
@@ -166,11 +199,14 @@ pub(crate) struct OwnLane {
     base: Option<usize>,
     live: LiveCounts,
     sequence: u64,
+    /// The path that was written last, up to a multiple of eight bytes.
+    path: Vec<u8>,
 }
 
 impl OwnLane {
     pub(crate) fn new(words: Words, n_lanes: usize, pid: u32) -> Self {
-        let mut lane = Self { words, n_lanes, pid, base: None, live: LiveCounts::default(), sequence: 0 };
+        let mut lane =
+            Self { words, n_lanes, pid, base: None, live: LiveCounts::default(), sequence: 0, path: Vec::new() };
         lane.claim();
         lane
     }
@@ -222,15 +258,29 @@ impl OwnLane {
         }
     }
 
-    /// Shows the entry that is being worked on.
+    /// Shows the root below which paths are from now on.
+    pub(crate) fn root(&mut self, root: u32) {
+        if let Some(base) = self.base {
+            self.words.store(base + ROOT, u64::from(root));
+        }
+    }
+
+    /// Shows the entry that is being worked on; without a name, the folder itself.
     pub(crate) fn entry(&mut self, folder: &[u8], name: &[u8]) {
         let Some(base) = self.base else { return };
-        let mut bytes = [0_u8; PATH_WORDS * 8];
-        let n_bytes = write_tail(&mut bytes, folder, name);
+        self.path.clear();
+        self.path.extend_from_slice(folder);
+        if !folder.is_empty() && !name.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+        let n_bytes = self.path.len();
+        let n_cut = n_bytes.saturating_sub(MAX_PATH_BYTES);
+        self.path.resize(n_cut + (n_bytes - n_cut).next_multiple_of(8), 0);
         self.sequence += 1;
         self.words.store(base + SEQUENCE, self.sequence);
         self.words.store(base + PATH_BYTES, n_bytes as u64);
-        for (word_idx, word) in bytes[..n_bytes.next_multiple_of(8)].chunks_exact(8).enumerate() {
+        for (word_idx, word) in self.path[n_cut..].chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(word.try_into().expect("chunks have eight bytes"));
             self.words.store(base + PATH + word_idx, word);
         }
@@ -280,23 +330,6 @@ impl OwnLane {
     }
 }
 
-/// Writes the last bytes of `folder/name` to the beginning of `bytes`, and returns how many.
-fn write_tail(bytes: &mut [u8; PATH_WORDS * 8], folder: &[u8], name: &[u8]) -> usize {
-    let name = &name[name.len().saturating_sub(bytes.len())..];
-    let n_left = bytes.len() - name.len();
-    let (folder, slash): (&[u8], &[u8]) = match n_left {
-        0 => (b"", b""),
-        _ if folder.is_empty() => (b"", b""),
-        _ => (&folder[folder.len().saturating_sub(n_left - 1)..], b"/"),
-    };
-    let mut n_bytes = 0;
-    for part in [folder, slash, name] {
-        bytes[n_bytes..n_bytes + part.len()].copy_from_slice(part);
-        n_bytes += part.len();
-    }
-    n_bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,12 +342,14 @@ mod tests {
     fn a_path_is_shown_from_its_end() {
         let lanes = lanes(2);
         let mut lane = OwnLane::new(lanes.words.clone(), 2, 7);
+        let room = MAX_PATH_BYTES;
         for (folder, name, expected) in [
             (&b""[..], &b"x"[..], b"x".to_vec()),
             (b"a/b", b"x", b"a/b/x".to_vec()),
-            (&[b'f'; 300], &[b'n'; 10], [&[b'f'; 181][..], b"/", &[b'n'; 10]].concat()),
-            (b"a", &[b'n'; 255], vec![b'n'; 192]),
-            (b"a", &[b'n'; 191], [&b"/"[..], &[b'n'; 191]].concat()),
+            (b"a/b", b"", b"a/b".to_vec()),
+            (b"", b"", Vec::new()),
+            (&vec![b'f'; room], &[b'n'; 10], [&vec![b'f'; room - 11][..], b"/", &[b'n'; 10]].concat()),
+            (&vec![b'f'; room - 11], &[b'n'; 10], [&vec![b'f'; room - 11][..], b"/", &[b'n'; 10]].concat()),
         ] {
             lane.entry(folder, name);
             let shown = lanes.snapshot();

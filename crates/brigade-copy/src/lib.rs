@@ -32,11 +32,14 @@ mod facet;
 mod lanes;
 mod names;
 mod plan;
+mod procfs;
+mod pulse;
 mod request;
 mod run;
 mod scheduler;
 mod selection;
 mod shown;
+mod stuck;
 mod task;
 mod worker;
 
@@ -53,8 +56,8 @@ pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Remo
 pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
 pub use request::{
-    Delete, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss, Policy, Reflink, Report, Request, Sameness,
-    Sparse, Target, Times, Totals,
+    DEFAULT_STALL_TIMEOUT, Delete, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss, Policy, Reflink, Report,
+    Request, Sameness, Sparse, Target, Times, Totals,
 };
 pub use run::Running;
 pub use selection::{Choice, Lines, NoPattern, Rules, Selection};

@@ -4,6 +4,7 @@
 mod identity;
 mod opened;
 mod place;
+mod scout;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,6 +17,7 @@ use crate::selection::Selector;
 use identity::{Entry, Found, Lineage, Lineages};
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
+pub(crate) use scout::is_any_mount_doubtful;
 
 /// A copy that has been checked and can be started.
 ///
@@ -67,6 +69,7 @@ impl Plan {
         if is_single && request.sources.len() > 1 {
             return Err(Refusal::SeveralSources);
         }
+        scout::send_ahead(&request)?;
         let sources: Vec<_> = request.sources.iter().map(|path| Source::look(path)).collect::<Result<_, _>>()?;
         let mut pairs: Vec<_> = match &request.target {
             Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,

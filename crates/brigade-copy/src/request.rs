@@ -6,6 +6,10 @@ mod policy;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a worker may wait in the kernel for one and the same thing, if nothing else is said.
+pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 use crate::selection::Selection;
 pub use delete::{Delete, EmptySource};
@@ -37,6 +41,9 @@ pub struct Request {
     pub empty_source: EmptySource,
     /// How faithful the copy is to be.
     pub fidelity: Fidelity,
+    /// How long a worker may wait in the kernel for one and the same thing before it is given up; `None`: for ever. A worker
+    /// that is slow and moves on is never given up.
+    pub stall_timeout: Option<Duration>,
 }
 
 impl Request {
@@ -54,6 +61,7 @@ impl Request {
             delete: Delete::default(),
             empty_source: EmptySource::default(),
             fidelity: Fidelity::default(),
+            stall_timeout: Some(DEFAULT_STALL_TIMEOUT),
         }
     }
 }

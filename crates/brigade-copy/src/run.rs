@@ -1,7 +1,8 @@
 //! A copy that runs: hands the scheduler's tasks to the pool and the answers back, tells the caller what happens, and ends.
 //! The one place that knows the pool. What is done next is decided in scheduler.rs.
 
-mod process;
+pub(crate) mod process;
+mod stall;
 mod start;
 mod state;
 
@@ -21,6 +22,7 @@ use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
 use crate::worker::Facts;
 use process::{WorkerStart, begin_worker, give, run_task};
+use stall::Silent;
 #[cfg(test)]
 pub(crate) use start::moment_before_the_first_write;
 use start::{Beginning, ShownRoot};
@@ -98,6 +100,7 @@ impl Running {
         }
         core.stopped = true;
         core.last_sign = Instant::now();
+        core.watch.hurry();
         core.scheduler.stop();
         self.shared.lanes.stop();
         drop(core);
@@ -113,7 +116,17 @@ impl Running {
                 return core.summary.clone();
             }
             let now = Instant::now();
+            let silent = core.watch.look(&self.shared.lanes, now);
+            if !silent.is_empty() {
+                drop(core);
+                silent.into_iter().for_each(|silent| self.shared.abandon(silent));
+                core = self.shared.core();
+                continue;
+            }
             let mut pause = deadline.saturating_duration_since(now);
+            if let Some(until_next_look) = core.watch.pause(now) {
+                pause = pause.min(until_next_look);
+            }
             if core.stopped {
                 let patience = (core.last_sign + STOP_PATIENCE).saturating_duration_since(now);
                 if patience.is_zero() {
@@ -266,7 +279,10 @@ impl Shared {
         }
         core.last_sign = Instant::now();
         match result {
-            Ok(answer) => self.take_answer(&mut core, task_id, answer, &mut events),
+            Ok(answer) => {
+                core.stalled.remove(&task_id);
+                self.take_answer(&mut core, task_id, answer, &mut events);
+            }
             Err(error) => self.take_error(&mut core, task_id, &error, &mut events),
         }
         for failure in core.scheduler.take_failures() {
@@ -314,11 +330,40 @@ impl Shared {
         core.scheduler.on_answer(task_id, answer);
     }
 
+    /// Gives up a worker that is stuck, so that what else was in its task can go on.
+    fn abandon(&self, silent: Silent) {
+        let Silent { pid, task_id, silent_for } = silent;
+        let Some(place) = self.lanes.whereabouts(pid) else { return };
+        let path = self.roots[place.root as usize].source_path(&place.path.0);
+        let mut core = self.core();
+        core.stalled.insert(task_id, place);
+        core.known_pids.remove(&pid);
+        core.lost_pids.insert(pid);
+        drop(core);
+        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
+        // What follows for the task is told by the pool.
+        if pool.as_ref().is_some_and(|pool| pool.abandon(pid)) {
+            drop(pool);
+            self.lanes.keep_only(|alive| alive != pid);
+            self.core().n_lost_workers += 1;
+            self.tell(vec![Event::WorkerStalled { pid, path, silent_for }]);
+        } else {
+            let mut core = self.core();
+            core.stalled.remove(&task_id);
+            core.known_pids.insert(pid);
+            core.lost_pids.remove(&pid);
+        }
+    }
+
     fn take_error(&self, core: &mut Core, task_id: u64, error: &TaskError, events: &mut Vec<Event>) {
+        if let Some(place) = core.stalled.remove(&task_id) {
+            core.scheduler.on_stall(task_id, place);
+            return self.look_at_workers(core, events);
+        }
         match error {
             TaskError::Killed { pid, signal, .. } => self.lost(core, *pid, Some(*signal), events),
             TaskError::Exited { pid, .. } => self.lost(core, *pid, None, events),
-            TaskError::Panicked(_) => {}
+            TaskError::Panicked(report) => events.push(Event::Note(Note::WorkerPanicked(report.to_string()))),
             // Anything else is no accident of one worker: the pool is at its end, or we are at fault.
             other => {
                 if core.broken.is_none() {

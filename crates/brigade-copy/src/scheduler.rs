@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use crate::event::Outcome;
 use crate::lanes::LiveCounts;
 use crate::names::{Bytes, Names};
+use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Work};
 use groups::Groups;
 use nodes::{NodeIdx, Nodes};
@@ -53,6 +54,8 @@ pub(crate) struct Scheduler {
     /// Everything else.
     ready: Stack,
     retries: Vec<Flight>,
+    /// What was left of tasks whose workers got stuck: done when there is nothing else, since it may get stuck again.
+    deferred: Vec<Flight>,
     flights: HashMap<u64, Flight>,
     /// Pieces that may find more entries.
     n_walk_pieces: usize,
@@ -63,6 +66,8 @@ pub(crate) struct Scheduler {
     pub(crate) counts: Counts,
     /// Failures that no worker could report.
     failures: Vec<Failure>,
+    /// Where workers got stuck: told with every task from then on.
+    stuck: Vec<Stuck>,
 }
 
 /// What is copied from a root.
@@ -83,6 +88,7 @@ impl Scheduler {
             folders: Stack::default(),
             ready: Stack::default(),
             retries: Vec::new(),
+            deferred: Vec::new(),
             flights: HashMap::new(),
             n_walk_pieces: 0,
             n_walks_in_flight: 0,
@@ -91,6 +97,7 @@ impl Scheduler {
             removal: Removal::default(),
             counts: Counts::default(),
             failures: Vec::new(),
+            stuck: Vec::new(),
         }
     }
 
@@ -115,12 +122,13 @@ impl Scheduler {
         if self.flights.len() >= self.n_workers * TASKS_PER_WORKER {
             return None;
         }
-        let flight = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.begin_removal())?;
+        let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());
+        let flight = left.or_else(|| self.begin_removal())?;
         let id = self.next_task_id;
         self.next_task_id += 1;
         self.n_walks_in_flight += usize::from(flight.is_walk());
         let items = flight.pieces.iter().map(|piece| self.item_of(piece)).collect();
-        let task = CopyTask { id, budget: flight.budget, items };
+        let task = CopyTask { id, budget: flight.budget, stuck: self.stuck.clone(), items };
         self.flights.insert(id, flight);
         Some(task)
     }
@@ -140,7 +148,8 @@ impl Scheduler {
     }
 
     fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.retries.is_empty() && self.ready.is_empty() && self.folders.is_empty()
+        let are_empty = [&self.retries, &self.deferred].map(Vec::is_empty) == [true; 2];
+        self.flights.is_empty() && are_empty && self.ready.is_empty() && self.folders.is_empty()
     }
 
     /// Everything has been found.
@@ -178,7 +187,7 @@ impl Scheduler {
                 dropped.push(piece);
             }
         }
-        dropped.extend(self.retries.drain(..).flat_map(|flight| flight.pieces));
+        dropped.extend(self.retries.drain(..).chain(self.deferred.drain(..)).flat_map(|flight| flight.pieces));
         for member in self.groups.drain_waiting() {
             self.close_piece(member.node, false);
         }

@@ -13,6 +13,7 @@ use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::{FidelityReport, Lost};
 use crate::names::{Bytes, Names};
+use crate::stuck::Stuck;
 pub(crate) use removal::{Chore, OpenRemoval, RemovalAnswer, Removed, Standing};
 
 /// A piece of work for one worker process.
@@ -22,6 +23,8 @@ pub(crate) struct CopyTask {
     pub(crate) id: u64,
     /// How much may be done beyond what the items name before the worker answers.
     pub(crate) budget: Budget,
+    /// What is not to be touched.
+    pub(crate) stuck: Vec<Stuck>,
     pub(crate) items: Vec<Item>,
 }
 

@@ -13,6 +13,7 @@ mod keeping;
 mod metadata;
 mod placing;
 mod removal;
+mod stuck;
 mod visit;
 
 use std::ffi::CStr;
@@ -21,12 +22,13 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::error::Action;
+use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::request::{Delete, EmptySource, Fidelity, Policy};
 use crate::selection::{Selection, Selector};
+use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::{Offload, Spared};
@@ -101,6 +103,8 @@ pub(crate) struct Worker {
     // The task that is being worked on.
     answer: CopyAnswer,
     budget: Budget,
+    /// What is not to be touched.
+    stuck: Vec<Stuck>,
     item_idx: u32,
     root: u32,
     /// The folder where we are, relative to the root.
@@ -185,6 +189,7 @@ impl Worker {
             listing_buffer: Vec::with_capacity(LISTING_BYTES),
             answer: CopyAnswer::default(),
             budget: Budget { n_copied: 0, n_listed: 0 },
+            stuck: Vec::new(),
             item_idx: 0,
             root: 0,
             path: Vec::new(),
@@ -202,6 +207,7 @@ impl Worker {
     pub(crate) fn run(&mut self, task: CopyTask) -> CopyAnswer {
         self.lane.begin_task(task.id);
         self.budget = task.budget;
+        self.stuck = task.stuck;
         self.n_copied = 0;
         self.n_listed = 0;
         self.n_left = 0;
@@ -226,12 +232,13 @@ impl Worker {
         }
         self.root = item.root;
         self.path = item.folder.0;
+        self.lane.root(item.root);
         let entered = self.enter(item.root);
         let arrival = item.arrival;
         match item.work {
             Work::List => {
                 self.begin_unit();
-                self.visit_root(arrival);
+                self.visit_root(entered, arrival);
                 true
             }
             Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {
@@ -312,6 +319,7 @@ impl Worker {
     ) -> Joined {
         self.begin_entry(name);
         let linked = entered.clone().and_then(|pair| {
+            self.refuse_stuck(name)?;
             let first_folder = self.enter_destination(first.root, &first.folder.0)?;
             let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
             let renamed = self.renamed(first.root, &first.folder.0);
@@ -330,6 +338,7 @@ impl Worker {
 
     fn run_sweep(&mut self, name: &CStr, entered: &Result<Rc<Pair>, Flaw>, arrival: Arrival) {
         if let Ok(pair) = entered {
+            self.lane.entry(&self.path, name.to_bytes());
             let spot = self.spot(Rc::clone(pair), name, arrival);
             self.sweep(&spot);
         }
@@ -353,6 +362,8 @@ impl Worker {
 
     /// Goes to the folder of the current path.
     fn enter(&mut self, root: u32) -> Result<Rc<Pair>, Flaw> {
+        self.lane.entry(&self.path, b"");
+        self.refuse_stuck(c"")?;
         let opened = &self.roots[root as usize];
         self.chain.enter(root, &self.path, || {
             let source = open_root(&opened.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
@@ -363,6 +374,9 @@ impl Worker {
 
     /// Goes to a folder of the destination tree, which the source need not have.
     fn enter_destination(&mut self, root: u32, path: &[u8]) -> Result<Rc<OwnedFd>, Flaw> {
+        if self.is_stuck(root, path) {
+            return Err(Flaw::new(Action::Reach, Reason::Stalled));
+        }
         let opened = &self.roots[root as usize];
         self.destination_chain
             .enter(root, path, || open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno)))

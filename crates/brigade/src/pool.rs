@@ -16,6 +16,7 @@ mod places;
 mod recycling;
 mod staff;
 mod state;
+mod stuck;
 mod submit;
 mod task;
 mod worker;
@@ -242,6 +243,17 @@ impl Pool {
     /// Ends the workers at once. Tasks that have not ended give [`PoolBroken::Terminated`].
     pub fn terminate(&self) {
         self.inner.terminate();
+    }
+
+    /// Gives up the worker with this pid: kills it, and does not wait until the kernel has ended it, which it cannot as long as a
+    /// file system or a device does not answer. The task that it runs gives [`TaskError::Killed`] now, tasks that it has not
+    /// started go to others, and a fresh worker takes its place. Nobody waits for it any more: if the kernel cannot end it, it
+    /// is still there when this process has ended. `false`, and nothing is done, if no such worker runs a task.
+    ///
+    /// Without this a worker that cannot be ended keeps its place and its task, and `join` waits for it, unless the pool was
+    /// terminated: then it is left behind after a second.
+    pub fn abandon(&self, pid: u32) -> bool {
+        self.inner.abandon(pid)
     }
 
     /// How many workers have ended before their time: killed, or by `exit` in a task.

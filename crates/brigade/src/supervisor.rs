@@ -224,7 +224,8 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// When `main` has returned or `exit` was called: each child gets what was agreed for it.
 extern "C" fn end_children() {
     let Some(supervisor) = running() else { return };
-    let children = children();
+    let mut children = children();
+    children.retain(|child| !child.is_left_behind());
     let with = |wish| children.iter().filter(move |child| child.on_parent_exit == wish);
     with(OnParentExit::Terminate).for_each(|child| child.signal(Signal::TERM));
     if supervisor.thread == std::thread::current().id() {

@@ -78,12 +78,13 @@ impl Passthrough {
     /// Lets a request pass, unless a rule is against it.
     fn admit<R: Refusable>(
         &self,
+        request: &Request,
         operation: Operation,
         path: impl FnOnce() -> Option<PathBuf>,
         end: u64,
         reply: R,
     ) -> Option<R> {
-        self.switches.note(operation);
+        self.switches.note(request.pid(), operation);
         if !self.switches.options.delay.is_zero() {
             std::thread::sleep(self.switches.options.delay);
         }
@@ -95,12 +96,25 @@ impl Passthrough {
         None
     }
 
-    fn admit_entry<R: Refusable>(&self, operation: Operation, number: INodeNo, reply: R) -> Option<R> {
-        self.admit(operation, || self.nodes.path(number), 0, reply)
+    fn admit_entry<R: Refusable>(
+        &self,
+        request: &Request,
+        operation: Operation,
+        number: INodeNo,
+        reply: R,
+    ) -> Option<R> {
+        self.admit(request, operation, || self.nodes.path(number), 0, reply)
     }
 
-    fn admit_name<R: Refusable>(&self, operation: Operation, parent: INodeNo, name: &OsStr, reply: R) -> Option<R> {
-        self.admit(operation, || Some(self.nodes.path(parent)?.join(name)), 0, reply)
+    fn admit_name<R: Refusable>(
+        &self,
+        request: &Request,
+        operation: Operation,
+        parent: INodeNo,
+        name: &OsStr,
+        reply: R,
+    ) -> Option<R> {
+        self.admit(request, operation, || Some(self.nodes.path(parent)?.join(name)), 0, reply)
     }
 
     /// How long the kernel may remember what it is told.
@@ -233,8 +247,8 @@ fn answer_value(n_wanted: u32, read: impl FnOnce(&mut [u8]) -> Result<usize, Err
 
 // Each request is admitted, done, and answered.
 impl Filesystem for Passthrough {
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let Some(reply) = self.admit_name(Operation::Lookup, parent, name, reply) else { return };
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let Some(reply) = self.admit_name(request, Operation::Lookup, parent, name, reply) else { return };
         let found = self.nodes.spelt(parent, name).and_then(|name| self.nodes.tell(parent, &name));
         self.answer_entry(found, reply);
     }
@@ -243,8 +257,8 @@ impl Filesystem for Passthrough {
         self.nodes.forget(number, n_told);
     }
 
-    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let Some(reply) = self.admit_entry(Operation::Getattr, number, reply) else { return };
+    fn getattr(&self, request: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let Some(reply) = self.admit_entry(request, Operation::Getattr, number, reply) else { return };
         match self.nodes.attributes(number) {
             Ok(attributes) => reply.attr(&self.memory(), &attributes),
             Err(errno) => reply.refuse(errno),
@@ -253,7 +267,7 @@ impl Filesystem for Passthrough {
 
     fn setattr(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -269,15 +283,15 @@ impl Filesystem for Passthrough {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let Some(reply) = self.admit_entry(Operation::Setattr, number, reply) else { return };
+        let Some(reply) = self.admit_entry(request, Operation::Setattr, number, reply) else { return };
         match self.set(number, &Wanted { mode, uid, gid, n_bytes, accessed, modified }) {
             Ok(attributes) => reply.attr(&self.memory(), &attributes),
             Err(errno) => reply.refuse(errno),
         }
     }
 
-    fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        let Some(reply) = self.admit_entry(Operation::Readlink, number, reply) else { return };
+    fn readlink(&self, request: &Request, number: INodeNo, reply: ReplyData) {
+        let Some(reply) = self.admit_entry(request, Operation::Readlink, number, reply) else { return };
         match self.nodes.mark(number).and_then(|mark| readlinkat(&*mark, c"", Vec::new())) {
             Ok(target) => reply.data(target.as_bytes()),
             Err(errno) => reply.refuse(errno),
@@ -294,7 +308,7 @@ impl Filesystem for Passthrough {
         device: u32,
         reply: ReplyEntry,
     ) {
-        let Some(reply) = self.admit_name(Operation::Mknod, parent, name, reply) else { return };
+        let Some(reply) = self.admit_name(request, Operation::Mknod, parent, name, reply) else { return };
         let kind = FileType::from_raw_mode(mode as RawMode);
         let made = self.make((parent, name), Maker::of(request), Some(mode), |folder, name| {
             mknodat(folder, name, kind, Mode::from_raw_mode(mode & 0o7777), unpacked_device(device))
@@ -303,15 +317,15 @@ impl Filesystem for Passthrough {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
-        let Some(reply) = self.admit_name(Operation::Mkdir, parent, name, reply) else { return };
+        let Some(reply) = self.admit_name(request, Operation::Mkdir, parent, name, reply) else { return };
         let made = self.make((parent, name), Maker::of(request), Some(mode), |folder, name| {
             mkdirat(folder, name, Mode::from_raw_mode(mode & 0o7777))
         });
         self.answer_entry(made, reply);
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_name(Operation::Unlink, parent, name, reply) else { return };
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_name(request, Operation::Unlink, parent, name, reply) else { return };
         let done = self
             .nodes
             .spelt(parent, name)
@@ -319,8 +333,8 @@ impl Filesystem for Passthrough {
         answer_empty(done, reply);
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_name(Operation::Rmdir, parent, name, reply) else { return };
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_name(request, Operation::Rmdir, parent, name, reply) else { return };
         let done = self
             .nodes
             .spelt(parent, name)
@@ -329,14 +343,14 @@ impl Filesystem for Passthrough {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let Some(reply) = self.admit_name(Operation::Symlink, parent, name, reply) else { return };
+        let Some(reply) = self.admit_name(request, Operation::Symlink, parent, name, reply) else { return };
         let made = self.make((parent, name), Maker::of(request), None, |folder, name| symlinkat(target, folder, name));
         self.answer_entry(made, reply);
     }
 
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -344,7 +358,7 @@ impl Filesystem for Passthrough {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let Some(reply) = self.admit_name(Operation::Rename, new_parent, new_name, reply) else { return };
+        let Some(reply) = self.admit_name(request, Operation::Rename, new_parent, new_name, reply) else { return };
         let rename = || {
             let (name, new_name) = (self.nodes.spelt(parent, name)?, self.nodes.spelt(new_parent, new_name)?);
             let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
@@ -353,8 +367,8 @@ impl Filesystem for Passthrough {
         answer_empty(rename(), reply);
     }
 
-    fn link(&self, _: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let Some(reply) = self.admit_name(Operation::Link, parent, name, reply) else { return };
+    fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let Some(reply) = self.admit_name(request, Operation::Link, parent, name, reply) else { return };
         let link = || {
             let (mark, name) = (self.nodes.mark(number)?, self.nodes.spelt(parent, name)?);
             linkat(&*mark, c"", &*self.nodes.mark(parent)?, &name, AtFlags::EMPTY_PATH)?;
@@ -373,7 +387,7 @@ impl Filesystem for Passthrough {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let Some(reply) = self.admit_name(Operation::Create, parent, name, reply) else { return };
+        let Some(reply) = self.admit_name(request, Operation::Create, parent, name, reply) else { return };
         let made = self.make((parent, name), Maker::of(request), Some(mode), |folder, name| {
             let exclusively = OFlags::from_bits_retain(flags.cast_unsigned()) & OFlags::EXCL;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | exclusively;
@@ -387,8 +401,8 @@ impl Filesystem for Passthrough {
         }
     }
 
-    fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let Some(reply) = self.admit_entry(Operation::Open, number, reply) else { return };
+    fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let Some(reply) = self.admit_entry(request, Operation::Open, number, reply) else { return };
         match self.open_file(number, flags.0) {
             Ok(handle) => reply.opened(handle, FopenFlags::empty()),
             Err(errno) => reply.refuse(errno),
@@ -397,7 +411,7 @@ impl Filesystem for Passthrough {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -408,7 +422,7 @@ impl Filesystem for Passthrough {
     ) {
         let path = || self.nodes.path(number);
         let end = offset + u64::from(n_wanted);
-        let Some(reply) = self.admit(Operation::Read, path, end, reply) else { return };
+        let Some(reply) = self.admit(request, Operation::Read, path, end, reply) else { return };
         let mut buffer = vec![0; n_wanted as usize];
         match self.file(handle).and_then(|file| read_whole(&file, &mut buffer, offset)) {
             Ok(n_read) => {
@@ -421,7 +435,7 @@ impl Filesystem for Passthrough {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -432,7 +446,9 @@ impl Filesystem for Passthrough {
         reply: ReplyWrite,
     ) {
         let path = || self.nodes.path(number);
-        let Some(reply) = self.admit(Operation::Write, path, offset + data.len() as u64, reply) else { return };
+        let Some(reply) = self.admit(request, Operation::Write, path, offset + data.len() as u64, reply) else {
+            return;
+        };
         let mut bytes = data.to_vec();
         self.switches.flip(Operation::Write, path, offset, &mut bytes);
         match self.file(handle).and_then(|file| rustix::io::pwrite(&*file, &bytes, offset)) {
@@ -441,14 +457,14 @@ impl Filesystem for Passthrough {
         }
     }
 
-    fn flush(&self, _: &Request, number: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_entry(Operation::Flush, number, reply) else { return };
+    fn flush(&self, request: &Request, number: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_entry(request, Operation::Flush, number, reply) else { return };
         reply.ok();
     }
 
     fn release(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         handle: FileHandle,
         _: OpenFlags,
@@ -456,19 +472,19 @@ impl Filesystem for Passthrough {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        let Some(reply) = self.admit_entry(Operation::Release, number, reply) else { return };
+        let Some(reply) = self.admit_entry(request, Operation::Release, number, reply) else { return };
         self.open().remove(&handle.0);
         reply.ok();
     }
 
-    fn fsync(&self, _: &Request, number: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_entry(Operation::Fsync, number, reply) else { return };
+    fn fsync(&self, request: &Request, number: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_entry(request, Operation::Fsync, number, reply) else { return };
         answer_empty(self.file(handle).and_then(|file| rustix::fs::fsync(&*file)), reply);
     }
 
     fn fallocate(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -476,13 +492,21 @@ impl Filesystem for Passthrough {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let Some(reply) = self.admit_entry(Operation::Fallocate, number, reply) else { return };
+        let Some(reply) = self.admit_entry(request, Operation::Fallocate, number, reply) else { return };
         let flags = FallocateFlags::from_bits_retain(mode.cast_unsigned());
         answer_empty(self.file(handle).and_then(|file| rustix::fs::fallocate(&*file, flags, offset, n_bytes)), reply);
     }
 
-    fn lseek(&self, _: &Request, number: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        let Some(reply) = self.admit_entry(Operation::Lseek, number, reply) else { return };
+    fn lseek(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let Some(reply) = self.admit_entry(request, Operation::Lseek, number, reply) else { return };
         // The kernel asks for these two only.
         let to = if whence == 3 { SeekFrom::Data(offset as u64) } else { SeekFrom::Hole(offset as u64) };
         match self.file(handle).and_then(|file| rustix::fs::seek(&*file, to)) {
@@ -491,15 +515,15 @@ impl Filesystem for Passthrough {
         }
     }
 
-    fn opendir(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let Some(reply) = self.admit_entry(Operation::Opendir, number, reply) else { return };
+    fn opendir(&self, request: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let Some(reply) = self.admit_entry(request, Operation::Opendir, number, reply) else { return };
         match self.nodes.mark(number).and_then(|mark| list(&mark)) {
             Ok(listed) => reply.opened(self.remember(Opened::Folder(listed.into())), FopenFlags::empty()),
             Err(errno) => reply.refuse(errno),
         }
     }
 
-    fn readdir(&self, _: &Request, number: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, request: &Request, number: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let Some(Opened::Folder(listed)) = self.open().get(&handle.0).cloned() else {
             return reply.refuse(Errno::BADF);
         };
@@ -512,24 +536,26 @@ impl Filesystem for Passthrough {
             }
             end = next;
         }
-        let Some(reply) = self.admit(Operation::Readdir, || self.nodes.path(number), end, reply) else { return };
+        let Some(reply) = self.admit(request, Operation::Readdir, || self.nodes.path(number), end, reply) else {
+            return;
+        };
         reply.ok();
     }
 
-    fn releasedir(&self, _: &Request, number: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_entry(Operation::Releasedir, number, reply) else { return };
+    fn releasedir(&self, request: &Request, number: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_entry(request, Operation::Releasedir, number, reply) else { return };
         self.open().remove(&handle.0);
         reply.ok();
     }
 
-    fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_entry(Operation::Fsyncdir, number, reply) else { return };
+    fn fsyncdir(&self, request: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_entry(request, Operation::Fsyncdir, number, reply) else { return };
         let synced = self.nodes.mark(number).and_then(|mark| rustix::fs::fsync(super::nodes::open_folder(&mark)?));
         answer_empty(synced, reply);
     }
 
-    fn statfs(&self, _: &Request, number: INodeNo, reply: ReplyStatfs) {
-        let Some(reply) = self.admit_entry(Operation::Statfs, number, reply) else { return };
+    fn statfs(&self, request: &Request, number: INodeNo, reply: ReplyStatfs) {
+        let Some(reply) = self.admit_entry(request, Operation::Statfs, number, reply) else { return };
         match self.nodes.mark(number).and_then(|mark| rustix::fs::fstatvfs(mark.as_fd())) {
             Ok(facts) => reply.statfs(
                 facts.f_blocks,
@@ -547,7 +573,7 @@ impl Filesystem for Passthrough {
 
     fn setxattr(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -555,7 +581,7 @@ impl Filesystem for Passthrough {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let Some(reply) = self.admit_entry(Operation::Setxattr, number, reply) else { return };
+        let Some(reply) = self.admit_entry(request, Operation::Setxattr, number, reply) else { return };
         let flags = XattrFlags::from_bits_retain(flags.cast_unsigned());
         answer_empty(
             self.nodes.mark(number).and_then(|mark| rustix::fs::setxattr(way_to(&mark), name, value, flags)),
@@ -563,20 +589,20 @@ impl Filesystem for Passthrough {
         );
     }
 
-    fn getxattr(&self, _: &Request, number: INodeNo, name: &OsStr, n_wanted: u32, reply: ReplyXattr) {
-        let Some(reply) = self.admit_entry(Operation::Getxattr, number, reply) else { return };
+    fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, n_wanted: u32, reply: ReplyXattr) {
+        let Some(reply) = self.admit_entry(request, Operation::Getxattr, number, reply) else { return };
         let read = |buffer: &mut [u8]| rustix::fs::getxattr(way_to(&*self.nodes.mark(number)?), name, buffer);
         answer_value(n_wanted, read, reply);
     }
 
-    fn listxattr(&self, _: &Request, number: INodeNo, n_wanted: u32, reply: ReplyXattr) {
-        let Some(reply) = self.admit_entry(Operation::Listxattr, number, reply) else { return };
+    fn listxattr(&self, request: &Request, number: INodeNo, n_wanted: u32, reply: ReplyXattr) {
+        let Some(reply) = self.admit_entry(request, Operation::Listxattr, number, reply) else { return };
         let read = |buffer: &mut [u8]| rustix::fs::listxattr(way_to(&*self.nodes.mark(number)?), buffer);
         answer_value(n_wanted, read, reply);
     }
 
-    fn removexattr(&self, _: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let Some(reply) = self.admit_entry(Operation::Removexattr, number, reply) else { return };
+    fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Some(reply) = self.admit_entry(request, Operation::Removexattr, number, reply) else { return };
         answer_empty(self.nodes.mark(number).and_then(|mark| rustix::fs::removexattr(way_to(&mark), name)), reply);
     }
 }

@@ -1,6 +1,7 @@
 //! How a `FaultFs` misbehaves, and what it has been asked. Nothing here knows files.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -134,6 +135,7 @@ pub(super) struct Switches {
     pub(super) options: Options,
     rules: Mutex<Vec<Rule>>,
     counts: Vec<AtomicU64>,
+    askers: Mutex<HashSet<u32>>,
     /// What would have answered requests that are never answered.
     hung: Mutex<Vec<Box<dyn Any + Send>>>,
 }
@@ -141,7 +143,7 @@ pub(super) struct Switches {
 impl Switches {
     pub(super) fn new(options: Options) -> Self {
         let counts = Operation::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { options, rules: Mutex::default(), counts, hung: Mutex::default() }
+        Self { options, rules: Mutex::default(), counts, askers: Mutex::default(), hung: Mutex::default() }
     }
 
     pub(super) fn add(&self, rule: Rule) {
@@ -154,12 +156,17 @@ impl Switches {
         lock(&self.hung).clear();
     }
 
-    pub(super) fn note(&self, operation: Operation) {
+    pub(super) fn note(&self, thread: u32, operation: Operation) {
+        lock(&self.askers).insert(thread);
         self.counts[operation as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count(&self, operation: Operation) -> u64 {
         self.counts[operation as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn askers(&self) -> HashSet<u32> {
+        lock(&self.askers).clone()
     }
 
     pub(super) fn n_hung(&self) -> usize {

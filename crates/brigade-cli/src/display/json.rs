@@ -163,6 +163,9 @@ enum Line<'a> {
         pid: u32,
         state: &'static str,
         signal: Option<i32>,
+        /// Where it got stuck.
+        #[serde(flatten)]
+        path: Option<Named<'a>>,
     },
     Progress {
         /// Null while the walk runs.
@@ -328,8 +331,11 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
         },
         Event::Note(Note::RemovalCeased(why)) => Line::Note { note: ceased_word(*why) },
         Event::Failed(error) => error_line(error),
-        Event::WorkerStarted { pid } => Line::Worker { pid: *pid, state: "started", signal: None },
-        Event::WorkerLost { pid, signal } => Line::Worker { pid: *pid, state: "lost", signal: *signal },
+        Event::WorkerStarted { pid } => Line::Worker { pid: *pid, state: "started", signal: None, path: None },
+        Event::WorkerLost { pid, signal } => Line::Worker { pid: *pid, state: "lost", signal: *signal, path: None },
+        Event::WorkerStalled { pid, path, .. } => {
+            Line::Worker { pid: *pid, state: "stalled", signal: None, path: Some(Named::of(path)) }
+        }
         _ => return None,
     })
 }
@@ -428,6 +434,15 @@ mod tests {
     fn a_worker_event_tells_the_signal() {
         let event = Event::WorkerLost { pid: 7, signal: Some(9) };
         assert_eq!(value(&event), json!({ "event": "worker", "pid": 7, "state": "lost", "signal": 9 }));
+    }
+
+    #[test]
+    fn a_worker_event_names_the_place_where_it_got_stuck() {
+        let event = Event::WorkerStalled { pid: 7, path: "a/b".into(), silent_for: Duration::from_secs(60) };
+        assert_eq!(
+            value(&event),
+            json!({ "event": "worker", "pid": 7, "state": "stalled", "signal": null, "path": "a/b" })
+        );
     }
 
     #[test]

@@ -240,6 +240,14 @@ impl Display {
                 let sentence = problem::path_error(self.language, error);
                 self.complain(&sentence);
             }
+            Event::WorkerStalled { pid, path, silent_for } => {
+                let sentence = messages::worker_stalled(self.language, *pid, path, *silent_for);
+                self.complain(&sentence);
+            }
+            Event::Note(Note::WorkerPanicked(report)) => {
+                let sentence = messages::worker_panicked(self.language, report);
+                self.complain(&sentence);
+            }
             Event::Note(Note::RemovalCeased(why)) => {
                 let sentence = messages::removal_ceased(self.language, *why);
                 self.complain(&sentence);

@@ -19,7 +19,9 @@ macro_rules! texts {
 
 /// The text for the argument of this name. `None` for one that is not shown.
 pub fn help(language: Language, argument: &str) -> Option<&'static str> {
-    [general, what, policy, fidelity, speed, output, operands].into_iter().find_map(|group| group(language, argument))
+    [general, what, policy, fidelity, safety, speed, output, operands]
+        .into_iter()
+        .find_map(|group| group(language, argument))
 }
 
 /// The heading over a group of arguments.
@@ -32,6 +34,7 @@ texts! { heading:
     "what": "What and where", "复制什么，复制到哪里";
     "policy": "What is there already", "已存在的内容";
     "fidelity": "Fidelity: everything is kept unless said otherwise", "保真度：除非另有说明，一切都会保留";
+    "safety": "Safety", "安全";
     "speed": "Speed", "速度";
     "output": "Output", "输出";
     "operands": "Operands", "参数";
@@ -96,6 +99,12 @@ texts! { fidelity:
     "sparse":
         "Holes: auto (those of the source), always (also for blocks of zeros) or never [default: auto]",
         "空洞：auto（与源相同）、always（全零的块也成为空洞）或 never [默认：auto]";
+}
+
+texts! { safety:
+    "stall_timeout":
+        "Give up a worker that waits so long for one answer of a file system: 500ms, 60s, 2m; 0 = never [default: 60s]",
+        "工作进程等待文件系统的同一个应答超过此时间即放弃：500ms、60s、2m；0 = 永不 [默认：60s]";
 }
 
 texts! { speed:

@@ -7,6 +7,7 @@ mod outputs;
 mod paperwork;
 mod policy;
 mod signals;
+mod stall;
 mod support;
 mod terminal;
 mod verify;

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, openat, re
 use rustix::io::Errno;
 
 use crate::names::Kind;
+use crate::procfs;
 use crate::task::Identity;
 
 /// An entry that is there.
@@ -116,24 +117,8 @@ impl Lineages {
         let link = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
         let path = readlinkat(CWD, link, Vec::new()).ok()?;
         let path = PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes()));
-        let mounts = self.mounts.get_or_insert_with(read_mounts);
+        let mounts = self.mounts.get_or_insert_with(|| procfs::read(c"/proc/self/mountinfo"));
         mounts.split(|&byte| byte == b'\n').find_map(|line| origin_by(line, mount.stx_mnt_id, &path))
-    }
-}
-
-/// The mounts that this process sees; none if the kernel does not tell.
-fn read_mounts() -> Vec<u8> {
-    let mut mounts = Vec::with_capacity(64 << 10);
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(file) = openat(CWD, c"/proc/self/mountinfo", flags, Mode::empty()) else {
-        return mounts;
-    };
-    loop {
-        mounts.reserve(32 << 10);
-        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut mounts)) {
-            Ok(0) | Err(_) => return mounts,
-            Ok(_) => {}
-        }
     }
 }
 

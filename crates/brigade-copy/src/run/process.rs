@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use brigade::Descriptor;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::lanes::Words;
 use crate::names::Bytes;
@@ -33,6 +34,7 @@ thread_local! {
 
 /// Runs once in each worker process.
 pub(super) fn begin_worker(start: WorkerStart) {
+    let_go_of_standard_streams();
     let roots = start.roots.into_iter().map(|root| Root {
         source: root.source.into_owned_fd(),
         destination: root.destination.into_owned_fd(),
@@ -41,6 +43,17 @@ pub(super) fn begin_worker(start: WorkerStart) {
     });
     let worker = Worker::new(start.facts, roots.collect(), start.words, start.n_lanes, brigade::current().pid());
     WORKER.set(Some(worker));
+}
+
+/// A worker says nothing, and may be left behind where nobody can end it: whoever reads what the command writes must not wait for
+/// the end of that one too. A panic of it is told by the parent.
+pub(crate) fn let_go_of_standard_streams() {
+    use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    if let Ok(nothing) = openat(CWD, c"/dev/null", flags, Mode::empty()) {
+        // None of them can fail: the numbers are free or open, and the limit on open files allows the three lowest.
+        let _ = (dup2_stdin(&nothing), dup2_stdout(&nothing), dup2_stderr(&nothing));
+    }
 }
 
 pub(super) fn run_task(task: CopyTask) -> CopyAnswer {

@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
-use crate::plan::{Pair, Place, open_mark};
+use crate::plan::{Pair, Place, is_any_mount_doubtful, open_mark};
 use crate::request::Policy;
 use crate::scheduler::Top;
 use crate::task::Identity;
@@ -164,7 +164,8 @@ impl Beginning {
             }
         };
         self.note_source(root, &path.0, source_idx);
-        let n_useful = if is_small(&pair.source_place) { 1 } else { usize::MAX };
+        // Nothing is asked here of a mount that may not answer.
+        let n_useful = if !is_any_mount_doubtful() && is_small(&pair.source_place) { 1 } else { usize::MAX };
         self.n_useful_workers = self.n_useful_workers.saturating_add(n_useful);
         self.tops.push((root, Top::Folder { path, outcome }));
         Ok(())

@@ -1,13 +1,15 @@
 //! What changes while a copy runs, and the two accounts of it: the snapshot for a display and the summary at the end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::WALK_AHEAD_BYTES;
+use super::stall::StallWatch;
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
 use crate::request::{Request, Totals};
 use crate::scheduler::Scheduler;
+use crate::stuck::Stuck;
 
 /// Entries that a summary names as the slowest.
 const N_SLOWEST: usize = 3;
@@ -26,6 +28,9 @@ pub(super) struct Core {
     pub(super) stopped: bool,
     pub(super) broken: Option<String>,
     pub(super) last_sign: Instant,
+    pub(super) watch: StallWatch,
+    /// Where the workers of these tasks got stuck and are being given up.
+    pub(super) stalled: HashMap<u64, Stuck>,
     /// The most that has been shown, so that nothing ever falls.
     pub(super) shown: Progress,
     pub(super) summary: Option<Summary>,
@@ -45,6 +50,8 @@ impl Core {
             stopped: false,
             broken: None,
             last_sign: Instant::now(),
+            watch: StallWatch::new(request.stall_timeout),
+            stalled: HashMap::new(),
             shown: Progress::default(),
             summary: None,
         }

@@ -7,6 +7,7 @@ use super::{Scheduler, WALK};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names, joined};
+use crate::stuck::{Remains, Stuck};
 use crate::task::{Cause, Chore, Failure};
 
 /// Deaths with the same task after which it is cut up.
@@ -15,6 +16,10 @@ const MAX_DEATHS: u32 = 3;
 /// Deaths with a single entry after which it is given up. Somebody who kills workers at random hits the same entry so often
 /// only if hardly anything else is being done.
 const MAX_DEATHS_ALONE: u32 = 6;
+
+/// Entries of one folder that got stuck, after which nothing in it is tried any more: a dead mount must not be met once for each
+/// of its files.
+const MAX_STUCK_IN_FOLDER: usize = 8;
 
 impl Scheduler {
     /// A worker died over a task: it is given to another, cut up after some deaths, and given up when a single entry is left.
@@ -41,6 +46,46 @@ impl Scheduler {
         } else {
             flight.pieces.into_iter().for_each(|piece| self.give_up(piece));
         }
+    }
+
+    /// A worker got stuck over a task and was given up: the task goes to another, which does not touch the place.
+    pub(crate) fn on_stall(&mut self, task_id: u64, place: Stuck) {
+        let Some(mut flight) = self.flights.remove(&task_id) else {
+            return;
+        };
+        self.n_walks_in_flight -= usize::from(flight.is_walk());
+        for piece in &mut flight.pieces {
+            piece.is_redone = true;
+        }
+        if !self.note_stuck(place) {
+            // It got stuck where nothing was to be touched any more: there is nothing left to be tried.
+            flight.pieces.into_iter().for_each(|piece| self.give_up(piece));
+        } else if self.is_stopped {
+            flight.pieces.into_iter().for_each(|piece| self.put_back(piece));
+        } else {
+            self.deferred.push(flight);
+        }
+    }
+
+    /// From now on nobody is to touch this place. If somebody was told that before and got stuck there all the same, the folder
+    /// above it is meant. `false` if there is none.
+    fn note_stuck(&mut self, place: Stuck) -> bool {
+        match self.stuck.iter_mut().find(|known| known.is_same_entry(&place)) {
+            Some(known) if known.remains == Remains::Remove => known.remains = Remains::Leave,
+            Some(_) => return place.parent().is_some_and(|parent| self.note_stuck(parent)),
+            None => {
+                let parent = place.parent();
+                self.stuck.push(place);
+                let is_beside = |known: &&Stuck| known.parent().is_some_and(|other| Some(other) == parent);
+                if self.stuck.iter().filter(is_beside).count() >= MAX_STUCK_IN_FOLDER
+                    && let Some(parent) = parent
+                    && !self.stuck.contains(&parent)
+                {
+                    self.note_stuck(parent);
+                }
+            }
+        }
+        true
     }
 
     /// Cuts a task in halves. Their first death cuts them again, but a single entry gets all its chances.

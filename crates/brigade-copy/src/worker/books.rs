@@ -19,7 +19,7 @@ impl Worker {
             self.keeping.lose(Facet::Links, Why::Unsupported);
         }
         let began = self.facts.wants_times.then(Instant::now);
-        let copied = self.copy_entry(kind, spot, sharing);
+        let copied = self.refuse_stuck_entry(spot).and_then(|()| self.copy_entry(kind, spot, sharing));
         if let Some(began) = began {
             self.note_time(spot.name, began.elapsed());
         }

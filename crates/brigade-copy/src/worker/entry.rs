@@ -178,14 +178,29 @@ impl Worker {
 
     /// Removes what workers have left of an entry when they died over it.
     pub(super) fn sweep(&self, spot: &Spot<'_>) {
+        let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW);
+        self.remove_unless(spot, |present| {
+            source.is_ok_and(|source| {
+                source.st_mtime == present.st_mtime && source.st_mtime_nsec == present.st_mtime_nsec
+            })
+        });
+    }
+
+    /// Likewise, without touching the source; the entry cannot be whole.
+    pub(super) fn sweep_unfinished(&self, spot: &Spot<'_>) {
+        self.remove_unless(spot, |_| false);
+    }
+
+    fn remove_unless(&self, spot: &Spot<'_>, is_whole: impl FnOnce(&Stat) -> bool) {
         self.remove_temporary(spot);
         let folder = &spot.here.destination;
         let Ok(present) = statat(folder, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) else {
             return;
         };
-        let is_whole = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|source| source.st_mtime == present.st_mtime && source.st_mtime_nsec == present.st_mtime_nsec);
-        if !is_whole && kind_of(&present) != Kind::Folder && self.is_born_in_this_run(folder, spot.destination_name()) {
+        if !is_whole(&present)
+            && kind_of(&present) != Kind::Folder
+            && self.is_born_in_this_run(folder, spot.destination_name())
+        {
             let _ = unlinkat(folder, spot.destination_name(), AtFlags::empty());
         }
     }

@@ -81,8 +81,8 @@ const LEAST_TO_SHARE: usize = 32;
 
 impl Worker {
     /// Visits the folder that an item names, which is there and is finished by the parent.
-    pub(super) fn visit_root(&mut self, arrival: Arrival) {
-        let pair = match self.chain_current() {
+    pub(super) fn visit_root(&mut self, entered: Result<Rc<Pair>, Flaw>, arrival: Arrival) {
+        let pair = match entered {
             Ok(pair) => pair,
             Err(flaw) => {
                 self.answer.failed_items.push(self.item_idx);
@@ -143,7 +143,7 @@ impl Worker {
     fn descend(&mut self, name: &CStr, arrival: Arrival) {
         self.lane.entry(&self.path, name.to_bytes());
         self.lane.listing();
-        match self.open_both(name, arrival) {
+        match self.refuse_stuck(name).and_then(|()| self.open_both(name, arrival)) {
             Ok(Some((pair, mut frame))) => {
                 self.append_to_path(name);
                 self.list(&pair, &mut frame);
@@ -310,6 +310,7 @@ impl Worker {
 
     /// Sets the final metadata of the folder whose path is the current one, and counts it.
     pub(super) fn finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) {
+        self.lane.entry(&self.path, b"");
         match self.try_finish(pair, source, outcome) {
             Err(flaw) => self.finish_failed(flaw, outcome),
             Ok(()) if outcome == Outcome::Failed => {}

@@ -35,6 +35,9 @@ pub(super) struct Staffing {
     pub(super) caller: Caller,
 }
 
+/// How long the kernel has to end a worker that was killed, before it is left behind.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A place where so many workers ended before they were ready, one after another, gets another one only if elsewhere one
 /// became ready: the pool is given up when none did.
 const MAX_FALSE_STARTS: u32 = 10;
@@ -112,11 +115,15 @@ impl Inner {
     fn employ(&self, place_idx: usize, child: Arc<Child>) {
         let mut state = self.lock();
         let is_broken = state.is_broken();
-        if let Some(member) = &mut state.places[place_idx].member {
-            if is_broken || member.is_doomed() {
-                child.signal(Signal::KILL);
+        match &mut state.places[place_idx].member {
+            Some(member) => {
+                if is_broken || member.is_doomed() {
+                    child.signal(Signal::KILL);
+                }
+                member.child = Some(child);
             }
-            member.child = Some(child);
+            // The pool has ended meanwhile.
+            None => child.leave_behind(),
         }
     }
 
@@ -155,10 +162,13 @@ impl Inner {
             }
         }
         drop(state);
-        for place_idx in due {
-            if let Err(error) = self.hire(place_idx, |_| {}) {
-                self.has_not_hired(place_idx, &error);
-            }
+        due.into_iter().for_each(|place_idx| self.hire_or_try_later(place_idx));
+    }
+
+    /// Has a worker started in an empty place, if not now then later.
+    pub(super) fn hire_or_try_later(self: &Arc<Self>, place_idx: usize) {
+        if let Err(error) = self.hire(place_idx, |_| {}) {
+            self.has_not_hired(place_idx, &error);
         }
     }
 
@@ -167,6 +177,10 @@ impl Inner {
         let Some(pool) = pool.upgrade() else { return };
         let mut harvest = Harvest::default();
         let mut state = pool.lock();
+        if !state.places[place_idx].is_of(child) {
+            // It was left behind, and its place given to another.
+            return;
+        }
         while state.harvest_place(place_idx, &mut harvest) > 0 {}
         let Some(mut member) = state.places[place_idx].member.take() else {
             return;
@@ -198,8 +212,8 @@ impl Inner {
         }
         state.give_out(&mut harvest);
         pool.finish(state, harvest);
-        if hires_now && let Err(error) = pool.hire(place_idx, |_| {}) {
-            pool.has_not_hired(place_idx, &error);
+        if hires_now {
+            pool.hire_or_try_later(place_idx);
         }
         let mut harvest = Harvest::default();
         let mut state = pool.lock();
@@ -265,13 +279,25 @@ impl Inner {
         self.lock().places.iter().filter(|place| !place.is_closed).count()
     }
 
+    /// Waits until every worker has ended; those that were killed, and that the kernel does not end, are left behind.
     pub(super) fn wait_for_workers(&self) {
         if fork::is_forked() {
             return;
         }
         let mut state = self.lock();
+        let mut deadline = None;
         while state.places.iter().any(|place| place.member.is_some()) {
-            state = self.staff_changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if !state.is_broken() {
+                state = self.staff_changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + KILL_PATIENCE);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.leave_all_behind();
+                return;
+            }
+            state = self.staff_changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -12,6 +12,7 @@ use super::errors::{PoolBroken, SubmitError};
 use super::places::Places;
 use super::worker::now_ns;
 use crate::parcel::Parcel;
+use crate::supervisor::Child;
 
 /// Whether tasks are taken.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +33,14 @@ pub(super) struct Place {
     pub(super) hire_at: Option<Instant>,
     /// The pool was made smaller: nobody is to work here any more.
     pub(super) is_closed: bool,
+}
+
+impl Place {
+    /// Whether this process works here.
+    pub(super) fn is_of(&self, child: &Child) -> bool {
+        let present = self.member.as_ref().and_then(|member| member.child.as_deref());
+        present.is_some_and(|present| std::ptr::eq(present, child))
+    }
 }
 
 /// Who takes results out.
@@ -457,6 +466,15 @@ impl State {
         }
         for record in records {
             self.end(record, Outcome::Broken(broken.clone()), 0, harvest);
+        }
+    }
+
+    /// Waits no more for workers that were killed and have not ended.
+    pub(super) fn leave_all_behind(&mut self) {
+        for place in &mut self.places {
+            if let Some(child) = place.member.take().and_then(|member| member.child) {
+                child.leave_behind();
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 
 use brigade_sys::kernel::ending;
@@ -120,6 +121,7 @@ impl Desk {
             participant,
             state: Mutex::new(State { arguments: Some(order.arguments), ..State::default() }),
             changed: Condvar::new(),
+            is_left_behind: AtomicBool::new(false),
         });
         if let Err(error) = sent
             && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)

@@ -1,6 +1,7 @@
 //! What this process knows of a child: who it is, what it said, how it ended. The supervisor writes it, everybody reads it.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub(crate) struct Child {
     pub(super) participant: Option<Participant>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
+    /// Nobody waits for its end any more.
+    pub(super) is_left_behind: AtomicBool,
 }
 
 #[derive(Default)]
@@ -133,6 +136,16 @@ impl Child {
             start_failure: state.start_failure.take(),
             out_of_memory: state.out_of_memory,
         }
+    }
+
+    /// Kills it and waits for it no more, also not when this process ends: it may be where the kernel cannot end it.
+    pub(crate) fn leave_behind(&self) {
+        self.is_left_behind.store(true, Ordering::Relaxed);
+        self.signal(Signal::KILL);
+    }
+
+    pub(super) fn is_left_behind(&self) -> bool {
+        self.is_left_behind.load(Ordering::Relaxed)
     }
 
     /// Sends a signal. A process that has ended is no error; a process forked from the parent has no say in it.

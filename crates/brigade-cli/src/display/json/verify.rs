@@ -54,7 +54,7 @@ impl Json {
 
     /// A worker is gone.
     pub fn worker_lost(&mut self, pid: u32, signal: Option<i32>) {
-        self.write(&Line::Worker { pid, state: "lost", signal });
+        self.write(&Line::Worker { pid, state: "lost", signal, path: None });
     }
 
     /// The last event.

@@ -1,0 +1,48 @@
+//! How much a copy trusts what it works with.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// How much a copy trusts what it works with.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "safety")]
+pub struct SafetyArguments {
+    /// How long a worker may wait for one and the same thing; zero is for ever.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub stall_timeout: Option<Duration>,
+}
+
+/// A whole number with a unit: `500ms`, `60s`, `2m`, `1h`; without one, seconds.
+///
+/// The sentence for one that does not fit is chosen in usage.rs, so the error needs no words of its own.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let n_digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = text.split_at(n_digits);
+    let count: u64 = digits.parse().map_err(|_| "not a whole number")?;
+    let milliseconds = match unit {
+        "ms" => Some(count),
+        "s" | "" => count.checked_mul(1000),
+        "m" => count.checked_mul(60_000),
+        "h" => count.checked_mul(3_600_000),
+        _ => return Err("unknown unit"),
+    };
+    milliseconds.map(Duration::from_millis).ok_or("out of range")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, milliseconds) in
+            [("500ms", 500), ("60s", 60_000), ("60", 60_000), ("2m", 120_000), ("1h", 3_600_000), ("0", 0), ("0ms", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "1 s", "-1s", "1.5s", "1d", "1S", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Notices workers that wait in the kernel for something that does not come: a dead mount, a device that hangs. What is done about
+//! it then is decided in run.rs and scheduler/deaths.rs.
+//!
+//! A sign of life is whatever the worker shows in its lane, which changes with every entry and every block of bytes; and, looked
+//! at only where a lane stands still, that the kernel says that it runs or has been woken since. So each completed system
+//! call counts that had to wait at all, and a copy is never too slow for this.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::lanes::{Lanes, Sign};
+use crate::pulse::Pulse;
+
+/// Workers that are silent for so long after the order to stop are not waited for.
+const STOP_SILENCE: Duration = Duration::from_millis(800);
+
+/// The longest and the shortest time between two looks.
+const MAX_STEP: Duration = Duration::from_secs(1);
+const MIN_STEP: Duration = Duration::from_millis(10);
+
+/// Watches the lanes of all workers.
+pub(super) struct StallWatch {
+    timeout: Option<Duration>,
+    last_look: Instant,
+    watched: HashMap<u32, Watched>,
+}
+
+/// A worker that is at work.
+struct Watched {
+    sign: Sign,
+    /// Felt once its lane stands still.
+    pulse: Pulse,
+}
+
+/// A worker that is stuck.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Silent {
+    pub(super) pid: u32,
+    pub(super) task_id: u64,
+    pub(super) silent_for: Duration,
+}
+
+impl StallWatch {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, last_look: Instant::now(), watched: HashMap::new() }
+    }
+
+    /// From now on there is less patience, also where there was no limit.
+    pub(super) fn hurry(&mut self) {
+        self.timeout = Some(self.timeout.map_or(STOP_SILENCE, |timeout| timeout.min(STOP_SILENCE)));
+    }
+
+    /// How long nobody needs to look; `None` is for ever.
+    pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
+        Some((self.last_look + self.step()?).saturating_duration_since(now))
+    }
+
+    fn step(&self) -> Option<Duration> {
+        Some((self.timeout? / 8).clamp(MIN_STEP, MAX_STEP))
+    }
+
+    /// Looks at all workers, if it is time. Returns those that are stuck.
+    pub(super) fn look(&mut self, lanes: &Lanes, now: Instant) -> Vec<Silent> {
+        let (Some(timeout), Some(step)) = (self.timeout, self.step()) else {
+            return Vec::new();
+        };
+        if now < self.last_look + step {
+            return Vec::new();
+        }
+        // Time in which this process itself was stopped says nothing about the workers.
+        let passed = now.duration_since(self.last_look).min(step * 2);
+        self.last_look = now;
+        let mut before = std::mem::take(&mut self.watched);
+        let mut silent = Vec::new();
+        for (pid, sign) in lanes.signs() {
+            let watched = Watched::next(before.remove(&pid), pid, sign, passed);
+            if watched.pulse.silent_for >= timeout {
+                silent.push(Silent { pid, task_id: sign.task_id, silent_for: watched.pulse.silent_for });
+            }
+            self.watched.insert(pid, watched);
+        }
+        silent
+    }
+}
+
+impl Watched {
+    fn next(before: Option<Self>, pid: u32, sign: Sign, passed: Duration) -> Self {
+        match before {
+            Some(mut same) if same.sign == sign => {
+                same.pulse.feel(pid, passed);
+                same
+            }
+            _ => Self { sign, pulse: Pulse::default() },
+        }
+    }
+}
