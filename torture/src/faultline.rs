@@ -28,6 +28,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -245,12 +246,19 @@ pub fn run_with(filter: Filter, mut command: Command, rules: Vec<Rule>, limit: D
     let numbers: BTreeSet<u32> = rules.iter().flat_map(|rule| rule.numbers.iter().copied()).collect();
     let filter = filter.ask_about(numbers);
     let (send, receive) = mpsc::channel();
+    let command_pid = Arc::new(AtomicU32::new(0));
+    let started = Arc::clone(&command_pid);
     let starter = std::thread::spawn(move || -> io::Result<Output> {
         let installed = filter.install().map(Arc::new);
         let is_installed = installed.is_ok();
         // Whoever waited asleep would be woken by a call that only he could answer, so he does not sleep.
         let _ = send.send(installed);
-        if is_installed { command.spawn()?.wait_with_output() } else { Err(io::ErrorKind::Other.into()) }
+        if !is_installed {
+            return Err(io::ErrorKind::Other.into());
+        }
+        let child = command.spawn()?;
+        started.store(child.id(), Ordering::Relaxed);
+        child.wait_with_output()
     });
     let listener = loop {
         match receive.try_recv() {
@@ -259,7 +267,13 @@ pub fn run_with(filter: Filter, mut command: Command, rules: Vec<Rule>, limit: D
             Err(TryRecvError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
         }
     };
-    let mut tracer = Tracer { listener, rules, own_program: program_of(std::process::id()), processes: Vec::new() };
+    let mut tracer = Tracer {
+        listener,
+        rules,
+        own_program: program_of(std::process::id()),
+        processes: Vec::new(),
+        command: command_pid,
+    };
     let is_hung = tracer.attend(|| starter.is_finished(), limit)?;
     let output = starter.join().map_err(|_| io::ErrorKind::Other)??;
     let (n_done, n_met) = tracer.rules.iter().map(|rule| (rule.n_done, rule.n_met)).unzip();
@@ -270,8 +284,10 @@ struct Tracer {
     listener: Arc<OwnedFd>,
     rules: Vec<Rule>,
     own_program: Option<PathBuf>,
-    /// Those seen so far; the first is the command.
+    /// Those seen so far.
     processes: Vec<u32>,
+    /// The command, whose number is that of their process group too; 0 before it is started.
+    command: Arc<AtomicU32>,
 }
 
 impl Tracer {
@@ -345,12 +361,13 @@ impl Tracer {
             }
             self.processes.push(pid);
         }
-        let role = if self.processes.first() == Some(&pid) { Role::Command } else { Role::Worker };
+        let is_ours = ProcessInfo::of(pid)?.parent_pid == std::process::id();
+        let role = if is_ours { Role::Command } else { Role::Worker };
         Some(Asked { call, pid, role })
     }
 
     fn kill_all(&self) {
-        if let Some(group) = self.processes.first().and_then(|&pid| Pid::from_raw(pid.cast_signed())) {
+        if let Some(group) = Pid::from_raw(self.command.load(Ordering::Relaxed).cast_signed()) {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
         self.processes.iter().copied().filter(|&pid| ProcessInfo::of(pid).is_some()).for_each(kill);

@@ -25,6 +25,7 @@
 //! the plain data of `task`; `worker` carries it out in another process, holding only folders that it was given.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod compare;
 mod error;
 mod event;

@@ -88,7 +88,11 @@ const OF_FILES: [&str; 12] = [
 
 /// Whether the kernel could give this error.
 pub(super) fn is_possible(call: &str, tree: Tree, errno: Errno) -> bool {
-    tree != Tree::Neither
+    // "There is no data from here on" and "there are no attributes here" are answers.
+    let is_answer = (call == "lseek" && errno == Errno::NXIO)
+        || (call.ends_with("listxattr") && tree == Tree::Source && matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS));
+    let is_on_tree = tree != Tree::Neither && !is_answer;
+    is_on_tree
         || OF_FILES.contains(&call)
         || WITHOUT_TREE.iter().any(|(calls, errors)| calls.contains(&call) && errors.contains(&errno))
 }
@@ -110,8 +114,17 @@ pub(super) fn expected(call: &str, tree: Tree, errno: Errno) -> Expected {
         | (
             "copy_file_range",
             _,
-            Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::XDEV | Errno::TXTBSY | Errno::PERM | Errno::FBIG,
+            Errno::NOSYS
+            | Errno::OPNOTSUPP
+            | Errno::INVAL
+            | Errno::XDEV
+            | Errno::TXTBSY
+            | Errno::PERM
+            | Errno::ACCESS
+            | Errno::FBIG,
         ) => Whole,
+        // What is there already is looked at before it is changed.
+        ("flistxattr" | "llistxattr", Tree::Destination, _) => Truth,
         ("fchown" | "fchownat", _, Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::ACCESS)
         | (
             "fsetxattr" | "lsetxattr" | "fgetxattr" | "lgetxattr" | "flistxattr" | "llistxattr" | "fremovexattr"

@@ -13,6 +13,7 @@ use brigade::{Descriptor, Pool, TaskError};
 use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
+use crate::calls;
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
 use crate::lanes::{Lanes, LiveCounts, Words, n_words};
@@ -62,7 +63,7 @@ impl Comparing {
         let began = Instant::now();
         let opened = comparison.opened()?;
         // What waits to be written is written once, here: workers can then drop what the cache holds and read what the disk has.
-        let _ = rustix::fs::openat(&opened.destination, c".", crate::worker::FOLDER, rustix::fs::Mode::empty())
+        let _ = calls::openat(&opened.destination, c".", crate::worker::FOLDER, rustix::fs::Mode::empty())
             .and_then(|folder| rustix::fs::syncfs(&folder));
         let shared = Shared::new(comparison, opened, sink, began).map_err(Refusal::Workers)?;
         let shared = Arc::new(shared);

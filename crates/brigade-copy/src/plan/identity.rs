@@ -8,9 +8,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, fstat, openat, readlinkat, statat, statx};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
+use crate::calls::{fstat, openat, readlinkat, statat, statx};
 use crate::names::Kind;
 use crate::procfs;
 use crate::task::Identity;
@@ -115,7 +116,7 @@ impl Lineages {
             return None;
         }
         let link = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
-        let path = readlinkat(CWD, link, Vec::new()).ok()?;
+        let path = readlinkat(CWD, &link, Vec::new()).ok()?;
         let path = PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes()));
         let mounts = self.mounts.get_or_insert_with(|| procfs::read(c"/proc/self/mountinfo"));
         mounts.split(|&byte| byte == b'\n').find_map(|line| origin_by(line, mount.stx_mnt_id, &path))

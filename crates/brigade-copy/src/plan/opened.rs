@@ -4,11 +4,12 @@ use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Place;
 use super::place::or_here;
+use crate::calls::openat;
 use crate::names::name_of;
 
 /// Marks a place: enough to reach entries by name, and possible without the right to read.

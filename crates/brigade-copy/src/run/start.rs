@@ -8,10 +8,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};

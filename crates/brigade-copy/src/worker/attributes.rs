@@ -7,15 +7,13 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{
-    Mode, XattrFlags, fchmod, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, fstatvfs, lgetxattr, llistxattr,
-    lremovexattr, lsetxattr, statvfs,
-};
+use rustix::fs::{Mode, XattrFlags, fgetxattr, flistxattr, fstatvfs, lgetxattr, llistxattr, statvfs};
 use rustix::io::Errno;
 
 use super::folders::Pair;
 use super::keeping::Keeping;
 use super::{Flaw, Worker};
+use crate::calls::{fchmod, fremovexattr, fsetxattr, fstat, lremovexattr, lsetxattr, patiently};
 use crate::error::Action;
 use crate::facet::{Facet, Facets, Why};
 use crate::task::Arrival;
@@ -331,10 +329,10 @@ fn facet_of(name: &CStr) -> Facet {
 /// Reads with little room first, and with as much as there can be if that does not do: what is read may grow meanwhile.
 fn read(mut read: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     let mut buffer = Vec::with_capacity(FEW_BYTES);
-    match read(&mut buffer) {
+    match patiently(|| read(&mut buffer)) {
         Err(Errno::RANGE) => {
             buffer.reserve_exact(MAX_BYTES);
-            read(&mut buffer)?;
+            patiently(|| read(&mut buffer))?;
         }
         n_read => {
             n_read?;

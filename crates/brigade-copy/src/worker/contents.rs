@@ -7,6 +7,7 @@ use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::{Flaw, Worker};
+use crate::calls;
 use crate::error::Action;
 use crate::facet::{Facet, Why};
 use crate::request::{Reflink, Sparse};
@@ -87,7 +88,9 @@ impl Worker {
                     self.spared.bytes_reflinked = n_bytes;
                     return Ok(Moved::Bytes(n_bytes));
                 }
-                Err(errno) if reflink == Reflink::Always => return Err(Flaw::new(Action::Clone, errno)),
+                Err(errno) if reflink == Reflink::Always || !is_not_here(errno) => {
+                    return Err(Flaw::new(Action::Clone, errno));
+                }
                 Err(_) => {}
             }
         }
@@ -120,13 +123,13 @@ impl Worker {
         if *ability == Ability::Missing && self.facts.fidelity.reflink != Reflink::Always {
             return Err(Errno::OPNOTSUPP);
         }
-        let cloned = rustix::fs::ioctl_ficlone(streams.destination, streams.source);
+        let cloned = calls::ioctl_ficlone(streams.destination, streams.source);
         match cloned {
             Ok(()) => *ability = Ability::Works,
             // Between file systems that can do it a single file may be refused, for instance one without checksums on btrfs.
-            Err(_) if *ability == Ability::Works => {}
-            Err(Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::TXTBSY | Errno::PERM) => {}
-            Err(_) => *ability = Ability::Missing,
+            Err(Errno::TXTBSY | Errno::PERM | Errno::ACCESS) => {}
+            Err(errno) if is_not_here(errno) && *ability == Ability::Unknown => *ability = Ability::Missing,
+            Err(_) => {}
         }
         cloned
     }
@@ -161,13 +164,8 @@ impl Worker {
             }
             let (mut from, mut to) = (offset, offset);
             let n_wanted = (n_bytes - offset).min(RANGE_BYTES) as usize;
-            match rustix::fs::copy_file_range(
-                streams.source,
-                Some(&mut from),
-                streams.destination,
-                Some(&mut to),
-                n_wanted,
-            ) {
+            match calls::copy_file_range(streams.source, Some(&mut from), streams.destination, Some(&mut to), n_wanted)
+            {
                 // Nothing although there should be something: some file systems mean "not here", others have been cut short.
                 Ok(0) => break,
                 Ok(n_moved) => {
@@ -175,18 +173,9 @@ impl Worker {
                     offset += n_moved as u64;
                     self.lane.add_bytes(n_moved as u64);
                 }
-                Err(Errno::INTR) => {}
-                Err(
-                    Errno::XDEV
-                    | Errno::INVAL
-                    | Errno::OPNOTSUPP
-                    | Errno::NOSYS
-                    | Errno::BADF
-                    | Errno::PERM
-                    | Errno::TXTBSY,
-                ) if offset == 0 => {
-                    self.offloads[offload_idx].range = Ability::Missing;
-                }
+                Err(errno) if is_not_here(errno) && offset == 0 => self.offloads[offload_idx].range = Ability::Missing,
+                // Where the range would reach beyond the largest file that there can be, although the file does not.
+                Err(Errno::FBIG) => break,
                 Err(errno) => return Err(Flaw::new(Action::Write, errno)),
             }
         }
@@ -229,7 +218,7 @@ impl Worker {
     fn move_around_holes(&mut self, streams: Streams<'_>, source: &Stat, zeros: Zeros) -> Result<Option<Moved>, Flaw> {
         if is_unsettled(source) {
             // What is on disk is never taken for a hole. Where this fails, reading will tell.
-            let _ = rustix::fs::fdatasync(streams.source);
+            let _ = calls::fdatasync(streams.source);
         }
         let n_bytes = source.st_size as u64;
         // First, since XFS takes room ahead for a file that is written beyond its end, and that would fill the holes.
@@ -237,19 +226,21 @@ impl Worker {
         let mut offset = 0;
         let mut bytes_in_holes = n_bytes;
         while offset < n_bytes {
-            let data = match rustix::fs::seek(streams.source, SeekFrom::Data(offset)) {
-                Ok(data) => data,
+            let data = match calls::seek(streams.source, SeekFrom::Data(offset)) {
                 Err(Errno::NXIO) => break,
-                Err(_) if offset == 0 => {
-                    let _ = rustix::fs::seek(streams.source, SeekFrom::Start(0));
+                data => data,
+            };
+            let extent = data.and_then(|data| Ok((data, calls::seek(streams.source, SeekFrom::Hole(data))?)));
+            let (data, hole) = match extent {
+                // What was appended meanwhile is not copied, but seen afterwards.
+                Ok((data, hole)) => (data, hole.min(n_bytes)),
+                // To read everything from the beginning is right, too.
+                Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    calls::seek(streams.source, SeekFrom::Start(0)).map_err(|errno| Flaw::new(Action::Read, errno))?;
                     return Ok(None);
                 }
                 Err(errno) => return Err(Flaw::new(Action::Read, errno)),
             };
-            // What was appended meanwhile is not copied, but seen afterwards.
-            let hole = rustix::fs::seek(streams.source, SeekFrom::Hole(data))
-                .map_err(|errno| Flaw::new(Action::Read, errno))?
-                .min(n_bytes);
             match self.move_chunks(streams, data, hole, zeros)? {
                 Moved::Bytes(end) if end >= hole => {
                     bytes_in_holes = bytes_in_holes.saturating_sub(hole.saturating_sub(data));
@@ -267,11 +258,11 @@ impl Worker {
     /// Whether the destination has holes now, by what it says of its blocks or of its data.
     fn check_holes(&mut self, destination: BorrowedFd<'_>, n_bytes: u64) -> Result<(), Flaw> {
         self.keeping.had.insert(Facet::Holes);
-        let stat = rustix::fs::fstat(destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let stat = calls::fstat(destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         let is_full = (stat.st_blocks as u64) * 512 >= n_bytes;
         // A hole that is smaller than a block cannot be, and is no loss.
         let is_large = n_bytes > stat.st_blksize as u64;
-        if is_full && is_large && rustix::fs::seek(destination, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= n_bytes) {
+        if is_full && is_large && calls::seek(destination, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= n_bytes) {
             self.keeping.lose(Facet::Holes, Why::Unsupported);
         }
         Ok(())
@@ -290,7 +281,7 @@ fn is_unsettled(source: &Stat) -> bool {
 }
 
 fn set_length(destination: BorrowedFd<'_>, n_bytes: u64) -> Result<(), Flaw> {
-    rustix::fs::ftruncate(destination, n_bytes).map_err(|errno| Flaw::new(Action::Write, errno))
+    calls::ftruncate(destination, n_bytes).map_err(|errno| Flaw::new(Action::Write, errno))
 }
 
 /// Writes what is not zero, in blocks at multiples of their length.
@@ -311,24 +302,39 @@ fn write_around_zeros(destination: BorrowedFd<'_>, bytes: &[u8], offset: u64) ->
     write_all(destination, &bytes[unwritten..], offset + unwritten as u64)
 }
 
+/// What the kernel means by "not between these two", as GNU cp takes it, too. Anything else is an error: who tries in another
+/// way after it may get other bytes.
+fn is_not_here(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOSYS
+            | Errno::NOTTY
+            | Errno::OPNOTSUPP
+            | Errno::INVAL
+            | Errno::BADF
+            | Errno::XDEV
+            | Errno::TXTBSY
+            | Errno::PERM
+            | Errno::ACCESS
+    )
+}
+
 fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Flaw> {
-    rustix::io::retry_on_intr(|| rustix::io::read(source, &mut *buffer)).map_err(|errno| Flaw::new(Action::Read, errno))
+    calls::read(source, buffer).map_err(|errno| Flaw::new(Action::Read, errno))
 }
 
 pub(super) fn read_at(source: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
-    rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut *buffer, offset))
-        .map_err(|errno| Flaw::new(Action::Read, errno))
+    calls::pread(source, buffer, offset).map_err(|errno| Flaw::new(Action::Read, errno))
 }
 
 fn write_all(destination: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<(), Flaw> {
     while !bytes.is_empty() {
-        match rustix::io::pwrite(destination, bytes, offset) {
+        match calls::pwrite(destination, bytes, offset) {
             Ok(0) => return Err(Flaw::new(Action::Write, Errno::NOSPC)),
             Ok(n_written) => {
                 bytes = &bytes[n_written..];
                 offset += n_written as u64;
             }
-            Err(Errno::INTR) => {}
             Err(errno) => return Err(Flaw::new(Action::Write, errno)),
         }
     }

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxFlags, linkat, mknodat, readlinkat, statat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
@@ -14,6 +14,7 @@ use super::folders::kind_of;
 use super::keeping::Refuser;
 use super::metadata::{Owner, Present, SET_ID_BITS, set_mode_by_name};
 use super::{Done, Flaw, Spot, Worker};
+use crate::calls::{self, linkat, mknodat, readlinkat, statat, symlinkat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::Facet;
@@ -213,7 +214,7 @@ impl Worker {
     /// Whether an entry came into being after this run began; its last change counts where births are not recorded.
     pub(super) fn is_born_in_this_run(&self, folder: impl AsFd, name: &CStr) -> bool {
         let mask = StatxFlags::BTIME | StatxFlags::CTIME;
-        let Ok(present) = rustix::fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, mask) else {
+        let Ok(present) = calls::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, mask) else {
             return false;
         };
         let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 { present.stx_btime } else { present.stx_ctime };

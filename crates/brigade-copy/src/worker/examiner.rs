@@ -7,13 +7,14 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, SeekFrom, fstat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::contents::new_buffer;
 use super::folders::{Chain, Pair, kind_of, open_folder};
 use super::visit::Unread;
 use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
+use crate::calls::{self, fstat, statat};
 use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};
 use crate::error::{Action, Reason};
 use crate::lanes::{OwnLane, Words};
@@ -243,8 +244,8 @@ impl Examiner {
 
     fn list_both(&mut self, pair: &Pair, listing: &mut Vec<u8>, frame: &mut Frame) -> Result<(), Trouble> {
         // A descriptor of the root may have been read before, by a task that was cut short.
-        let _ = rustix::fs::seek(&pair.source, SeekFrom::Start(0));
-        let _ = rustix::fs::seek(&pair.destination, SeekFrom::Start(0));
+        let _ = calls::seek(&pair.source, SeekFrom::Start(0));
+        let _ = calls::seek(&pair.destination, SeekFrom::Start(0));
         let (mut files, mut folders) = (Names::default(), Names::default());
         let mut bytes_found = 0;
         read_names(&pair.source, listing, |name, listed| {

@@ -4,13 +4,14 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::contents::CHUNK_BYTES;
 use super::file::is_same_version;
 use super::folders::kind_of;
 use super::{Flaw, Spot, Worker};
+use crate::calls::{fstat, openat, statat};
 use crate::error::{Action, Reason};
 use crate::event::Outcome;
 use crate::names::Kind;

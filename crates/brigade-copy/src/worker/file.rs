@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
@@ -15,6 +15,7 @@ use super::keeping::Refuser;
 use super::metadata::Present;
 use super::placing::Placed;
 use super::{Done, Flaw, Spot, Worker};
+use crate::calls::{self, fstat, openat, statat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::{Facet, Facets};
@@ -172,23 +173,28 @@ impl Worker {
             Err(Errno::EXIST) => recreate_file(&spot.here, name)?,
             Err(errno) => return Err(Flaw::new(Action::Create, errno)),
         };
-        self.fill_and_place(spot, &Open { source, destination, before }, landing, name)
+        self.fill_and_place(spot, Open { source, destination, before }, landing, name)
     }
 
     /// Fills a new file, which is called `name`, and puts it under its own name, or removes it.
-    fn fill_and_place(&mut self, spot: &Spot<'_>, open: &Open, landing: Landing, name: &CStr) -> Result<Tried, Flaw> {
+    fn fill_and_place(&mut self, spot: &Spot<'_>, open: Open, landing: Landing, name: &CStr) -> Result<Tried, Flaw> {
         let remove = |tried| {
             remove_own(&spot.here, name, &open.destination);
             tried
         };
-        let n_bytes = match self.fill(spot, open) {
+        let n_bytes = match self.fill(spot, &open) {
             Ok(Filled::Whole(n_bytes)) => n_bytes,
             Ok(Filled::Changed) => return remove(Ok(Tried::Changed)),
             Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
             Err(flaw) => return remove(Err(flaw)),
         };
         // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
-        let finished = self.finish_file(spot, open);
+        let finished = self.finish_file(spot, &open);
+        // Some file systems say only when a file is closed that they could not keep what was written.
+        if let Err(errno) = calls::close(open.destination) {
+            self.remove_closed(spot, name);
+            return Err(Flaw::new(Action::Write, errno));
+        }
         match landing {
             Landing::Direct => {}
             Landing::Aside => match self.put_where_nothing_is(spot, name)? {
@@ -199,6 +205,13 @@ impl Worker {
         }
         finished?;
         Ok(Tried::Done(Done::Entry { kind: EntryKind::File, outcome: Outcome::Copied, n_bytes }))
+    }
+
+    /// Removes what this run has made under a name, although nothing is held any more by which it could be told for sure.
+    fn remove_closed(&self, spot: &Spot<'_>, name: &CStr) {
+        if self.is_born_in_this_run(&spot.here.destination, name) {
+            let _ = unlinkat(&spot.here.destination, name, AtFlags::empty());
+        }
     }
 
     fn fill(&mut self, spot: &Spot<'_>, open: &Open) -> Result<Filled, Flaw> {

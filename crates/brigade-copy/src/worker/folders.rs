@@ -6,10 +6,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Flaw;
+use crate::calls::openat;
 use crate::error::Action;
 use crate::names::Kind;
 

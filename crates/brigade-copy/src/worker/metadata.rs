@@ -4,12 +4,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::attributes::Slate;
 use super::keeping::Refuser;
 use super::{Flaw, Worker};
+use crate::calls::{self, fstat, openat, statat};
 use crate::error::Action;
 use crate::facet::{Facet, Why};
 use crate::request::NewMode;
@@ -84,7 +85,7 @@ impl Worker {
         source: &Stat,
         slate: Slate,
     ) -> Result<(), Flaw> {
-        let owner = self.set_owner(present, source, |uid, gid| rustix::fs::fchown(entry, uid, gid))?;
+        let owner = self.set_owner(present, source, |uid, gid| calls::fchown(entry, uid, gid))?;
         let Some(mode) = self.mode_for(source, slate, owner) else {
             return Ok(());
         };
@@ -92,7 +93,7 @@ impl Worker {
         if mode == present.mode && !(is_owner_new && mode & SET_ID_BITS != 0) {
             return Ok(());
         }
-        if let Err(errno) = rustix::fs::fchmod(entry, Mode::from_raw_mode(mode)) {
+        if let Err(errno) = calls::fchmod(entry, Mode::from_raw_mode(mode)) {
             return self.refused(Facet::Mode, Action::SetMode, errno, Refuser { slate, uid: present.uid });
         }
         // The kernel takes this bit without a word from who is not in the group.
@@ -139,7 +140,7 @@ impl Worker {
             return Ok(());
         }
         self.keeping.had.insert(Facet::Timestamps);
-        match rustix::fs::futimens(entry, &times_of(source)) {
+        match calls::futimens(entry, &times_of(source)) {
             Ok(()) => self.check_times(device, source, || fstat(entry)),
             Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
         }
@@ -158,7 +159,7 @@ impl Worker {
             return Ok(());
         }
         self.keeping.had.insert(Facet::Timestamps);
-        match rustix::fs::utimensat(folder, name, &times_of(source), AtFlags::SYMLINK_NOFOLLOW) {
+        match calls::utimensat(folder, name, &times_of(source), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(()) => self.check_times(device, source, || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)),
             Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
         }
@@ -202,7 +203,7 @@ impl Worker {
         source: &Stat,
     ) -> Result<Owner, Flaw> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        self.set_owner(present, source, |uid, gid| rustix::fs::chownat(folder, name, uid, gid, flags))
+        self.set_owner(present, source, |uid, gid| calls::chownat(folder, name, uid, gid, flags))
     }
 
     /// Sets the owner. Who may not give files away may still give them to a group of his, as cp does.
@@ -246,7 +247,7 @@ pub(super) fn set_mode_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Sta
     }
     // fchmod(2) does not take a descriptor that only marks a place.
     let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
-    rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
+    calls::chmodat(CWD, &path, Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
 fn times_of(source: &Stat) -> Timestamps {

@@ -2,10 +2,11 @@
 
 use std::ffi::CStr;
 
-use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::{Flaw, Spot, Worker};
+use crate::calls::{renameat, statat, unlinkat};
 use crate::error::Action;
 
 /// What came of putting an entry where nothing was.

@@ -8,12 +8,13 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, Mode, StatxAttributes, StatxFlags, fchmod, fstat, statat, statx, unlinkat};
+use rustix::fs::{AtFlags, Mode, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::folders::{Pair, kind_of, open_folder};
 use super::visit::Unread;
 use super::{Flaw, Worker};
+use crate::calls::{fchmod, fstat, statat, statx, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome, RemovalCeased};
 use crate::names::{Bytes, Kind, Names, joined};

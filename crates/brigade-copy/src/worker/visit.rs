@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, RawDir, SeekFrom, Stat, fstat, mkdirat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
@@ -14,6 +14,7 @@ use super::folders::{Pair, open_folder};
 use super::keeping::{Keeping, Refuser};
 use super::metadata::Present;
 use super::{Flaw, Worker};
+use crate::calls::{self, Patience, fstat, mkdirat, statat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names};
@@ -91,7 +92,7 @@ impl Worker {
             }
         };
         // The descriptor may have been read before, by a task that was cut short.
-        let _ = rustix::fs::seek(&pair.source, SeekFrom::Start(0));
+        let _ = calls::seek(&pair.source, SeekFrom::Start(0));
         let mut frame = Frame {
             name: CString::default(),
             source: None,
@@ -232,8 +233,12 @@ impl Worker {
             self.select_here();
         }
         let mut entries = RawDir::new(&pair.source, listing.spare_capacity_mut());
+        let mut patience = Patience::default();
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = match entry {
+                Err(errno) if patience.allows(errno) => continue,
+                entry => entry?,
+            };
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;

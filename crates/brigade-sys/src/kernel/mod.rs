@@ -1,6 +1,7 @@
 //! Calls to the kernel, wrapped once: EINTR is handled, descriptors are owned and close-on-exec.
 
 pub mod child;
+pub mod closing;
 pub mod ending;
 #[cfg(feature = "faults")]
 pub mod faults;

@@ -4,10 +4,11 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{Advice, AtFlags, FileType, Mode, Stat, fadvise, fstat, openat, readlinkat, statat};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, Stat, fadvise};
 use rustix::io::Errno;
 
 use super::{Examiner, FILE, Trouble};
+use crate::calls::{fstat, openat, readlinkat, statat};
 use crate::compare::{Aspect, Aspects, Side};
 use crate::error::{Action, Reason};
 use crate::task::Identity;

@@ -3,9 +3,10 @@
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, Stat, statat};
+use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
+use crate::calls::{self, statat};
 use crate::error::Action;
 use crate::names::{Kind, Names};
 use crate::request::Delete;
@@ -79,7 +80,7 @@ pub(super) fn compare(pair: &Pair, buffer: &mut Vec<u8>, filter: &mut Filter<'_>
 pub(super) fn list(folder: &OwnedFd, buffer: &mut Vec<u8>, mut each: impl FnMut(Kind, &CStr)) -> Result<(), Errno> {
     // A root that may not be read is held by a descriptor that only marks its place.
     let denied = |errno| if errno == Errno::BADF { Errno::ACCESS } else { errno };
-    rustix::fs::seek(folder, SeekFrom::Start(0)).map_err(denied)?;
+    calls::seek(folder, SeekFrom::Start(0)).map_err(denied)?;
     let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(denied)?;

@@ -1,0 +1,184 @@
+//! Errors of the kernel in the middle of a copy: what the command then says and does must be true.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use torture::faultline::campaign::{Options, campaign};
+use torture::faultline::{Act, Ended, Role, Rule, When, run};
+use torture::random::Random;
+use torture::tree::differences;
+
+use crate::support::Scene;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn brigade(source: &Path, destination: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
+    command.args(["copy", "-T", "-j1", "--lang=en"]).arg(source).arg(destination);
+    command
+}
+
+/// A scene as the kernel shows its paths, with a file of this many bytes.
+fn scene(n_bytes: usize) -> Scene {
+    let scene = Scene::new();
+    scene.file("source/folder/file", "");
+    let contents: Vec<u8> = (0..n_bytes).map(|idx| (idx / 5) as u8).collect();
+    std::fs::write(scene.path("source/folder/file"), contents).unwrap();
+    scene.file("source/other", "other");
+    scene
+}
+
+fn copied_under(scene: &Scene, rules: Vec<Rule>) -> Ended {
+    let ended = run(brigade(&scene.path("source"), &scene.path("copy")), rules, LIMIT).unwrap();
+    assert!(!ended.is_hung, "{ended:?}");
+    ended
+}
+
+fn error_of(ended: &Ended) -> String {
+    String::from_utf8(ended.output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_same_trees(scene: &Scene, ended: &Ended) {
+    assert_eq!(ended.output.status.code(), Some(0), "{}", error_of(ended));
+    assert_eq!(differences(&scene.path("source"), &scene.path("copy")).unwrap(), [""; 0]);
+}
+
+/// Everything is copied but this entry, of which nothing is left, and which is named with what was tried and why it failed.
+#[track_caller]
+fn assert_only_lacks(scene: &Scene, ended: &Ended, lacking: &str, told: &str) {
+    let error = error_of(ended);
+    assert_eq!(ended.output.status.code(), Some(1), "{error}");
+    assert!(error.contains(told), "{error}");
+    let found = differences(&scene.path("source"), &scene.path("copy")).unwrap();
+    let expected = format!("{:?}: is missing in the copy", scene.path("source").join(lacking));
+    assert_eq!(found, [expected], "{error}");
+}
+
+#[test]
+fn errors_injected_into_every_call_are_told_as_they_are() {
+    let scene = Scene::new();
+    let seed = std::env::var("BRIGADE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(Random::fresh_seed);
+    let program = env!("CARGO_BIN_EXE_brigade").into();
+    let options = Options { program, seed, n_points: 60, only: None };
+    let report = campaign(&options, &scene.path(""), |_| {}).unwrap();
+    assert!(report.findings.is_empty(), "BRIGADE_SEED={seed}: {:#?}", report.findings);
+    assert!(report.n_injected > 30, "BRIGADE_SEED={seed}: {report:?}");
+}
+
+#[test]
+fn an_error_that_comes_only_when_a_file_is_closed_fails_it() {
+    for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT] {
+        let scene = scene(10);
+        let rule = Rule::of("close", Act::Fail(errno)).by(Role::Worker).below(scene.path("copy/folder/file"));
+        let ended = copied_under(&scene, vec![rule]);
+        assert_eq!(ended.n_done[0], 1);
+        assert_only_lacks(&scene, &ended, "folder/file", "copy/folder/file': ");
+    }
+}
+
+#[test]
+fn calls_that_are_interrupted_each_time_they_are_made_first_change_nothing() {
+    for errno in [Errno::INTR, Errno::AGAIN] {
+        let scene = scene(600_000);
+        let names = [
+            "openat",
+            "newfstatat",
+            "fstat",
+            "statx",
+            "read",
+            "pread64",
+            "pwrite64",
+            "copy_file_range",
+            "ioctl",
+            "getdents64",
+            "mkdirat",
+            "fchmod",
+            "fchown",
+            "utimensat",
+            "flistxattr",
+            "lseek",
+            "ftruncate",
+            "renameat",
+        ];
+        let rules = names.iter().flat_map(|name| {
+            ["source", "copy"].map(|tree| {
+                Rule::of(name, Act::Fail(errno)).by(Role::Worker).below(scene.path(tree)).when(When::EveryOther)
+            })
+        });
+        let ended = copied_under(&scene, rules.collect());
+        assert!(ended.n_done.iter().sum::<u64>() > 20, "{ended:?}");
+        assert_same_trees(&scene, &ended);
+    }
+}
+
+#[test]
+fn a_byte_or_a_name_at_a_time_makes_the_same_tree() {
+    let scene = scene(300);
+    for name in ["read", "pwrite64", "getdents64"] {
+        let rule = Rule::of(name, Act::Part).by(Role::Worker).below(scene.path(""));
+        let ended = copied_under(&scene, vec![rule]);
+        assert!(ended.n_done[0] > 5, "{name}: {ended:?}");
+        assert_same_trees(&scene, &ended);
+        std::fs::remove_dir_all(scene.path("copy")).unwrap();
+    }
+}
+
+#[test]
+fn a_byte_at_a_time_of_a_large_file_makes_the_same_file() {
+    let scene = scene(270_000);
+    let file = scene.path("source/folder/file");
+    let bytes = || Rule::of_each(["copy_file_range", "pread64"], Act::Part).by(Role::Worker).below(&file);
+    let rules = vec![bytes().when(When::EveryOther)];
+    let ended = copied_under(&scene, rules);
+    assert!(ended.n_done[0] > 0, "{ended:?}");
+    assert_same_trees(&scene, &ended);
+    std::fs::remove_dir_all(scene.path("copy")).unwrap();
+
+    // What the kernel copied before it gave up is not copied again.
+    let gives_up = Rule::of("copy_file_range", Act::Nothing).by(Role::Worker).below(&file).when(When::From(100));
+    let ended = copied_under(&scene, vec![Rule::of("copy_file_range", Act::Part).when(When::Nth(1)), gives_up]);
+    assert_same_trees(&scene, &ended);
+}
+
+#[test]
+fn an_end_that_comes_too_early_is_no_success() {
+    // Once: the file is read again from its beginning, or in another way. Each time: it fails.
+    for name in ["read", "copy_file_range"] {
+        let scene = scene(if name == "read" { 3_000 } else { 600_000 });
+        let early =
+            |when| vec![Rule::of(name, Act::Nothing).by(Role::Worker).below(scene.path("source/folder")).when(when)];
+        let ended = copied_under(&scene, early(When::Nth(1)));
+        assert_eq!(ended.n_done[0], 1, "{ended:?}");
+        assert_same_trees(&scene, &ended);
+        std::fs::remove_dir_all(scene.path("copy")).unwrap();
+    }
+    let scene = scene(3_000);
+    let ended = copied_under(
+        &scene,
+        vec![Rule::of("read", Act::Nothing).by(Role::Worker).below(scene.path("source/folder/file"))],
+    );
+    assert_only_lacks(&scene, &ended, "folder/file", "it changed while it was being copied");
+}
+
+#[test]
+fn a_folder_whose_listing_fails_half_way_is_named_and_the_rest_copied() {
+    let scene = scene(10);
+    for idx in 0..20 {
+        scene.file(format!("source/folder/{idx}"), "x");
+    }
+    let folder = scene.path("source/folder");
+    let halves = [
+        Rule::of("getdents64", Act::Fail(Errno::IO)).by(Role::Worker).below(&folder).when(When::Nth(10)),
+        Rule::of("getdents64", Act::Part).by(Role::Worker).below(&folder),
+    ];
+    let ended = copied_under(&scene, halves.into());
+    let error = error_of(&ended);
+    assert_eq!(ended.output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot read folder") && error.contains("source/folder': Input/output error"), "{error}");
+    // Nine answers held a name each, two of them "." and "..".
+    assert_eq!(std::fs::read_dir(scene.path("copy/folder")).unwrap().count(), 7);
+    assert!(scene.path("copy/other").exists());
+}
