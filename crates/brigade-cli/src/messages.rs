@@ -24,6 +24,7 @@ mod delete;
 mod fidelity;
 mod help;
 mod output;
+mod speed;
 mod stall;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use delete::*;
 pub use fidelity::{facet_line, lost_of_entry, lost_words};
 pub use help::{group, help};
 pub use output::*;
+pub use speed::*;
 pub use stall::*;
 pub use verify::*;
 

@@ -45,6 +45,9 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::DeleteNeedsOneFolder => messages::delete_needs_one_folder(language),
         Refusal::SeveralSources => messages::refused_several(language),
         Refusal::RootBeside => messages::refused_root(language),
+        Refusal::Niceness(cause) => {
+            format!("{}: {}", messages::refused_nice(language), reason(language, cause))
+        }
         Refusal::Workers(cause) => {
             let sentence = messages::refused_workers(language);
             format!("{sentence}: {}", chain(language, cause.as_ref()))

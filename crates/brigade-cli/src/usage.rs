@@ -75,6 +75,8 @@ fn sentence(language: Language, error: &clap::Error) -> String {
             let sentence = messages::bad_value(language, &option, value.as_deref().unwrap_or_default());
             let hint = match option.as_str() {
                 "--stall-timeout" => messages::duration_form(language),
+                "--bwlimit" => messages::rate_form(language),
+                "--nice" => messages::nice_range(language),
                 _ => messages::workers_range(language, MOST_WORKERS),
             };
             format!("{sentence}{}{hint}", messages::semicolon(language))

@@ -4,6 +4,7 @@
 mod policy;
 
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         totals: way.totals(),
         times: if arguments.output.stats { Times::Wanted } else { Times::NotNeeded },
         policy: policy::of(&arguments.policy),
+        bytes_per_second: arguments.speed.bwlimit.and_then(NonZeroU64::new),
+        nice: arguments.speed.nice,
         delete: arguments.delete.wanted(),
         fidelity: arguments.fidelity.read(&arguments.given),
         stall_timeout: stall_timeout(arguments.safety.stall_timeout),

@@ -236,6 +236,9 @@ pub enum Refusal {
     /// The root folder has no name to put a copy beside.
     #[error("the root folder cannot be copied beside itself")]
     RootBeside,
+    /// The workers may not have the nice value that was asked for.
+    #[error("cannot give the workers this nice value")]
+    Niceness(#[source] io::Error),
     /// The worker processes could not be started.
     #[error("cannot start the worker processes")]
     Workers(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -5,7 +5,8 @@
 //! words:
 //!  0  the order to stop: all workers are to end what they do
 //!  8  how many workers wish for work
-//! 16  lanes of 512 words, so that no two share a cache line
+//! 16  when the next byte may move, where bytes per second are limited: nanoseconds of the monotonic clock
+//! 24  lanes of 512 words, so that no two share a cache line
 //! ```
 //!
 //! | word of a lane | meaning | written by |
@@ -30,8 +31,10 @@ pub(crate) type Words = brigade::SharedSlice<u64>;
 
 const STOP: usize = 0;
 const WANTED: usize = 8;
+/// See pace.rs.
+pub(crate) const PACE: usize = 16;
 /// The first lane. It and all that follow begin on cache lines of their own.
-const LANES: usize = 16;
+const LANES: usize = 24;
 
 const PID: usize = 0;
 const STATE: usize = 1;

@@ -32,6 +32,7 @@ mod event;
 mod facet;
 mod lanes;
 mod names;
+mod pace;
 mod plan;
 mod procfs;
 mod pulse;

@@ -79,6 +79,7 @@ impl Rehearsal {
             wants_times: false,
             policy: self.policy.clone(),
             selection: crate::Selection::default(),
+            bytes_per_second: None,
             delete: Delete::Extra,
             empty_source: EmptySource::RemovesNothing,
             fidelity: crate::request::Fidelity::default(),

@@ -4,7 +4,7 @@ mod delete;
 mod fidelity;
 mod policy;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub struct Request {
     pub times: Times,
     /// What becomes of what is at the destination already.
     pub policy: Policy,
+    /// Bytes of contents that all workers together move in a second at most. Reflinks move none.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// The nice value of the workers, from -20 (first) to 19 (last); `None`: that of this process.
+    pub nice: Option<i32>,
     /// What of the destination is removed after the copy.
     pub delete: Delete,
     /// What that makes of a source without entries.
@@ -58,6 +62,8 @@ impl Request {
             times: Times::NotNeeded,
             policy: Policy::default(),
             selection: Selection::default(),
+            bytes_per_second: None,
+            nice: None,
             delete: Delete::default(),
             empty_source: EmptySource::default(),
             fidelity: Fidelity::default(),

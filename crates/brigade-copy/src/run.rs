@@ -71,6 +71,9 @@ impl Plan {
 impl Running {
     pub(crate) fn start(plan: Plan, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();
+        if let Some(nice) = plan.request.nice {
+            process::check_nice(nice).map_err(Refusal::Niceness)?;
+        }
         let mut beginning = Beginning::new(&plan.pairs, &plan.request.policy)?;
         match Shared::new(&plan.request, &mut beginning, sink, began) {
             Ok(shared) => {
@@ -194,7 +197,8 @@ impl Shared {
             .into_iter()
             .map(|root| (give(root.source, root.destination, root.renamed, root.called), root.shown))
             .unzip();
-        let start = WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes };
+        let start =
+            WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes, nice: request.nice };
         let pool = Pool::builder()
             .workers(n_workers)
             .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
@@ -482,6 +486,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         wants_times: request.times == Times::Wanted,
         policy: request.policy.clone(),
         selection: request.selection.clone(),
+        bytes_per_second: request.bytes_per_second,
         delete: request.delete,
         empty_source: request.empty_source,
         fidelity: request.fidelity,

@@ -17,6 +17,7 @@ mod stuck;
 mod visit;
 
 use std::ffi::CStr;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
@@ -26,6 +27,7 @@ use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
+use crate::pace::Pace;
 use crate::request::{Delete, EmptySource, Fidelity, Policy};
 use crate::selection::{Selection, Selector};
 use crate::stuck::Stuck;
@@ -65,6 +67,7 @@ pub(crate) struct Facts {
     /// What becomes of what is there already.
     pub(crate) policy: Policy,
     pub(crate) selection: Selection,
+    pub(crate) bytes_per_second: Option<NonZeroU64>,
     pub(crate) delete: Delete,
     pub(crate) empty_source: EmptySource,
     pub(crate) fidelity: Fidelity,
@@ -86,6 +89,7 @@ pub(crate) struct Worker {
     facts: Facts,
     roots: Vec<Root>,
     lane: OwnLane,
+    pace: Pace,
     chain: Chain<Pair>,
     /// In the destination tree only: to the folder of a link's first name, or of what is removed.
     destination_chain: Chain<OwnedFd>,
@@ -174,6 +178,7 @@ impl Worker {
         let max_held = raise_limit_on_open_files();
         Self {
             selector: Selector::new(facts.selection.clone()),
+            pace: Pace::new(words.clone(), facts.bytes_per_second),
             facts,
             roots,
             lane: OwnLane::new(words, n_lanes, pid),

@@ -7,10 +7,10 @@ use clap::Args;
 #[command(next_help_heading = "policy")]
 pub struct DeleteArguments {
     /// What the source does not have.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_clobber")]
     pub delete: bool,
     /// Likewise, and what is excluded.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_clobber")]
     pub delete_excluded: bool,
 }
 

@@ -111,6 +111,12 @@ texts! { speed:
     "workers":
         "Worker processes [default: one for each processor]",
         "工作进程数 [默认：每个处理器一个]";
+    "bwlimit":
+        "Move at most RATE bytes per second, all workers together; K, M, G = 1024; reflinks are not counted",
+        "所有工作进程合计每秒最多复制 RATE 字节；K、M、G 以 1024 计；不计 reflink";
+    "nice":
+        "Nice value of the workers, from -20 (first) to 19 (last)",
+        "工作进程的 nice 值，从 -20（最优先）到 19（最后）";
 }
 
 texts! { output:

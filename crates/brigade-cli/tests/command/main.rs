@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod attributes;
+mod delete;
 mod faults;
 mod json;
 mod outputs;
 mod paperwork;
 mod policy;
 mod signals;
+mod speed;
 mod stall;
 mod support;
 mod terminal;

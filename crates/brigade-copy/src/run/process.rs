@@ -18,6 +18,7 @@ pub(super) struct WorkerStart {
     pub(super) roots: Vec<GivenRoot>,
     pub(super) words: Words,
     pub(super) n_lanes: usize,
+    pub(super) nice: Option<i32>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -32,6 +33,16 @@ thread_local! {
     static WORKER: std::cell::RefCell<Option<Worker>> = const { std::cell::RefCell::new(None) };
 }
 
+/// Whether workers may get this nice value. A thread has one of its own, so one tries that then ends.
+pub(super) fn check_nice(nice: i32) -> std::io::Result<()> {
+    let tried = std::thread::Builder::new().name("nice".to_owned()).spawn(move || set_nice(nice))?;
+    tried.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
+}
+
+fn set_nice(nice: i32) -> std::io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, nice)?)
+}
+
 /// Runs once in each worker process.
 pub(super) fn begin_worker(start: WorkerStart) {
     let_go_of_standard_streams();
@@ -42,6 +53,10 @@ pub(super) fn begin_worker(start: WorkerStart) {
         called: root.called.0,
     });
     let worker = Worker::new(start.facts, roots.collect(), start.words, start.n_lanes, brigade::current().pid());
+    if let Some(nice) = start.nice {
+        // It was tried before the first write, and what changed since is no reason to leave files behind.
+        let _ = set_nice(nice);
+    }
     WORKER.set(Some(worker));
 }
 

@@ -10,6 +10,7 @@ use super::{Flaw, Worker};
 use crate::calls;
 use crate::error::Action;
 use crate::facet::{Facet, Why};
+use crate::pace::Turn;
 use crate::request::{Reflink, Sparse};
 
 /// Bytes read and written at a time, and the largest file that is read in one go. The buffer stays in the second level
@@ -103,11 +104,17 @@ impl Worker {
             return Ok(moved);
         }
         match sparse {
-            Sparse::Auto if n_bytes <= CHUNK_BYTES as u64 => self.move_at_once(streams, n_bytes as usize),
+            Sparse::Auto if n_bytes <= self.pace.portion_bytes().min(CHUNK_BYTES as u64) => {
+                self.move_at_once(streams, n_bytes as usize)
+            }
             Sparse::Auto => self.move_ranges(streams, n_bytes, offload_idx),
             Sparse::Never => self.move_chunks(streams, 0, end_of(source), Zeros::Written),
             Sparse::Always => self.move_without_zeros(streams, end_of(source)),
         }
+    }
+
+    fn wait_turn(&self, n_bytes: u64) -> Turn {
+        self.pace.wait(n_bytes, || self.lane.must_stop())
     }
 
     fn offload_between(&mut self, source: u64, destination: u64) -> usize {
@@ -136,6 +143,9 @@ impl Worker {
 
     /// A file that fits into the buffer: one read and one write, unless it is not as long as it said.
     fn move_at_once(&mut self, streams: Streams<'_>, n_bytes: usize) -> Result<Moved, Flaw> {
+        if self.wait_turn(n_bytes as u64) == Turn::Never {
+            return Ok(Moved::Stopped);
+        }
         let mut n_read = 0;
         // One byte more than expected is asked for: a full answer tells that the file has grown, a short one that this was all.
         while n_read <= n_bytes {
@@ -163,7 +173,11 @@ impl Worker {
                 return Ok(Moved::Stopped);
             }
             let (mut from, mut to) = (offset, offset);
-            let n_wanted = (n_bytes - offset).min(RANGE_BYTES) as usize;
+            let n_wanted = (n_bytes - offset).min(RANGE_BYTES).min(self.pace.portion_bytes());
+            if self.wait_turn(n_wanted) == Turn::Never {
+                return Ok(Moved::Stopped);
+            }
+            let n_wanted = n_wanted as usize;
             match calls::copy_file_range(streams.source, Some(&mut from), streams.destination, Some(&mut to), n_wanted)
             {
                 // Nothing although there should be something: some file systems mean "not here", others have been cut short.
@@ -189,10 +203,14 @@ impl Worker {
             if self.lane.must_stop() {
                 return Ok(Moved::Stopped);
             }
-            let n_wanted = (end - offset).min(CHUNK_BYTES as u64) as usize;
-            let n_read = read_at(streams.source, &mut self.buffer[..n_wanted], offset)?;
+            let n_wanted = (end - offset).min(CHUNK_BYTES as u64).min(self.pace.portion_bytes());
+            // What was only to find the end is not paid for.
+            let n_read = read_at(streams.source, &mut self.buffer[..n_wanted as usize], offset)?;
             if n_read == 0 {
                 break;
+            }
+            if self.wait_turn(n_read as u64) == Turn::Never {
+                return Ok(Moved::Stopped);
             }
             let bytes = &self.buffer[..n_read];
             match zeros {
