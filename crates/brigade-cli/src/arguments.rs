@@ -65,7 +65,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Copies.
-    Copy(CopyArguments),
+    Copy(Box<CopyArguments>),
     /// Compares.
     Verify(VerifyArguments),
     /// Prints a script for a shell.
@@ -141,7 +141,7 @@ impl CommandLine {
 pub fn parsed(words: &[&str]) -> CopyArguments {
     let words: Vec<OsString> = ["brigade", "copy"].iter().chain(words).map(OsString::from).collect();
     match CommandLine::read(&words, Language::English).expect("the words are right").command {
-        Command::Copy(arguments) => arguments,
+        Command::Copy(arguments) => *arguments,
         other => panic!("{other:?} is no copy"),
     }
 }

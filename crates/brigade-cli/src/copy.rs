@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use brigade_copy::{Delete, Plan, Running, Summary, shown};
+use brigade_copy::{Delete, Event, Plan, Running, Summary, shown};
 
-use crate::arguments::CopyArguments;
+use crate::arguments::{CopyArguments, ProgressWay};
 use crate::display::{Display, Outputs, Told};
 use crate::exit::Exit;
 use crate::language::Language;
+use crate::manifest::Manifest;
 use crate::messages;
 use crate::problem;
 use crate::resume;
@@ -65,11 +66,22 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
     {
         say(&messages::deleting_from(language, &shown(destination).to_string(), &shown(source).to_string()));
     }
+    let manifest = match manifest_of(arguments, &pairs, language) {
+        Ok(manifest) => Arc::new(Mutex::new(manifest)),
+        Err(exit) => return exit.into(),
+    };
     let mut display = Display::new(language, outputs);
     display.start(&pairs);
     let display = Arc::new(Mutex::new(display));
     let sink = Arc::clone(&display);
-    let running = match plan.start(move |event| lock(&sink).event(&event)) {
+    let taker = Arc::clone(&manifest);
+    let take = move |event: Event| {
+        if let (Event::Digest { destination, hash }, Some(manifest)) = (&event, &mut *lock(&taker)) {
+            manifest.take(destination, hash);
+        }
+        lock(&sink).event(&event);
+    };
+    let running = match plan.start(take) {
         Ok(running) => running,
         Err(refusal) => return usage::refuse_plainly(&problem::refusal(language, &refusal)).into(),
     };
@@ -77,7 +89,28 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
     // The workers are gone before anything is said about the end.
     drop(running);
     let end = End { arguments, pairs: &pairs, made };
-    end.told(&summary, &caught, &mut lock(&display))
+    let manifest = lock(&manifest).take();
+    end.told(&summary, &caught, &mut lock(&display), manifest)
+}
+
+/// The manifest that is wanted, or nothing.
+fn manifest_of(
+    arguments: &CopyArguments,
+    pairs: &[(PathBuf, PathBuf)],
+    language: Language,
+) -> Result<Option<Manifest>, Exit> {
+    let Some(file) = &arguments.safety.manifest else {
+        return Ok(None);
+    };
+    if file == Path::new("-") && arguments.output.progress == ProgressWay::Json {
+        return Err(usage::refuse(language, &messages::manifest_and_json(language)));
+    }
+    let named = match (&arguments.what.target_directory, arguments.paths.as_slice()) {
+        (Some(folder), _) => Some(folder.as_path()),
+        (None, [_, .., destination]) => Some(destination.as_path()),
+        _ => None,
+    };
+    Manifest::begin(file, pairs, named, language).map(Some)
 }
 
 /// Waits for the end, showing what happens and passing on a wish to stop.
@@ -121,14 +154,20 @@ struct End<'a> {
 }
 
 impl End<'_> {
-    fn told(&self, summary: &Summary, caught: &Caught, display: &mut Display) -> ExitCode {
+    fn told(&self, summary: &Summary, caught: &Caught, display: &mut Display, manifest: Option<Manifest>) -> ExitCode {
         let is_cut_short = summary.interrupted || summary.broken.is_some();
         let go_on = is_cut_short.then(|| resume::command(self.arguments, self.pairs)).flatten();
         let told = display.end(summary, self.made, go_on.as_deref());
         match caught.signal() {
             // A signal that came when all was done changes nothing.
             Some(signal) if summary.interrupted => signals::die_of(signal),
-            _ => status(summary, told).into(),
+            _ => {
+                // A copy that was cut short has no manifest: one that lacks files would look like the whole.
+                let (said, listed) =
+                    manifest.filter(|_| !is_cut_short).map_or((Vec::new(), Exit::Done), Manifest::finish);
+                said.iter().for_each(|line| say(line));
+                if listed == Exit::Done { status(summary, told).into() } else { listed.into() }
+            }
         }
     }
 }
@@ -145,8 +184,8 @@ fn say(line: &str) {
 }
 
 /// A panic of another thread while it held the display leaves at worst a line half told.
-fn lock(display: &Mutex<Display>) -> MutexGuard<'_, Display> {
-    display.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

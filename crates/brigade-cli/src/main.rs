@@ -9,6 +9,7 @@ mod usage;
 
 mod ask;
 mod copy;
+mod manifest;
 mod paperwork;
 mod resume;
 mod signals;

@@ -24,6 +24,7 @@ mod delete;
 mod fidelity;
 mod help;
 mod output;
+mod safety;
 mod speed;
 mod stall;
 mod verify;
@@ -33,6 +34,7 @@ pub use delete::*;
 pub use fidelity::{facet_line, lost_of_entry, lost_words};
 pub use help::{group, help};
 pub use output::*;
+pub use safety::*;
 pub use speed::*;
 pub use stall::*;
 pub use verify::*;
@@ -195,6 +197,8 @@ counted! {
     not_deleted: "could not be deleted", "could not be deleted", "项无法删除";
     changed: "changed while being read", "changed while being read", "项在读取时发生变化";
     workers: "worker", "workers", "个工作进程";
+    verified: "verified", "verified", "个文件已校验";
+    rewritten: "read back wrong and written again", "read back wrong and written again", "个文件读回有误并已重写";
     lost_workers: "worker lost", "workers lost", "个工作进程丢失";
 }
 
@@ -273,6 +277,7 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::BecameOther) => "复制过程中它变成了别的类型",
         (Language::Chinese, Reason::FolderInTheWay) => "同名文件夹挡住了位置",
         (Language::Chinese, Reason::NoFolder) => "同名的非文件夹项挡住了位置",
+        (Language::Chinese, Reason::Spoilt) => "读回的内容与写入的不同，重新写入后仍然如此",
         (Language::Chinese, Reason::ChangedInComparison) => "比较过程中它发生了变化",
         (Language::Chinese, Reason::MountPoint) => "那里挂载了另一个文件系统",
         (Language::Chinese, Reason::Stalled) => "其文件系统没有应答",
@@ -308,6 +313,7 @@ fn cannot_in_chinese(action: Action, path: &str) -> String {
         Action::Compare => format!("无法比较 {path}"),
         Action::Clone => format!("无法克隆 {path}"),
         Action::Preserve => format!("无法完整保留 {path}"),
+        Action::Verify => format!("无法校验 {path}"),
         // The engine may learn to do more; its own verb is better than none.
         other => format!("无法处理 {path}（{other}）"),
     }

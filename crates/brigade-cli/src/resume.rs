@@ -84,7 +84,7 @@ mod tests {
         let Command::Copy(arguments) = CommandLine::read(&words, Language::English).unwrap().command else {
             panic!("this is a copy");
         };
-        arguments
+        *arguments
     }
 
     #[test]

@@ -30,16 +30,18 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
         parts.push(rate);
     }
     parts.push(messages::workers(language, summary.n_workers as u64));
-    let counts: [Count; 7] = [
+    let counts: &[Count] = &[
         (summary.n_unchanged, messages::unchanged),
         (summary.n_skipped, messages::skipped),
         (summary.n_failed, messages::failed),
         (summary.n_deleted, messages::deleted),
         (summary.n_undeleted, messages::not_deleted),
         (summary.n_changed, messages::changed),
+        (summary.n_verified, messages::verified),
+        (summary.n_rewritten, messages::rewritten),
         (summary.n_lost_workers, messages::lost_workers),
     ];
-    for (count, text) in counts {
+    for &(count, text) in counts {
         if count > 0 {
             parts.push(text(language, count));
         }

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use brigade_copy::{DEFAULT_STALL_TIMEOUT, Request, Target, Times, shown};
+use brigade_copy::{DEFAULT_STALL_TIMEOUT, Digests, Request, Target, Times, Verify, shown};
 
 use crate::arguments::CopyArguments;
 use crate::ask;
@@ -59,6 +59,8 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         delete: arguments.delete.wanted(),
         fidelity: arguments.fidelity.read(&arguments.given),
         stall_timeout: stall_timeout(arguments.safety.stall_timeout),
+        verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },
+        digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

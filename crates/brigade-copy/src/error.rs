@@ -82,6 +82,8 @@ pub enum Action {
     Clone,
     /// Keeping all that an entry has beside its contents.
     Preserve,
+    /// Reading what was written.
+    Verify,
 }
 
 impl std::fmt::Display for Action {
@@ -110,6 +112,7 @@ impl std::fmt::Display for Action {
             Self::Compare => "compare",
             Self::Clone => "clone",
             Self::Preserve => "keep all of",
+            Self::Verify => "verify",
         })
     }
 }
@@ -140,6 +143,9 @@ pub enum Reason {
     /// Its file system or its device did not answer for as long as the request says. Nothing below it was tried.
     #[error("its file system does not answer")]
     Stalled,
+    /// What was read back was not what was written, twice.
+    #[error("what was read back is not what was written, also when it was written again")]
+    Spoilt,
     /// Workers died over it, and over nothing else.
     #[error("every worker process that tried died")]
     WorkersDied,

@@ -28,6 +28,13 @@ pub enum Event {
     },
     /// An entry could not be copied.
     Failed(PathError),
+    /// What a file of the copy holds; sent only if [`Digests::Wanted`](crate::Digests::Wanted).
+    Digest {
+        /// Where it is.
+        destination: PathBuf,
+        /// Its BLAKE3.
+        hash: [u8; 32],
+    },
     /// Something the user should know although nothing failed.
     Note(Note),
     /// An entry of the destination is gone since the source does not have it; sent only if
@@ -192,6 +199,10 @@ pub struct Summary {
     pub n_special: u64,
     /// How many entries kept what they had beside their contents, and how many did not.
     pub fidelity: FidelityReport,
+    /// Files that were read back after they were written and found right, if that was asked for.
+    pub n_verified: u64,
+    /// Files that were read back, found wrong, and written again.
+    pub n_rewritten: u64,
     /// Entries that were removed because the source does not have them.
     pub n_deleted: u64,
     /// Such entries that could not be removed; each was an [`Event::Failed`].

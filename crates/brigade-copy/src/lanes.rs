@@ -204,12 +204,22 @@ pub(crate) struct OwnLane {
     sequence: u64,
     /// The path that was written last, up to a multiple of eight bytes.
     path: Vec<u8>,
+    /// How often the bytes of a file pass by before it is done.
+    n_passes: u64,
 }
 
 impl OwnLane {
     pub(crate) fn new(words: Words, n_lanes: usize, pid: u32) -> Self {
-        let mut lane =
-            Self { words, n_lanes, pid, base: None, live: LiveCounts::default(), sequence: 0, path: Vec::new() };
+        let mut lane = Self {
+            words,
+            n_lanes,
+            pid,
+            base: None,
+            live: LiveCounts::default(),
+            sequence: 0,
+            path: Vec::new(),
+            n_passes: 1,
+        };
         lane.claim();
         lane
     }
@@ -253,6 +263,18 @@ impl OwnLane {
         }
     }
 
+    /// Shows that it copies.
+    pub(crate) fn copying(&mut self) {
+        if let Some(base) = self.base {
+            self.words.store(base + STATE, COPYING);
+        }
+    }
+
+    /// Lets each byte of a file that is being worked on count for a part only, since it is counted so often.
+    pub(crate) fn set_passes(&mut self, n_passes: u64) {
+        self.n_passes = n_passes;
+    }
+
     pub(crate) fn found(&mut self, n_found: u64) {
         self.live.n_found += n_found;
         if let Some(base) = self.base {
@@ -292,7 +314,7 @@ impl OwnLane {
     }
 
     pub(crate) fn add_bytes(&mut self, n_bytes: u64) {
-        self.live.n_bytes += n_bytes;
+        self.live.n_bytes += n_bytes / self.n_passes;
         if let Some(base) = self.base {
             self.words.store(base + BYTES, self.live.n_bytes);
         }

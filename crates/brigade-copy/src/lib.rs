@@ -58,8 +58,8 @@ pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, Remo
 pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
 pub use request::{
-    DEFAULT_STALL_TIMEOUT, Delete, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss, Policy, Reflink, Report,
-    Request, Sameness, Sparse, Target, Times, Totals,
+    DEFAULT_STALL_TIMEOUT, Delete, Digests, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss, Policy, Reflink,
+    Report, Request, Sameness, Sparse, Target, Times, Totals, Verify,
 };
 pub use run::Running;
 pub use selection::{Choice, Lines, NoPattern, Rules, Selection};

@@ -83,6 +83,7 @@ impl Rehearsal {
             delete: Delete::Extra,
             empty_source: EmptySource::RemovesNothing,
             fidelity: crate::request::Fidelity::default(),
+            checks: crate::worker::Checks::default(),
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);

@@ -3,6 +3,7 @@
 mod delete;
 mod fidelity;
 mod policy;
+mod safety;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::selection::Selection;
 pub use delete::{Delete, EmptySource};
 pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
 pub use policy::{Existing, Newer, Policy, Sameness};
+pub use safety::{Digests, Verify};
 
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
@@ -48,6 +50,10 @@ pub struct Request {
     /// How long a worker may wait in the kernel for one and the same thing before it is given up; `None`: for ever. A worker
     /// that is slow and moves on is never given up.
     pub stall_timeout: Option<Duration>,
+    /// Whether what was written is read back.
+    pub verify: Verify,
+    /// Whether the hash of each file is wanted.
+    pub digests: Digests,
 }
 
 impl Request {
@@ -68,6 +74,8 @@ impl Request {
             empty_source: EmptySource::default(),
             fidelity: Fidelity::default(),
             stall_timeout: Some(DEFAULT_STALL_TIMEOUT),
+            verify: Verify::Nothing,
+            digests: Digests::NotNeeded,
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::event::{EntryKind, Event, Note, Outcome, Progress, SlowEntry, Summary
 use crate::facet::Lost;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::plan::Plan;
-use crate::request::{Delete, Report, Request, Times, Totals};
+use crate::request::{Delete, Digests, Report, Request, Times, Totals, Verify};
 use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
-use crate::worker::Facts;
+use crate::worker::{Checks, Facts};
 use process::{WorkerStart, begin_worker, give, run_task};
 use stall::Silent;
 #[cfg(test)]
@@ -331,6 +331,10 @@ impl Shared {
             let path = self.roots[slow.root as usize].source_path(&slow.path.0);
             core.note_slow(SlowEntry { path, elapsed: slow.elapsed });
         }
+        for digest in answer.digests.drain(..) {
+            let destination = self.roots[digest.root as usize].destination_path(&digest.path.0);
+            events.push(Event::Digest { destination, hash: digest.hash });
+        }
         core.scheduler.on_answer(task_id, answer);
     }
 
@@ -490,6 +494,10 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         delete: request.delete,
         empty_source: request.empty_source,
         fidelity: request.fidelity,
+        checks: Checks {
+            verifies: request.verify == Verify::Written,
+            wants_digests: request.digests == Digests::Wanted,
+        },
     }
 }
 

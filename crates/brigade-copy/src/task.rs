@@ -125,6 +125,8 @@ pub(crate) struct CopyAnswer {
     pub(crate) failures: Vec<Failure>,
     /// Every entry that is done, if asked for.
     pub(crate) entries: Vec<EntryDone>,
+    /// The hash of every file of the copy, if asked for.
+    pub(crate) digests: Vec<Digest>,
     /// The entry that took longest, if asked for.
     pub(crate) slowest: Option<Slow>,
     /// Some of the source could not be seen: a folder could not be entered, or not be read to its end.
@@ -248,6 +250,14 @@ pub(crate) struct Slow {
     pub(crate) elapsed: Duration,
 }
 
+/// BLAKE3 of a file of the copy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Digest {
+    pub(crate) root: u32,
+    pub(crate) path: Bytes,
+    pub(crate) hash: [u8; 32],
+}
+
 /// The books. Entries are found when a folder is listed and get their outcome when they are done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counts {
@@ -272,6 +282,10 @@ pub(crate) struct Counts {
     pub(crate) bytes_in_holes: u64,
     pub(crate) bytes_unchanged: u64,
     pub(crate) fidelity: FidelityReport,
+    /// Files that were read back and found right.
+    pub(crate) n_verified: u64,
+    /// Files that were read back, found wrong, and written again.
+    pub(crate) n_rewritten: u64,
     /// Entries that the source does not have and that are gone.
     pub(crate) n_deleted: u64,
     /// Such entries that could not be removed.
@@ -329,6 +343,8 @@ impl AddAssign for Counts {
         self.bytes_in_holes += other.bytes_in_holes;
         self.bytes_unchanged += other.bytes_unchanged;
         self.fidelity += other.fidelity;
+        self.n_verified += other.n_verified;
+        self.n_rewritten += other.n_rewritten;
         self.n_deleted += other.n_deleted;
         self.n_undeleted += other.n_undeleted;
     }

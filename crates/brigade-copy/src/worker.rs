@@ -14,6 +14,7 @@ mod metadata;
 mod placing;
 mod removal;
 mod stuck;
+mod verify;
 mod visit;
 
 use std::ffi::CStr;
@@ -41,6 +42,8 @@ use folders::{Chain, Pair, open_folder};
 use keeping::Keeping;
 use metadata::Clock;
 use removal::Clearing;
+pub(crate) use verify::Checks;
+use verify::Tap;
 use visit::Frame;
 
 /// Bytes of the buffer for listings: room for about two thousand names in a call.
@@ -71,6 +74,7 @@ pub(crate) struct Facts {
     pub(crate) delete: Delete,
     pub(crate) empty_source: EmptySource,
     pub(crate) fidelity: Fidelity,
+    pub(crate) checks: Checks,
 }
 
 /// Two folders that correspond to each other.
@@ -103,6 +107,7 @@ pub(crate) struct Worker {
     spared: Spared,
     listing_buffer: Vec<u8>,
     selector: Selector,
+    tap: Tap,
 
     // The task that is being worked on.
     answer: CopyAnswer,
@@ -176,12 +181,16 @@ impl Worker {
     pub(crate) fn new(facts: Facts, roots: Vec<Root>, words: Words, n_lanes: usize, pid: u32) -> Self {
         let umask = rustix::process::umask(rustix::fs::Mode::empty());
         let max_held = raise_limit_on_open_files();
+        let tap = Tap::new(facts.checks);
+        let mut lane = OwnLane::new(words.clone(), n_lanes, pid);
+        // What is read back counts for the second half of a file.
+        lane.set_passes(1 + u64::from(facts.checks.verifies));
         Self {
             selector: Selector::new(facts.selection.clone()),
             pace: Pace::new(words.clone(), facts.bytes_per_second),
             facts,
             roots,
-            lane: OwnLane::new(words, n_lanes, pid),
+            lane,
             chain: Chain::new(max_held),
             destination_chain: Chain::new(max_held),
             offloads: Vec::new(),
@@ -192,6 +201,7 @@ impl Worker {
             buffer: contents::new_buffer(),
             spared: Spared::default(),
             listing_buffer: Vec::with_capacity(LISTING_BYTES),
+            tap,
             answer: CopyAnswer::default(),
             budget: Budget { n_copied: 0, n_listed: 0 },
             stuck: Vec::new(),
@@ -329,10 +339,17 @@ impl Worker {
             let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
             let renamed = self.renamed(first.root, &first.folder.0);
             let spot = self.spot(pair, name, arrival);
-            self.link(kind, &spot, &first_folder, renamed.as_deref().unwrap_or(first_name))
+            let done = self.link(kind, &spot, &first_folder, renamed.as_deref().unwrap_or(first_name))?;
+            Ok(done.map(|done| (spot, done)))
         });
         match linked {
-            Ok(Some(done)) => self.book(name, done),
+            Ok(Some((spot, done))) => match self.note_digest(&spot, &done) {
+                Ok(()) => self.book(name, done),
+                Err(flaw) => {
+                    self.book_failure(name, flaw);
+                    Joined::Failed
+                }
+            },
             Ok(None) => Joined::Refused,
             Err(flaw) => {
                 self.book_failure(name, flaw);

@@ -1,5 +1,6 @@
 //! How much a copy trusts what it works with.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +12,12 @@ pub struct SafetyArguments {
     /// How long a worker may wait for one and the same thing; zero is for ever.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub stall_timeout: Option<Duration>,
+    /// What was written is read back.
+    #[arg(long)]
+    pub verify: bool,
+    /// Where the hashes of all files go.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
 }
 
 /// A whole number with a unit: `500ms`, `60s`, `2m`, `1h`; without one, seconds.

@@ -22,6 +22,7 @@ use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
 use super::estimate::Estimate;
+use super::lanes;
 use super::pen::Pen;
 use crate::stats::{Figures, Stats};
 
@@ -33,12 +34,19 @@ pub struct Json {
     pen: Pen,
     next_progress_at: Duration,
     estimate: Estimate,
+    /// That only verifying is left has been said.
+    said_verifying: bool,
 }
 
 impl Json {
     /// A report to `out`.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { pen: Pen::new(out), next_progress_at: PROGRESS_STEP, estimate: Estimate::default() }
+        Self {
+            pen: Pen::new(out),
+            next_progress_at: PROGRESS_STEP,
+            estimate: Estimate::default(),
+            said_verifying: false,
+        }
     }
 
     /// The first event: what goes where.
@@ -65,6 +73,9 @@ impl Json {
             self.next_progress_at = elapsed + PROGRESS_STEP;
             let progress = snapshot();
             self.estimate.update(&progress, elapsed);
+            if progress.walk_finished && lanes::is_verifying(&progress.lanes) {
+                self.say_verifying();
+            }
             self.write(&Line::Progress {
                 percent: self.estimate.percent(),
                 found: progress.n_found,
@@ -85,8 +96,19 @@ impl Json {
     /// The last event.
     pub fn summary(&mut self, summary: &Summary, stats: Stats) {
         let figures = (stats == Stats::Wanted).then(|| Figures::of(summary));
+        if summary.n_verified > 0 {
+            self.say_verifying();
+        }
         self.write(&Line::Summary(Account::of(summary, figures)));
         self.pen.flush();
+    }
+
+    /// From here on nothing is written any more, only read back. Each file is read back as soon as it is written, so in a copy of
+    /// small files this comes at the end.
+    fn say_verifying(&mut self) {
+        if !std::mem::replace(&mut self.said_verifying, true) {
+            self.write(&Line::Phase { phase: "verifying" });
+        }
     }
 
     /// What it writes with, and where losses are found.
@@ -242,6 +264,9 @@ struct Account<'a> {
     hard_links: u64,
     special: u64,
     bytes: u64,
+    /// Files that were read back and found right, and those that had to be written again for that.
+    verified: u64,
+    rewritten: u64,
     /// Whether everything is known to be on disk. Nothing is flushed yet, so it is not.
     durable: bool,
     seconds: f64,
@@ -295,6 +320,8 @@ impl<'a> Account<'a> {
             hard_links: summary.n_hard_links,
             special: summary.n_special,
             bytes: summary.bytes,
+            verified: summary.n_verified,
+            rewritten: summary.n_rewritten,
             durable: false,
             seconds: summary.elapsed.as_secs_f64(),
             workers: summary.n_workers,
@@ -478,7 +505,7 @@ mod tests {
             json!({
                 "event": "summary", "found": 3, "copied": 2, "unchanged": 0, "skipped": 0, "failed": 1, "changed": 0,
                 "deleted": 0, "undeleted": 0, "files": 0, "directories": 0, "symlinks": 0, "hard_links": 0, "special": 0, "bytes": 0,
-                "durable": false, "seconds": 1.5, "workers": 2, "lost_workers": 0, "limited_by": null, "sandbox": "off",
+                "verified": 0, "rewritten": 0, "durable": false, "seconds": 1.5, "workers": 2, "lost_workers": 0, "limited_by": null, "sandbox": "off",
                 "unpreserved": {}, "interrupted": false, "broken": null,
             })
         );

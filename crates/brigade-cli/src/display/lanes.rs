@@ -11,12 +11,13 @@ const STATES: [LaneState; 5] =
 
 /// What is done, in one word: copies are verified file by file, so as long as a worker copies that is what is told.
 pub fn activity(language: Language, lanes: &[Lane]) -> String {
+    if is_verifying(lanes) { messages::verifying(language) } else { messages::copying(language) }
+}
+
+/// Whether what is done is reading back, and nothing else.
+pub fn is_verifying(lanes: &[Lane]) -> bool {
     let has = |state| lanes.iter().any(|lane| lane.state == state);
-    if has(LaneState::Verifying) && !has(LaneState::Copying) {
-        messages::verifying(language)
-    } else {
-        messages::copying(language)
-    }
+    has(LaneState::Verifying) && !has(LaneState::Copying)
 }
 
 /// The lanes as lines, none wider than `columns`.

@@ -105,6 +105,12 @@ texts! { safety:
     "stall_timeout":
         "Give up a worker that waits so long for one answer of a file system: 500ms, 60s, 2m; 0 = never [default: 60s]",
         "工作进程等待文件系统的同一个应答超过此时间即放弃：500ms、60s、2m；0 = 永不 [默认：60s]";
+    "verify":
+        "Read each file back from the disk after it was written, and compare (BLAKE3)",
+        "每个文件写入后从磁盘读回并比较（BLAKE3）";
+    "manifest":
+        "Write the BLAKE3 of each file of the copy to FILE (- for standard output), for b3sum --check in DESTINATION",
+        "把副本中每个文件的 BLAKE3 写入 FILE（- 表示标准输出），可在目标中用 b3sum --check 检查";
 }
 
 texts! { speed:

@@ -99,6 +99,8 @@ impl Core {
             n_hard_links: counts.n_hard_links,
             n_special: counts.n_special,
             fidelity: counts.fidelity,
+            n_verified: counts.n_verified,
+            n_rewritten: counts.n_rewritten,
             n_deleted: counts.n_deleted,
             n_undeleted: counts.n_undeleted,
             removal_ceased: self.scheduler.removal.ceased,

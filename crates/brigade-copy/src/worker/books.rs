@@ -28,7 +28,13 @@ impl Worker {
                 self.share(kind, spot.name, identity, n_links);
                 Joined::Done
             }
-            Ok(done) => self.book(spot.name, done),
+            Ok(done) => match self.note_digest(spot, &done) {
+                Ok(()) => self.book(spot.name, done),
+                Err(flaw) => {
+                    self.book_failure(spot.name, flaw);
+                    Joined::Failed
+                }
+            },
             Err(flaw) => {
                 self.book_failure(spot.name, flaw);
                 Joined::Failed

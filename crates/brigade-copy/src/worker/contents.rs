@@ -79,6 +79,7 @@ impl Worker {
     pub(super) fn move_contents(&mut self, streams: Streams<'_>, source: &Stat, device: u64) -> Result<Moved, Flaw> {
         let n_bytes = source.st_size as u64;
         self.spared = Spared::default();
+        self.tap.begin();
         let offload_idx = self.offload_between(source.st_dev, device);
         let (reflink, sparse) = (self.facts.fidelity.reflink, self.facts.fidelity.sparse);
         // A clone has the holes of its source, no more and no less.
@@ -155,6 +156,7 @@ impl Worker {
                 break;
             }
         }
+        self.tap.take(&self.buffer[..n_read], 0);
         write_all(streams.destination, &self.buffer[..n_read], 0)?;
         self.lane.add_bytes(n_read as u64);
         match n_bytes {
@@ -213,6 +215,7 @@ impl Worker {
                 return Ok(Moved::Stopped);
             }
             let bytes = &self.buffer[..n_read];
+            self.tap.take(bytes, offset);
             match zeros {
                 Zeros::Written => write_all(streams.destination, bytes, offset)?,
                 Zeros::Skipped => write_around_zeros(streams.destination, bytes, offset)?,

@@ -125,6 +125,7 @@ impl Worker {
         let Ok(copy) = open_to_read(spot.here.destination.as_fd(), spot.destination_name()) else {
             return Ok(Alike::Different);
         };
+        self.forget_cached(&copy).map_err(|errno| Flaw::new(Action::Verify, errno))?;
         let mut offset = 0;
         loop {
             if self.lane.must_stop() {

@@ -14,6 +14,7 @@ use super::folders::{Newborn, Pair};
 use super::keeping::Refuser;
 use super::metadata::Present;
 use super::placing::Placed;
+use super::verify::ReadBack;
 use super::{Done, Flaw, Spot, Worker};
 use crate::calls::{self, fstat, openat, statat, unlinkat};
 use crate::error::{Action, Reason};
@@ -49,6 +50,8 @@ enum Tried {
     Done(Done),
     /// The source changed meanwhile; nothing is left behind.
     Changed,
+    /// What was read back is not what was written; nothing is left behind.
+    Spoilt,
     /// Something has this name already.
     Taken,
 }
@@ -62,10 +65,16 @@ impl Worker {
                 Err(found) => landing = found,
             }
         }
+        let mut is_spoilt_again = false;
         for _ in 0..N_TRIES {
             match self.try_file(spot, sharing, landing)? {
                 Tried::Done(done) => return Ok(done),
                 Tried::Changed => {}
+                Tried::Spoilt if is_spoilt_again => return Err(Flaw::new(Action::Verify, Reason::Spoilt)),
+                Tried::Spoilt => {
+                    is_spoilt_again = true;
+                    self.answer.counts.n_rewritten += 1;
+                }
                 Tried::Taken => match self.meet_file(spot, sharing)? {
                     Ok(done) => return Ok(done),
                     Err(found) => landing = found,
@@ -167,10 +176,11 @@ impl Worker {
             Landing::Aside | Landing::Replace => Some(self.temporary_name(spot.destination_name())),
         };
         let name = temporary.as_deref().unwrap_or(spot.destination_name());
-        let destination = match create_file(&spot.here, name) {
+        let access = self.access_to_new();
+        let destination = match create_file(&spot.here, name, access) {
             Ok(destination) => destination,
             Err(Errno::EXIST) if temporary.is_none() => return Ok(Tried::Taken),
-            Err(Errno::EXIST) => recreate_file(&spot.here, name)?,
+            Err(Errno::EXIST) => recreate_file(&spot.here, name, access)?,
             Err(errno) => return Err(Flaw::new(Action::Create, errno)),
         };
         self.fill_and_place(spot, Open { source, destination, before }, landing, name)
@@ -185,11 +195,13 @@ impl Worker {
         let n_bytes = match self.fill(spot, &open) {
             Ok(Filled::Whole(n_bytes)) => n_bytes,
             Ok(Filled::Changed) => return remove(Ok(Tried::Changed)),
+            Ok(Filled::Spoilt) => return remove(Ok(Tried::Spoilt)),
             Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
             Err(flaw) => return remove(Err(flaw)),
         };
         // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
         let finished = self.finish_file(spot, &open);
+        self.remember_digest(&open.before, &open.destination);
         // Some file systems say only when a file is closed that they could not keep what was written.
         if let Err(errno) = calls::close(open.destination) {
             self.remove_closed(spot, name);
@@ -220,10 +232,16 @@ impl Worker {
         let Moved::Bytes(n_bytes) = moved else {
             return Ok(Filled::Stopped);
         };
+        let read_back = self.check_copy(&open.source, &open.destination, n_bytes)?;
         let after = fstat(&open.source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         // The sizes that the kernel gives for files it makes up, as in /proc, are not to be believed; they have no blocks.
         let is_whole = n_bytes == open.before.st_size as u64 || open.before.st_blocks == 0;
-        if is_whole && is_same_version(&open.before, &after) { Ok(Filled::Whole(n_bytes)) } else { Ok(Filled::Changed) }
+        Ok(match read_back {
+            ReadBack::Stopped => Filled::Stopped,
+            _ if !is_whole || !is_same_version(&open.before, &after) => Filled::Changed,
+            ReadBack::Wrong => Filled::Spoilt,
+            ReadBack::Right => Filled::Whole(n_bytes),
+        })
     }
 
     fn finish_file(&mut self, spot: &Spot<'_>, open: &Open) -> Result<(), Flaw> {
@@ -282,18 +300,19 @@ struct Open {
 enum Filled {
     Whole(u64),
     Changed,
+    Spoilt,
     Stopped,
 }
 
-fn create_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+fn create_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(&here.destination, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
 /// Creates a temporary file in place of one that a worker left behind when it died.
-fn recreate_file(here: &Pair, name: &CStr) -> Result<OwnedFd, Flaw> {
+fn recreate_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Flaw> {
     unlinkat(&here.destination, name, AtFlags::empty()).map_err(|errno| Flaw::new(Action::Remove, errno))?;
-    create_file(here, name).map_err(|errno| Flaw::new(Action::Create, errno))
+    create_file(here, name, access).map_err(|errno| Flaw::new(Action::Create, errno))
 }
 
 /// Removes a file that this worker has made, unless another copier has put something else under its name.

@@ -37,7 +37,7 @@ impl Json {
     pub fn start_verify(&mut self, source: &Path, destination: &Path) {
         let entries = vec![Pair { source: Source::of(source), destination: Destination::of(destination) }];
         self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries });
-        self.write(&Line::Phase { phase: "verifying" });
+        self.say_verifying();
         self.pen.flush();
     }
 
