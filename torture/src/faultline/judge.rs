@@ -1,8 +1,10 @@
 //! Says whether a copy into which an error was injected has come to a right end: what it reported must be true, and what it did
 //! not report as failed must be right. It reads the report for programs and compares the trees; it knows nothing of calls.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,7 @@ use serde_json::Value;
 
 use super::Ended;
 use super::scene::Scene;
-use crate::tree::differences;
+use crate::treecmp::{Difference, compare};
 
 /// How a run ended, if it was right.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,7 +76,7 @@ fn judge_success(scene: &Scene, report: &Report) -> Result<Verdict, String> {
     let lost = summary["unpreserved"].as_object().ok_or("no account of what was not preserved")?;
     let is_lossy = !lost.is_empty();
     let found = differences_of(scene)?;
-    let unexplained: Vec<_> = found.iter().filter(|line| !is_counted_loss(line, lost)).collect();
+    let unexplained: Vec<_> = found.iter().filter(|difference| !is_counted_loss(difference, lost)).collect();
     match unexplained.first() {
         Some(_) => Err(format!("it ended with 0, but {}", listed(&unexplained))),
         None if is_lossy || !found.is_empty() => Ok(Verdict::Lossy),
@@ -83,14 +85,13 @@ fn judge_success(scene: &Scene, report: &Report) -> Result<Verdict, String> {
 }
 
 /// Whether a difference is one that the summary counts among what could not be kept.
-fn is_counted_loss(difference: &str, lost: &serde_json::Map<String, Value>) -> bool {
-    let is_attributes = difference.contains(": extended attributes");
-    (is_attributes && ["attributes", "acls", "capabilities"].iter().any(|kind| lost.contains_key(*kind)))
-        // Without its owner a file loses the bits that would give that owner's rights away, and its capabilities' meaning.
-        || (lost.contains_key("owner") && [": owner ", ": mode "].iter().any(|fact| difference.contains(fact)))
-        // A file system that takes no further name of a file gets a file of its own.
-        || difference.contains(": are one file")
-        || (difference.contains(": mode ") && lost.contains_key("acls"))
+fn is_counted_loss(difference: &Difference, lost: &serde_json::Map<String, Value>) -> bool {
+    let is_lost = |aspect: &str| lost.contains_key(aspect);
+    difference.aspect.is_some_and(is_lost)
+        // All attributes of an entry are compared at once.
+        || (difference.aspect == Some("xattr") && (is_lost("acl") || is_lost("capabilities")))
+        // An ACL says the mode of the group, too.
+        || (difference.aspect == Some("mode") && is_lost("acl"))
 }
 
 fn judge_partial(scene: &Scene, report: &Report, told: &str) -> Result<Verdict, String> {
@@ -118,9 +119,10 @@ fn judge_partial(scene: &Scene, report: &Report, told: &str) -> Result<Verdict, 
     }
     let lost = summary["unpreserved"].as_object().cloned().unwrap_or_default();
     let found = differences_of(scene)?;
-    let is_explained = |line: &&String| report.failed.iter().any(|failed| explains(scene, failed, line));
+    let is_explained =
+        |difference: &&Difference| report.failed.iter().any(|failed| explains(scene, failed, difference));
     let unexplained: Vec<_> =
-        found.iter().filter(|line| !is_explained(line) && !is_counted_loss(line, &lost)).collect();
+        found.iter().filter(|difference| !is_explained(difference) && !is_counted_loss(difference, &lost)).collect();
     if !unexplained.is_empty() {
         return Err(format!("{} named as failed, but also {}", named(&report.failed), listed(&unexplained)));
     }
@@ -141,17 +143,16 @@ fn none_looks_whole(scene: &Scene, failed: &Failed) -> Result<(), String> {
     Ok(())
 }
 
-fn explains(scene: &Scene, failed: &Failed, line: &str) -> bool {
-    let path = format!("{:?}", scene.source.join(&failed.path));
-    let path = path.trim_end_matches(['"', '/']);
-    // Its further names are a file of their own now.
+fn explains(scene: &Scene, failed: &Failed, difference: &Difference) -> bool {
+    let path = Path::new(OsStr::from_bytes(&difference.path));
+    // The further names of what failed are a file of their own.
     let has_links = scene.source.join(&failed.path).symlink_metadata().is_ok_and(|metadata| metadata.nlink() > 1);
-    if has_links && line.contains(": is linked in the copy only") {
+    if has_links && difference.aspect == Some("links") {
         return true;
     }
     // If only its metadata could not be set, what is in it is right all the same.
     let is_whole = failed.action.starts_with("set ") || failed.action.starts_with("read extended");
-    line.contains(&format!("{path}\"")) || (!is_whole && line.contains(&format!("{path}/")))
+    path == failed.path || (!is_whole && path.starts_with(&failed.path))
 }
 
 fn add_up(summary: &Value) -> Result<(), String> {
@@ -166,11 +167,15 @@ fn number(summary: &Value, key: &str) -> u64 {
     summary[key].as_u64().unwrap_or(u64::MAX / 8)
 }
 
-fn differences_of(scene: &Scene) -> Result<Vec<String>, String> {
+/// Holes do not count: what was not copied around them is right, too.
+fn differences_of(scene: &Scene) -> Result<Vec<Difference>, String> {
     if !scene.destination.exists() {
-        return Ok(vec![format!("{:?}: is missing in the copy", scene.source)]);
+        let text = "is missing in the copy".to_owned();
+        return Ok(vec![Difference { path: Vec::new(), aspect: None, text, is_predicted: false }]);
     }
-    differences(&scene.source, &scene.destination).map_err(|error| format!("the trees cannot be compared: {error}"))
+    let compared = compare(&scene.source, &scene.destination);
+    let compared = compared.map_err(|error| format!("the trees cannot be compared: {error}"))?;
+    Ok(compared.differences.into_iter().filter(|difference| difference.aspect != Some("holes")).collect())
 }
 
 fn report_of(scene: &Scene, ended: &Ended) -> Result<Report, String> {
@@ -215,6 +220,6 @@ fn named(failed: &[Failed]) -> String {
     })
 }
 
-fn listed(lines: &[&String]) -> String {
-    lines.iter().take(5).map(|line| line.as_str()).collect::<Vec<_>>().join("\n  ")
+fn listed(differences: &[&Difference]) -> String {
+    differences.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
