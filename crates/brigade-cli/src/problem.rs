@@ -45,6 +45,9 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::DeleteNeedsOneFolder => messages::delete_needs_one_folder(language),
         Refusal::SeveralSources => messages::refused_several(language),
         Refusal::RootBeside => messages::refused_root(language),
+        Refusal::NoRoom { destination, want } => {
+            messages::refused_room(language, &text(destination), &messages::want(language, *want))
+        }
         Refusal::Niceness(cause) => {
             format!("{}: {}", messages::refused_nice(language), reason(language, cause))
         }

@@ -154,6 +154,24 @@ pub enum Reason {
     Lost(Lost),
 }
 
+/// What a file system lacks to be written to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Want {
+    /// It is mounted read-only.
+    #[error("is read-only")]
+    Writable,
+    /// Not one block is free.
+    #[error("is full")]
+    Bytes,
+    /// Not one inode is free.
+    #[error("has no free inodes")]
+    Entries,
+    /// The file is larger than its files can be.
+    #[error("holds no files of this size")]
+    LargeFiles,
+}
+
 /// Why a request was refused before the first write. The command ends with 2.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -242,6 +260,14 @@ pub enum Refusal {
     /// The root folder has no name to put a copy beside.
     #[error("the root folder cannot be copied beside itself")]
     RootBeside,
+    /// Something has to be written at the destination, and cannot be.
+    #[error("cannot write {}: its file system {want}", shown(.destination))]
+    NoRoom {
+        /// The destination.
+        destination: PathBuf,
+        /// What its file system lacks.
+        want: Want,
+    },
     /// The workers may not have the nice value that was asked for.
     #[error("cannot give the workers this nice value")]
     Niceness(#[source] io::Error),

@@ -75,6 +75,20 @@ pub enum Event {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Note {
+    /// The walk has found more in new folders than was free at the destination, in bytes; said once.
+    BytesShort {
+        /// What was found so far takes so much.
+        needed_bytes: u64,
+        /// What was free when the run began.
+        free_bytes: u64,
+    },
+    /// Likewise, in inodes.
+    EntriesShort {
+        /// So many entries were found so far.
+        n_needed: u64,
+        /// What was free when the run began.
+        n_free: u64,
+    },
     /// Nothing, or nothing more, is removed although that was asked for.
     RemovalCeased(RemovalCeased),
     /// A worker had a defect; its task is done again. What it said, and where.

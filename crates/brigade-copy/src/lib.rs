@@ -53,7 +53,7 @@ mod rehearsal;
 mod rehearsal_tests;
 
 pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
-pub use error::{Action, EntryName, PathError, Reason, Refusal};
+pub use error::{Action, EntryName, PathError, Reason, Refusal, Want};
 pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, RemovalCeased, SlowEntry, Summary};
 pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;

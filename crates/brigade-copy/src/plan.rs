@@ -4,6 +4,7 @@
 mod identity;
 mod opened;
 mod place;
+mod room;
 mod scout;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use crate::selection::Selector;
 use identity::{Entry, Found, Lineage, Lineages};
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
+pub(crate) use room::free_blocks;
 pub(crate) use scout::is_any_mount_doubtful;
 
 /// A copy that has been checked and can be started.
@@ -86,6 +88,7 @@ impl Plan {
         }
         refuse_collisions(&pairs)?;
         pairs.retain(|pair| !selector.excludes_top(pair.called.as_bytes(), pair.kind == Kind::Folder));
+        pairs.iter().try_for_each(room::check)?;
         Ok(Self { request, pairs })
     }
 

@@ -2,6 +2,7 @@
 //! The one place that knows the pool. What is done next is decided in scheduler.rs.
 
 pub(crate) mod process;
+mod room;
 mod stall;
 mod start;
 mod state;
@@ -22,6 +23,7 @@ use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, Failure};
 use crate::worker::{Checks, Facts};
 use process::{WorkerStart, begin_worker, give, run_task};
+use room::Room;
 use stall::Silent;
 #[cfg(test)]
 pub(crate) use start::moment_before_the_first_write;
@@ -193,6 +195,10 @@ impl Shared {
         let n_lanes = n_workers * 2;
         let words = Words::new(n_words(n_lanes))?;
         let lanes = Lanes::new(words.clone(), n_lanes);
+        let room = match (beginning.roots.as_slice(), request.totals) {
+            ([root], Totals::Wanted) => Room::between(&root.source, &root.destination),
+            _ => Room::default(),
+        };
         let (given, roots) = std::mem::take(&mut beginning.roots)
             .into_iter()
             .map(|root| (give(root.source, root.destination, root.renamed, root.called), root.shown))
@@ -205,7 +211,7 @@ impl Shared {
             .initializer(start, begin_worker)
             .build()?;
         Ok(Self {
-            core: Mutex::new(Core::new(request, n_workers)),
+            core: Mutex::new(Core::new(request, n_workers, room)),
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
             pool: RwLock::new(Some(pool)),
@@ -336,6 +342,7 @@ impl Shared {
             events.push(Event::Digest { destination, hash: digest.hash });
         }
         core.scheduler.on_answer(task_id, answer);
+        events.extend(core.room.exceeded(&core.scheduler.counts).into_iter().map(Event::Note));
     }
 
     /// Gives up a worker that is stuck, so that what else was in its task can go on.

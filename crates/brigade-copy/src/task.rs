@@ -264,6 +264,10 @@ pub(crate) struct Counts {
     pub(crate) n_found: u64,
     /// Bytes in regular files that were found, if sizes were asked for.
     pub(crate) bytes_found: u64,
+    /// Of these, what takes room at the destination for certain: blocks of files in folders that are new.
+    pub(crate) bytes_needed: u64,
+    /// Entries that were found in folders that are new.
+    pub(crate) n_needed: u64,
     pub(crate) n_copied: u64,
     pub(crate) n_unchanged: u64,
     pub(crate) n_skipped: u64,
@@ -327,6 +331,8 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.n_found += other.n_found;
         self.bytes_found += other.bytes_found;
+        self.bytes_needed += other.bytes_needed;
+        self.n_needed += other.n_needed;
         self.n_copied += other.n_copied;
         self.n_unchanged += other.n_unchanged;
         self.n_skipped += other.n_skipped;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brigade_copy::{
-    Action, Delete, EmptySource, EntryKind, Event, Plan, Refusal, RemovalCeased, Report, Request, Running, Summary,
-    Target,
+    Action, Choice, Delete, EmptySource, EntryKind, Event, Plan, Refusal, RemovalCeased, Report, Request, Running,
+    Selection, Summary, Target,
 };
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, mkfifoat, utimensat};
 use rustix::io::Errno;
@@ -118,6 +118,44 @@ fn random_trees_end_as_rsync_leaves_them() {
         run(Command::new("rsync").args(["-a", "--delete"]).arg(source.join("")).arg(theirs.join("")));
         assert_same(&theirs, &ours);
         assert_same(&source, &ours);
+    }
+}
+
+#[test]
+fn with_filters_random_trees_end_as_rsync_leaves_them() {
+    let first_seed = std::env::var("BRIGADE_SEED").map_or(1, |seed| seed.parse().unwrap());
+    for seed in first_seed..first_seed + 12 {
+        println!("BRIGADE_SEED={seed}");
+        for delete in [Delete::Extra, Delete::ExtraAndExcluded] {
+            let scratch = Scratch::new();
+            let mut random = Random::new(seed);
+            let (source, ours, theirs) = (scratch.path("source"), scratch.path("ours"), scratch.path("theirs"));
+            grow(&source, &mut random, 3);
+            grow(&ours, &mut random, 3);
+            fs::write(source.join("never empty"), "").unwrap();
+            set_time(&source, 7);
+            run(Command::new("cp").arg("-a").arg(&ours).arg(&theirs));
+            let mut rsync = Command::new("rsync");
+            rsync.arg(if delete == Delete::Extra { "--delete" } else { "--delete-excluded" });
+            let patterns =
+                ["file5", "folder1/", "/folder0/file*", "folder2/folder0", "file[67]", "folder0/**", "file3"];
+            let mut selection = Selection::default();
+            for _ in 0..3 {
+                let pattern = patterns[random.below(patterns.len() as u64) as usize];
+                let choice = if random.below(4) == 0 { Choice::Include } else { Choice::Exclude };
+                selection.rules.add(choice, pattern.as_bytes()).unwrap();
+                rsync.arg(format!("--{}={pattern}", if choice == Choice::Include { "include" } else { "exclude" }));
+            }
+            // The rules' root is the folder itself in both.
+            let wanted = Request { delete, selection, ..request(&source.join("."), &ours) };
+            let (summary, events) = copy(wanted);
+            assert_eq!((summary.n_failed, summary.n_undeleted), (0, 0), "{rsync:?}: {:?}", failures(&events));
+            run(rsync.arg("-a").arg(source.join("")).arg(theirs.join("")));
+            let differences = torture::tree::differences(&theirs, &ours).unwrap();
+            // Both keep a folder for what is excluded in it; only rsync leaves it the time that removing gave it.
+            let told: Vec<_> = differences.iter().filter(|line| !line.contains(": time (")).collect();
+            assert!(told.is_empty(), "seed {seed}, {rsync:?}: {told:?}");
+        }
     }
 }
 

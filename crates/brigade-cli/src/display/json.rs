@@ -180,6 +180,10 @@ enum Line<'a> {
     },
     Note {
         note: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        needed: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        free: Option<u64>,
     },
     Worker {
         pid: u32,
@@ -356,7 +360,13 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
             bytes: 0,
             lost: Vec::new(),
         },
-        Event::Note(Note::RemovalCeased(why)) => Line::Note { note: ceased_word(*why) },
+        Event::Note(Note::RemovalCeased(why)) => Line::Note { note: ceased_word(*why), needed: None, free: None },
+        Event::Note(Note::BytesShort { needed_bytes, free_bytes }) => {
+            Line::Note { note: "bytes_short", needed: Some(*needed_bytes), free: Some(*free_bytes) }
+        }
+        Event::Note(Note::EntriesShort { n_needed, n_free }) => {
+            Line::Note { note: "inodes_short", needed: Some(*n_needed), free: Some(*n_free) }
+        }
         Event::Failed(error) => error_line(error),
         Event::WorkerStarted { pid } => Line::Worker { pid: *pid, state: "started", signal: None, path: None },
         Event::WorkerLost { pid, signal } => Line::Worker { pid: *pid, state: "lost", signal: *signal, path: None },

@@ -30,6 +30,7 @@ use crate::messages;
 use crate::problem;
 use crate::stats::{self, Stats};
 use crate::summary::{self, Circumstances};
+use crate::units;
 
 /// A line of figures about this often, for `--progress=plain`.
 const PLAIN_STEP: Duration = Duration::from_secs(1);
@@ -247,6 +248,14 @@ impl Display {
             Event::Note(Note::WorkerPanicked(report)) => {
                 let sentence = messages::worker_panicked(self.language, report);
                 self.complain(&sentence);
+            }
+            Event::Note(Note::BytesShort { needed_bytes, free_bytes }) => {
+                let (needed, free) = (units::bytes(*needed_bytes), units::bytes(*free_bytes));
+                self.complain(&messages::bytes_short(self.language, &needed, &free));
+            }
+            Event::Note(Note::EntriesShort { n_needed, n_free }) => {
+                let (needed, free) = (units::grouped(*n_needed), units::grouped(*n_free));
+                self.complain(&messages::entries_short(self.language, &needed, &free));
             }
             Event::Note(Note::RemovalCeased(why)) => {
                 let sentence = messages::removal_ceased(self.language, *why);

@@ -8,6 +8,7 @@ mod json;
 mod outputs;
 mod paperwork;
 mod policy;
+mod room;
 mod safety;
 mod signals;
 mod speed;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::WALK_AHEAD_BYTES;
+use super::room::Room;
 use super::stall::StallWatch;
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
@@ -17,6 +18,7 @@ const N_SLOWEST: usize = 3;
 /// What changes while a copy runs.
 pub(super) struct Core {
     pub(super) scheduler: Scheduler,
+    pub(super) room: Room,
     pub(super) known_pids: HashSet<u32>,
     /// Those that were told to be lost.
     pub(super) lost_pids: HashSet<u32>,
@@ -37,10 +39,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(request: &Request, n_workers: usize) -> Self {
+    pub(super) fn new(request: &Request, n_workers: usize, room: Room) -> Self {
         let walk_ahead_bytes = if request.totals == Totals::Wanted { WALK_AHEAD_BYTES } else { 0 };
         Self {
             scheduler: Scheduler::new(n_workers, walk_ahead_bytes),
+            room,
             known_pids: HashSet::new(),
             lost_pids: HashSet::new(),
             n_lost_workers: 0,

@@ -202,7 +202,7 @@ impl Worker {
         let mut files = Names::default();
         let mut folders = Names::default();
         let mut listing = std::mem::take(&mut self.listing_buffer);
-        let read = self.read_names(pair, &mut listing, &mut files, &mut folders);
+        let read = self.read_names(pair, frame.arrival, &mut listing, &mut files, &mut folders);
         self.listing_buffer = listing;
         if let Err(errno) = read {
             // A root that may not be read is held by a descriptor that only marks its place.
@@ -216,6 +216,9 @@ impl Worker {
         self.answer.counts.n_found += n_found;
         self.lane.found(n_found);
         self.n_listed += n_found;
+        if frame.arrival == Arrival::Fresh {
+            self.answer.counts.n_needed += n_found;
+        }
         self.n_left += files.len() + FOLDER_WEIGHT * folders.len();
         frame.files = Unread::new(files);
         frame.folders = Unread::new(folders);
@@ -224,6 +227,7 @@ impl Worker {
     fn read_names(
         &mut self,
         pair: &Pair,
+        arrival: Arrival,
         listing: &mut Vec<u8>,
         files: &mut Names,
         folders: &mut Names,
@@ -252,7 +256,7 @@ impl Worker {
             }
             let kind = Kind::of(listed);
             if kind == Kind::File && self.facts.wants_sizes {
-                self.answer.counts.bytes_found += size_of(pair, name);
+                self.count_found(pair, name, arrival);
             }
             match kind {
                 Kind::Folder => folders.push(kind, name),
@@ -260,6 +264,18 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Counts the size of a file, and what it takes of the room at the destination if it cannot be there yet.
+    fn count_found(&mut self, pair: &Pair, name: &CStr, arrival: Arrival) {
+        let Ok(stat) = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+        let n_bytes = stat.st_size as u64;
+        let counts = &mut self.answer.counts;
+        counts.bytes_found += n_bytes;
+        // Further names of a file take no room, and which is the first is not known here.
+        if arrival == Arrival::Fresh && stat.st_nlink == 1 {
+            counts.bytes_needed += n_bytes.min(stat.st_blocks as u64 * 512);
+        }
     }
 
     fn enter_frame(&mut self, frame: Frame) {
@@ -426,8 +442,4 @@ impl Worker {
 fn type_of(pair: &Pair, name: &CStr) -> FileType {
     statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW)
         .map_or(FileType::RegularFile, |stat| FileType::from_raw_mode(stat.st_mode))
-}
-
-fn size_of(pair: &Pair, name: &CStr) -> u64 {
-    statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_size as u64)
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
-use crate::calls::{self, statat};
+use crate::calls::{self, Patience, statat};
 use crate::error::Action;
 use crate::names::{Kind, Names};
 use crate::request::Delete;
@@ -82,8 +82,12 @@ pub(super) fn list(folder: &OwnedFd, buffer: &mut Vec<u8>, mut each: impl FnMut(
     let denied = |errno| if errno == Errno::BADF { Errno::ACCESS } else { errno };
     calls::seek(folder, SeekFrom::Start(0)).map_err(denied)?;
     let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
+    let mut patience = Patience::default();
     while let Some(entry) = entries.next() {
-        let entry = entry.map_err(denied)?;
+        let entry = match entry {
+            Err(errno) if patience.allows(errno) => continue,
+            entry => entry.map_err(denied)?,
+        };
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
