@@ -12,7 +12,30 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::mounts::{Image, Mount, Scratch};
 use crate::treecmp::{self, Compared};
+
+/// File systems to copy to; two of them hold no times after 2038, and one of those no fractions of a second.
+pub const KINDS: [&str; 6] = ["tmpfs", "ext4", "xfs", "btrfs", "ext4 of 32 bits", "xfs of 32 bits"];
+
+/// So many of these are copied from as well.
+pub const N_SOURCES: usize = 4;
+
+/// A fresh file system of one of [`KINDS`].
+#[must_use]
+pub fn mount_kind(scratch: &Scratch, kind: &str) -> Mount {
+    let (at, image) = (scratch.folder(kind), scratch.path(format!("{kind}.image")));
+    let of = |image: Image<'static>, n_bytes: u64| Image { n_bytes, ..image };
+    let wanted = match kind {
+        "ext4" => of(Image::EXT4, 512 << 20),
+        "xfs" => of(Image::XFS, 512 << 20),
+        "btrfs" => of(Image::BTRFS, 1 << 30),
+        "ext4 of 32 bits" => Image { mkfs: &["-q", "-F", "-I", "128", "-b", "4096"], ..of(Image::EXT4, 512 << 20) },
+        "xfs of 32 bits" => Image { mkfs: &["-q", "-f", "-m", "bigtime=0"], ..of(Image::XFS, 512 << 20) },
+        _ => return Mount::tmpfs(&at, "size=1g"),
+    };
+    Mount::fresh(&wanted, &image, &at)
+}
 
 /// What a copy came to.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 5] = [
+const CAMPAIGNS: [Campaign; 7] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -23,6 +23,8 @@ const CAMPAIGNS: [Campaign; 5] = [
         full: "--tasks 1000000 --kills 10000 --retry never",
     },
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },
+    Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },
+    Campaign { program: "fidelity", slice: "--program BRIGADE --seed 7", full: "--program BRIGADE --seed 7" },
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.
@@ -43,7 +45,7 @@ pub fn run(arguments: &[&str]) -> ExitCode {
     let mut rows: Vec<(String, Duration, bool)> = Vec::new();
     for campaign in &CAMPAIGNS {
         let mut words: Vec<&str> = if is_full { campaign.full } else { campaign.slice }.split(' ').collect();
-        if let Some(seed) = seed.filter(|_| campaign.program != "answers") {
+        if let Some(seed) = seed.filter(|_| campaign.program != "answers" && !words.contains(&"--seed")) {
             words.extend(["--seed", seed]);
         }
         rows.push(played(campaign.program, &words));
@@ -61,7 +63,7 @@ pub fn run(arguments: &[&str]) -> ExitCode {
 /// With optimization: single steps are counted in instructions.
 fn built() -> bool {
     cargo()
-        .args(["build", "--profile", "torture", "--package", "torture", "--bins"])
+        .args(["build", "--profile", "torture", "--package", "torture", "--package", "brigade-cli", "--bins"])
         .status()
         .is_ok_and(|status| status.success())
 }
@@ -79,6 +81,8 @@ fn played(program: &str, words: &[&str]) -> (String, Duration, bool) {
     }
     let started = Instant::now();
     let mut campaign = Command::new(folder.join(program));
+    let brigade = folder.join("brigade");
+    let words = words.iter().map(|word| if *word == "BRIGADE" { brigade.as_os_str() } else { word.as_ref() });
     let status = campaign.args(words).env("TMPDIR", &temporary).current_dir(workspace()).status();
     if let Err(error) = &status {
         eprintln!("torture: cannot start {program}: {error}");

@@ -136,7 +136,7 @@ impl Context<'_> {
 }
 
 fn first_word(text: &str) -> &str {
-    text.split([' ', '=']).next().unwrap_or(text)
+    text.split([' ', '=', '[']).next().unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub(crate) struct Played {
     pub(crate) failures: Vec<Failure>,
     pub(crate) entries: Vec<EntryDone>,
     pub(crate) n_tasks: usize,
+    /// In one answer, of what was found and not begun.
+    pub(crate) most_names: usize,
     pub(crate) n_deaths: usize,
 }
 
@@ -93,8 +95,14 @@ impl Rehearsal {
         scheduler.counts.n_found += 1;
         scheduler.add(0, Top::Folder { path: Bytes::default(), outcome });
         let mut random = Random(self.seed);
-        let mut played =
-            Played { counts: Counts::default(), failures: vec![], entries: vec![], n_tasks: 0, n_deaths: 0 };
+        let mut played = Played {
+            counts: Counts::default(),
+            failures: vec![],
+            entries: vec![],
+            n_tasks: 0,
+            most_names: 0,
+            n_deaths: 0,
+        };
         let mut waiting = Vec::new();
         let mut meanwhile = self.meanwhile;
         // Ten tasks are done between two deaths, so that no task looks as if it killed workers.
@@ -152,6 +160,8 @@ impl Played {
     fn keep(&mut self, answer: &CopyAnswer) {
         self.failures.extend(answer.failures.iter().cloned());
         self.entries.extend(answer.entries.iter().cloned());
+        let n_names = answer.leftovers.iter().map(|leftover| leftover.files.len() + leftover.folders.len()).sum();
+        self.most_names = self.most_names.max(n_names);
     }
 
     /// Every entry that was found is in the books once, and every failure has been reported.

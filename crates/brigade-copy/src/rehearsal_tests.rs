@@ -46,6 +46,28 @@ fn deaths_at_any_time_change_neither_the_tree_nor_the_books() {
 }
 
 #[test]
+fn a_folder_of_very_many_names_is_read_in_portions() {
+    let rehearsal = Rehearsal { deaths_percent: 15, ..Rehearsal::new() };
+    for idx in 0..14_000 {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            rehearsal.source().join(format!("entry {idx}")),
+            rustix::fs::FileType::RegularFile,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+    }
+    let played = rehearsal.play();
+    played.assert_books();
+    assert!(played.failures.is_empty(), "{:?}", played.failures);
+    assert_eq!((played.counts.n_copied, played.counts.n_found), (14_001, 14_001));
+    assert_eq!(fs::read_dir(rehearsal.destination()).unwrap().count(), 14_000);
+    // What one call reads on top of the portion of 8 192.
+    assert!((1..12_000).contains(&played.most_names), "{} names in an answer", played.most_names);
+}
+
+#[test]
 fn a_second_run_changes_nothing() {
     for deaths_percent in [0, 15] {
         let rehearsal = Rehearsal { deaths_percent, ..Rehearsal::new() };

@@ -18,7 +18,7 @@ use crate::event::Outcome;
 use crate::lanes::LiveCounts;
 use crate::names::{Bytes, Names};
 use crate::stuck::Stuck;
-use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Work};
+use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Position, Work};
 use groups::Groups;
 use nodes::{NodeIdx, Nodes};
 use pieces::{Flight, Job, Piece, Stack};
@@ -107,7 +107,7 @@ impl Scheduler {
             Top::Folder { path, outcome } => {
                 let arrival = if outcome == Outcome::Copied { Arrival::Fresh } else { Arrival::Merged };
                 let node = self.nodes.insert_top(root, path, Some(outcome), arrival);
-                self.push(node, false, Job::List);
+                self.push(node, false, Job::List { from: Position::default() });
             }
             Top::Files(names) => {
                 self.counts.n_found += names.len() as u64;
@@ -235,7 +235,7 @@ impl Scheduler {
     fn item_of(&self, piece: &Piece) -> Item {
         let node = self.nodes.get(piece.node);
         let work = match &piece.job {
-            Job::List => Work::List,
+            Job::List { from } => Work::List { from: *from },
             Job::Folders(names) => Work::Folders(names.clone()),
             Job::Files(names) => Work::Files(names.clone()),
             Job::First(member) => Work::First { name: member.name.clone(), place: member.placing },

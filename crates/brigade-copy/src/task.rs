@@ -61,7 +61,7 @@ pub(crate) enum Arrival {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// Visit the folder itself, which is there and counted.
-    List,
+    List { from: Position },
     /// Make and visit these sub-folders, and finish those that are done with everything below them.
     Folders(Names),
     /// Copy these entries, none of which is a folder.
@@ -97,6 +97,10 @@ impl Work {
         }
     }
 }
+
+/// A place in the list of a folder's names, as its file system counts; 0 is the beginning.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position(pub(crate) u64);
 
 /// A name in a folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -157,6 +161,8 @@ pub(crate) struct Leftover {
     pub(crate) folder: FolderRef,
     pub(crate) folders: Names,
     pub(crate) files: Names,
+    /// Where the folder's other names begin, if it was not read to its end.
+    pub(crate) rest: Option<Position>,
 }
 
 /// A file with several names: device, inode, and how many names it has.

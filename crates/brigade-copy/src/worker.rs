@@ -12,6 +12,7 @@ mod folders;
 mod keeping;
 mod metadata;
 mod placing;
+mod positions;
 mod removal;
 mod stuck;
 mod verify;
@@ -251,9 +252,9 @@ impl Worker {
         let entered = self.enter(item.root);
         let arrival = item.arrival;
         match item.work {
-            Work::List => {
+            Work::List { from } => {
                 self.begin_unit();
-                self.visit_root(entered, arrival);
+                self.visit_root(entered, from, arrival);
                 true
             }
             Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {

@@ -6,19 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use torture::arguments::Arguments;
-use torture::fidelity::copy_and_judge;
-use torture::mounts::{Image, Mount, Scratch, need_root};
+use torture::fidelity::{KINDS, N_SOURCES, copy_and_judge, mount_kind};
+use torture::mounts::{Mount, Scratch, need_root};
 use torture::random::Random;
 use torture::treegen::{Extremes, Size, grow};
 
 const USAGE: &str = "usage: fidelity --program BRIGADE [--seed N] [--trees N]
   without --trees: one large tree from each file system to each; with it: so many small ones";
-
-/// Also those that hold no times after 2038, and no fractions of a second.
-const KINDS: [&str; 6] = ["tmpfs", "ext4", "xfs", "btrfs", "ext4 of 32 bits", "xfs of 32 bits"];
-
-/// Of these a tree is copied as well as to them.
-const N_SOURCES: usize = 4;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::of_program(USAGE);
@@ -33,27 +27,13 @@ fn main() -> ExitCode {
     need_root();
     println!("seed {seed}");
     let scratch = Scratch::new();
-    let mounts: Vec<Mount> = KINDS.iter().map(|kind| mount(&scratch, kind)).collect();
+    let mounts: Vec<Mount> = KINDS.iter().map(|kind| mount_kind(&scratch, kind)).collect();
     let places: Vec<&Path> = mounts.iter().map(Mount::at).collect();
     let n_bad = match n_trees {
         None => large(&program, &places, seed),
         Some(n_trees) => small(&program, &places, seed, n_trees),
     };
     if n_bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn mount(scratch: &Scratch, kind: &str) -> Mount {
-    let (at, image) = (scratch.folder(kind), scratch.path(format!("{kind}.image")));
-    let of = |image: Image<'static>, n_bytes: u64| Image { n_bytes, ..image };
-    let wanted = match kind {
-        "ext4" => of(Image::EXT4, 512 << 20),
-        "xfs" => of(Image::XFS, 512 << 20),
-        "btrfs" => of(Image::BTRFS, 1 << 30),
-        "ext4 of 32 bits" => Image { mkfs: &["-q", "-F", "-I", "128", "-b", "4096"], ..of(Image::EXT4, 512 << 20) },
-        "xfs of 32 bits" => Image { mkfs: &["-q", "-f", "-m", "bigtime=0"], ..of(Image::XFS, 512 << 20) },
-        _ => return Mount::tmpfs(&at, "size=1g"),
-    };
-    Mount::fresh(&wanted, &image, &at)
 }
 
 /// The tree with everything, from each to each.

@@ -4,6 +4,7 @@
 mod attributes;
 mod delete;
 mod faults;
+mod fidelity;
 mod json;
 mod outputs;
 mod paperwork;

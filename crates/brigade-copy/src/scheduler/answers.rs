@@ -53,6 +53,10 @@ impl Scheduler {
                 continue;
             };
             let is_redone = self.nodes.get(node).arrival == Arrival::Redone;
+            // The last that is pushed is done first: what is known goes before what is not, so that little waits.
+            if let Some(from) = leftover.rest {
+                self.push(node, is_redone, Job::List { from });
+            }
             if !leftover.folders.is_empty() {
                 self.push(node, is_redone, Job::Folders(leftover.folders.clone()));
             }

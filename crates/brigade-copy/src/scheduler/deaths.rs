@@ -139,7 +139,7 @@ impl Scheduler {
                 self.give_up_removing(node, &Chore::RemoveFolders(chain.len() as u32));
                 return self.finished(&chain);
             }
-            Job::List => self.fail_folder(node),
+            Job::List { .. } => self.fail_folder(node),
             Job::Folders(ref names) => self.fail_names(node, names),
             Job::Files(ref names) => {
                 self.fail_names(node, names);

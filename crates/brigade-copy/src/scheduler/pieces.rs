@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::groups::Member;
 use super::nodes::NodeIdx;
 use crate::names::Names;
-use crate::task::{Budget, Chore, Place};
+use crate::task::{Budget, Chore, Place, Position};
 
 /// Work in one folder that nobody has finished.
 #[derive(Debug)]
@@ -18,7 +18,9 @@ pub(super) struct Piece {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    List,
+    List {
+        from: Position,
+    },
     Folders(Names),
     Files(Names),
     First(Member),
@@ -73,7 +75,7 @@ impl Job {
     }
 
     pub(super) fn is_walk(&self) -> bool {
-        matches!(self, Self::List | Self::Folders(_))
+        matches!(self, Self::List { .. } | Self::Folders(_))
     }
 }
 

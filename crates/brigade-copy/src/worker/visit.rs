@@ -13,12 +13,13 @@ use super::file::Sharing;
 use super::folders::{Pair, open_folder};
 use super::keeping::{Keeping, Refuser};
 use super::metadata::Present;
+use super::positions::has_lasting_positions;
 use super::{Flaw, Worker};
 use crate::calls::{self, Patience, fstat, mkdirat, statat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names};
-use crate::task::{Arrival, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
+use crate::task::{Arrival, FolderRef, Identity, Leftover, OpenFolder, Position, SharedFile};
 
 /// A folder that is being visited.
 pub(super) struct Frame {
@@ -29,6 +30,8 @@ pub(super) struct Frame {
     arrival: Arrival,
     files: Unread,
     folders: Unread,
+    /// Where the names begin that were not read for now.
+    rest: Option<Position>,
     /// How the answer calls it, if it cannot be finished here.
     reported: Option<FolderRef>,
 }
@@ -82,7 +85,7 @@ const LEAST_TO_SHARE: usize = 32;
 
 impl Worker {
     /// Visits the folder that an item names, which is there and is finished by the parent.
-    pub(super) fn visit_root(&mut self, entered: Result<Rc<Pair>, Flaw>, arrival: Arrival) {
+    pub(super) fn visit_root(&mut self, entered: Result<Rc<Pair>, Flaw>, from: Position, arrival: Arrival) {
         let pair = match entered {
             Ok(pair) => pair,
             Err(flaw) => {
@@ -92,7 +95,13 @@ impl Worker {
             }
         };
         // The descriptor may have been read before, by a task that was cut short.
-        let _ = calls::seek(&pair.source, SeekFrom::Start(0));
+        if let Err(errno) = calls::seek(&pair.source, SeekFrom::Start(from.0))
+            && from != Position::default()
+        {
+            self.answer.failed_items.push(self.item_idx);
+            self.answer.source_unread = true;
+            return self.fail_here(Flaw::new(Action::List, errno));
+        }
         let mut frame = Frame {
             name: CString::default(),
             source: None,
@@ -100,6 +109,7 @@ impl Worker {
             arrival,
             files: Unread::default(),
             folders: Unread::default(),
+            rest: None,
             reported: Some(FolderRef::Item(self.item_idx)),
         };
         self.list(&pair, &mut frame);
@@ -133,6 +143,8 @@ impl Worker {
                 }
                 self.n_left -= FOLDER_WEIGHT.min(self.n_left);
                 self.descend(&name, arrival);
+            } else if frame.rest.is_some() {
+                break;
             } else {
                 self.ascend();
             }
@@ -192,6 +204,7 @@ impl Worker {
             },
             files: Unread::default(),
             folders: Unread::default(),
+            rest: None,
             reported: None,
         };
         Ok(Some((Pair::new(source, destination), frame)))
@@ -204,13 +217,16 @@ impl Worker {
         let mut listing = std::mem::take(&mut self.listing_buffer);
         let read = self.read_names(pair, frame.arrival, &mut listing, &mut files, &mut folders);
         self.listing_buffer = listing;
-        if let Err(errno) = read {
-            // A root that may not be read is held by a descriptor that only marks its place.
-            let errno = if errno == Errno::BADF { Errno::ACCESS } else { errno };
-            // What was read before the error is copied nevertheless.
-            frame.outcome = Outcome::Failed;
-            self.answer.source_unread = true;
-            self.fail_here(Flaw::new(Action::List, errno));
+        match read {
+            Ok(rest) => frame.rest = rest,
+            Err(errno) => {
+                // A root that may not be read is held by a descriptor that only marks its place.
+                let errno = if errno == Errno::BADF { Errno::ACCESS } else { errno };
+                // What was read before the error is copied nevertheless.
+                frame.outcome = Outcome::Failed;
+                self.answer.source_unread = true;
+                self.fail_here(Flaw::new(Action::List, errno));
+            }
         }
         let n_found = (files.len() + folders.len()) as u64;
         self.answer.counts.n_found += n_found;
@@ -231,7 +247,7 @@ impl Worker {
         listing: &mut Vec<u8>,
         files: &mut Names,
         folders: &mut Names,
-    ) -> Result<(), Errno> {
+    ) -> Result<Option<Position>, Errno> {
         let is_selective = self.selector.is_needed();
         if is_selective {
             self.select_here();
@@ -262,8 +278,14 @@ impl Worker {
                 Kind::Folder => folders.push(kind, name),
                 _ => files.push(kind, name),
             }
+            let position = Position(entry.next_entry_cookie());
+            // Whoever has time goes on from here, so that no answer grows with the folder.
+            let n_read = self.n_listed + (files.len() + folders.len()) as u64;
+            if n_read >= u64::from(self.budget.n_listed) && entries.is_buffer_empty() && has_lasting_positions(pair) {
+                return Ok(Some(position));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Counts the size of a file, and what it takes of the room at the destination if it cannot be there yet.
@@ -397,20 +419,21 @@ impl Worker {
             return;
         }
         let files = frame.files.take_rest();
+        let rest = frame.rest.take();
         self.n_left -= files.len().min(self.n_left);
         self.n_given += files.len();
         let folder = self.report(self.frames.len() - 1);
-        self.answer.leftovers.push(Leftover { folder, folders: Names::default(), files });
+        self.answer.leftovers.push(Leftover { folder, folders: Names::default(), files, rest });
     }
 
     /// Reports everything that has been found and not begun, and leaves all folders.
     fn give_back(&mut self) {
         for frame_idx in 0..self.frames.len() {
             let frame = &mut self.frames[frame_idx];
-            let (files, folders) = (frame.files.take_rest(), frame.folders.take_rest());
-            if !files.is_empty() || !folders.is_empty() {
+            let (files, folders, rest) = (frame.files.take_rest(), frame.folders.take_rest(), frame.rest.take());
+            if !files.is_empty() || !folders.is_empty() || rest.is_some() {
                 let folder = self.report(frame_idx);
-                self.answer.leftovers.push(Leftover { folder, folders, files });
+                self.answer.leftovers.push(Leftover { folder, folders, files, rest });
             }
         }
         while let Some(frame) = self.frames.pop() {
