@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use brigade_copy::{
     Action, Choice, Delete, EmptySource, EntryKind, Event, Plan, Refusal, RemovalCeased, Report, Request, Running,
-    Selection, Summary, Target,
+    Selection, Summary, Target, Totals,
 };
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, mkfifoat, utimensat};
 use rustix::io::Errno;
@@ -331,6 +331,23 @@ fn a_run_that_is_stopped_while_it_copies_removes_nothing() {
     assert!(summary.interrupted);
     assert_eq!(summary.n_deleted, 0);
     assert!(scratch.path("destination/precious").exists());
+}
+
+#[test]
+fn what_the_source_gets_while_it_is_copied_stays() {
+    let scratch = Scratch::new();
+    fs::write(scratch.folder("source").join("large"), vec![1; 1 << 20]).unwrap();
+    scratch.file("destination/late");
+    scratch.file("destination/extra");
+    let wanted = request(&scratch.path("source"), &scratch.path("destination"));
+    let slow = Request { bytes_per_second: std::num::NonZeroU64::new(1 << 20), totals: Totals::Wanted, ..wanted };
+    let (running, _) = start(slow);
+    torture::facts::wait_until("bytes move", || running.progress().bytes_done > 0);
+    scratch.file("source/late");
+    let summary = running.wait_timeout(WATCHDOG).unwrap();
+    assert_eq!((summary.n_deleted, summary.n_undeleted), (1, 0));
+    assert!(scratch.path("destination/late").exists());
+    assert!(!scratch.path("destination/extra").exists());
 }
 
 #[test]

@@ -78,6 +78,27 @@ fn what_does_not_go_with_it_is_refused() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_read_keeps_everything() {
+    need_root();
+    let scene = Scene::new();
+    scene.file("source/closed/file", "x");
+    scene.file("source/other", "x");
+    assert!(scene.run(["-T", "source", "destination"]).status.success());
+    scene.file("destination/extra", "x");
+    scene.file("destination/closed/extra", "x");
+    let chown = Command::new("chown").arg("-R").arg(PLAIN.to_string()).arg(scene.path("")).status().unwrap();
+    assert!(chown.success());
+    fs::set_permissions(scene.path("source/closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    let run = ended(scene.copy(["--delete", "-T", "source", "destination"]).uid(PLAIN).gid(PLAIN));
+    assert_eq!(run.status.code(), Some(1), "{}", run.stderr);
+    let sentence = "brigade: nothing was deleted from here on: some of the source could not be read";
+    assert!(run.stderr.lines().any(|line| line == sentence), "{}", run.stderr);
+    for name in ["extra", "closed/extra", "closed/file"] {
+        assert!(scene.path("destination").join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn a_plain_user_empties_folders_that_are_read_only() {
     need_root();
     let scene = Scene::new();
