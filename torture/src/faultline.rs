@@ -33,8 +33,8 @@ use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-pub use brigade_sys::kernel::notification::Answer;
-use brigade_sys::kernel::notification::{self, Filter};
+use brigade_sys::kernel::notification;
+pub use brigade_sys::kernel::notification::{Answer, Filter};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};

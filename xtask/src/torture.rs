@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 7] = [
+const CAMPAIGNS: [Campaign; 8] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -21,6 +21,11 @@ const CAMPAIGNS: [Campaign; 7] = [
         program: "kill_storm",
         slice: "--tasks 10000 --kills 100 --retry never",
         full: "--tasks 1000000 --kills 10000 --retry never",
+    },
+    Campaign {
+        program: "faultline",
+        slice: "--campaign --program BRIGADE --points 100",
+        full: "--campaign --program BRIGADE --points 20000",
     },
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },

@@ -238,8 +238,12 @@ impl Scheduler {
             Job::List { from } => Work::List { from: *from },
             Job::Folders(names) => Work::Folders(names.clone()),
             Job::Files(names) => Work::Files(names.clone()),
-            Job::First(member) => Work::First { name: member.name.clone(), place: member.placing },
-            Job::Link { member, first } => Work::Link { name: member.name.clone(), first: Place::clone(first) },
+            Job::First(member) => {
+                Work::First { name: member.name.clone(), place: member.placing, identity: member.identity }
+            }
+            Job::Link { member, first } => {
+                Work::Link { name: member.name.clone(), first: Place::clone(first), identity: member.identity }
+            }
             Job::Finish(chain) => Work::Finish(
                 chain.iter().map(|&node| self.nodes.get(node).outcome.unwrap_or(Outcome::Unchanged)).collect(),
             ),

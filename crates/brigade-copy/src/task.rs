@@ -67,9 +67,9 @@ pub(crate) enum Work {
     /// Copy these entries, none of which is a folder.
     Files(Names),
     /// Copy this file although it has several names: it is the first of them.
-    First { name: Names, place: Placing },
+    First { name: Names, place: Placing, identity: Identity },
     /// Give the file that the first name became this further name.
-    Link { name: Names, first: Place },
+    Link { name: Names, first: Place, identity: Identity },
     /// Set the final metadata of the folder, then of as many of its ancestors as there are further outcomes.
     Finish(Vec<Outcome>),
     /// Remove what workers that died over this entry have left of it.
@@ -192,6 +192,8 @@ impl Identity {
 pub(crate) enum Joined {
     /// It is there.
     Done,
+    /// It is there, but is no longer a name of the file that was met: nothing may be linked to it.
+    Apart,
     /// It failed and has been counted.
     Failed,
     /// What was there stays, so nothing may be linked to it.

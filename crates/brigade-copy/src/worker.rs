@@ -33,7 +33,7 @@ use crate::pace::Pace;
 use crate::request::{Delete, EmptySource, Fidelity, Policy};
 use crate::selection::{Selection, Selector};
 use crate::stuck::Stuck;
-use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Work};
+use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Placing, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::{Offload, Spared};
 pub(crate) use examiner::Examiner;
@@ -264,12 +264,19 @@ impl Worker {
             Work::Files(names) => self.each(&names, |worker, kind, name| {
                 worker.run_file(kind, name, &entered, arrival, Sharing::Report);
             }),
-            Work::First { name, place } => self.each(&name, |worker, kind, name| {
+            Work::First { name, place, identity } => self.each(&name, |worker, kind, name| {
                 let joined = worker.run_file(kind, name, &entered, arrival, Sharing::Copy(place));
+                // Asked afterwards: what was copied is what the name meant then.
+                let is_apart = joined == Joined::Done && !worker.is_name_of(name, &entered, identity);
+                let joined = if is_apart { Joined::Apart } else { joined };
                 worker.answer.joined.push(joined);
             }),
-            Work::Link { name, first } => self.each(&name, |worker, kind, name| {
-                let joined = worker.run_link(kind, name, &first, &entered, arrival);
+            Work::Link { name, first, identity } => self.each(&name, |worker, kind, name| {
+                let joined = if worker.is_name_of(name, &entered, identity) {
+                    worker.run_link(kind, name, &first, &entered, arrival)
+                } else {
+                    worker.run_file(kind, name, &entered, arrival, Sharing::Copy(Placing::Met))
+                };
                 worker.answer.joined.push(joined);
             }),
             Work::Finish(outcomes) => {

@@ -55,9 +55,10 @@ pub(super) enum Tree {
 
 /// Which errors the kernel can give to calls that are on neither tree: those of the library below, which starts processes,
 /// maps memory and waits. The pages of the calls list them. What only refuses wrong arguments is not here, nor is what the C
-/// library needs before our first instruction, and dies without a word if it fails.
+/// library needs before our first instruction, and dies without a word if it fails. `futex` can be interrupted only where it
+/// waits, and its number does not tell that.
 const WITHOUT_TREE: [(&[&str], &[Errno]); 8] = [
-    (&["futex", "epoll_pwait", "ppoll", "waitid", "wait4"], &[Errno::INTR]),
+    (&["epoll_pwait", "ppoll", "waitid", "wait4"], &[Errno::INTR]),
     (&["getrandom"], &[Errno::INTR, Errno::NOSYS]),
     (&["clone", "clone3"], &[Errno::AGAIN, Errno::NOMEM, Errno::NOSPC, Errno::PERM, Errno::NOSYS]),
     (

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use torture::faultline::Filter;
 use torture::faultline::campaign::{Options, campaign};
-use torture::faultline::{Act, Ended, Role, Rule, When, run};
+use torture::faultline::{Act, Ended, Role, Rule, When, calls, run, run_with};
 use torture::random::Random;
 use torture::tree::differences;
 
@@ -21,7 +22,7 @@ fn brigade(source: &Path, destination: &Path) -> Command {
 }
 
 /// A scene as the kernel shows its paths, with a file of this many bytes.
-fn scene(n_bytes: usize) -> Scene {
+pub fn scene(n_bytes: usize) -> Scene {
     let scene = Scene::new();
     scene.file("source/folder/file", "");
     let contents: Vec<u8> = (0..n_bytes).map(|idx| (idx / 5) as u8).collect();
@@ -30,25 +31,25 @@ fn scene(n_bytes: usize) -> Scene {
     scene
 }
 
-fn copied_under(scene: &Scene, rules: Vec<Rule>) -> Ended {
+pub fn copied_under(scene: &Scene, rules: Vec<Rule>) -> Ended {
     let ended = run(brigade(&scene.path("source"), &scene.path("copy")), rules, LIMIT).unwrap();
     assert!(!ended.is_hung, "{ended:?}");
     ended
 }
 
-fn error_of(ended: &Ended) -> String {
+pub fn error_of(ended: &Ended) -> String {
     String::from_utf8(ended.output.stderr.clone()).unwrap()
 }
 
 #[track_caller]
-fn assert_same_trees(scene: &Scene, ended: &Ended) {
+pub fn assert_same_trees(scene: &Scene, ended: &Ended) {
     assert_eq!(ended.output.status.code(), Some(0), "{}", error_of(ended));
     assert_eq!(differences(&scene.path("source"), &scene.path("copy")).unwrap(), [""; 0]);
 }
 
 /// Everything is copied but this entry, of which nothing is left, and which is named with what was tried and why it failed.
 #[track_caller]
-fn assert_only_lacks(scene: &Scene, ended: &Ended, lacking: &str, told: &str) {
+pub fn assert_only_lacks(scene: &Scene, ended: &Ended, lacking: &str, told: &str) {
     let error = error_of(ended);
     assert_eq!(ended.output.status.code(), Some(1), "{error}");
     assert!(error.contains(told), "{error}");
@@ -180,4 +181,35 @@ fn a_folder_whose_listing_fails_half_way_is_named_and_the_rest_copied() {
     // Nine answers held a name each, two of them "." and "..".
     assert_eq!(std::fs::read_dir(scene.path("copy/folder")).unwrap().count(), 7);
     assert!(scene.path("copy/other").exists());
+}
+
+#[test]
+fn without_the_calls_that_came_after_linux_5_10_the_tree_is_the_same() {
+    let every = Filter::default().refuse_from(calls::FIRST_AFTER_5_10, Errno::NOSYS.raw_os_error() as u16);
+    // One at a time: a call may stand in for another.
+    let each = (calls::FIRST_AFTER_5_10..=calls::FIRST_AFTER_5_10 + 30)
+        .map(|call| Filter::default().refuse(call, Errno::NOSYS.raw_os_error() as u16));
+    for filter in each.chain([every]) {
+        let scene = scene(600_000);
+        let command = brigade(&scene.path("source"), &scene.path("copy"));
+        let ended = run_with(filter, command, Vec::new(), LIMIT).unwrap();
+        assert!(!ended.is_hung, "{ended:?}");
+        assert_same_trees(&scene, &ended);
+    }
+}
+
+#[test]
+fn a_reflink_that_fails_is_an_error_and_one_that_cannot_be_is_none() {
+    for (errno, is_error) in [(Errno::IO, true), (Errno::NOMEM, true), (Errno::OPNOTSUPP, false), (Errno::XDEV, false)]
+    {
+        let scene = scene(600_000);
+        let rule = Rule::of("ioctl", Act::Fail(errno)).by(Role::Worker).below(scene.path("copy")).when(When::Nth(1));
+        let ended = copied_under(&scene, vec![rule]);
+        assert_eq!(ended.n_done[0], 1, "{ended:?}");
+        if is_error {
+            assert_only_lacks(&scene, &ended, "other", "copy/other': ");
+        } else {
+            assert_same_trees(&scene, &ended);
+        }
+    }
 }

@@ -161,7 +161,10 @@ impl Worker {
         self.lane.add_bytes(n_read as u64);
         match n_bytes {
             // Files made up by the kernel, as in /proc, say that they are empty.
-            0 if n_read > 0 => self.move_chunks(streams, n_read as u64, u64::MAX, Zeros::Written),
+            // One that says so no more is a file that grows, and may never stop.
+            0 if n_read > 0 && is_empty(streams.source)? => {
+                self.move_chunks(streams, n_read as u64, u64::MAX, Zeros::Written)
+            }
             _ => Ok(Moved::Bytes(n_read as u64)),
         }
     }
@@ -321,6 +324,11 @@ fn write_around_zeros(destination: BorrowedFd<'_>, bytes: &[u8], offset: u64) ->
         position = next;
     }
     write_all(destination, &bytes[unwritten..], offset + unwritten as u64)
+}
+
+/// Whether a file says that nothing is in it.
+fn is_empty(file: BorrowedFd<'_>) -> Result<bool, Flaw> {
+    calls::fstat(file).map(|stat| stat.st_size == 0).map_err(|errno| Flaw::new(Action::Stat, errno))
 }
 
 /// What the kernel means by "not between these two", as GNU cp takes it, too. Anything else is an error: who tries in another

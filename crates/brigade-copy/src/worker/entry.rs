@@ -3,14 +3,15 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::existing::Verdict;
 use super::file::Sharing;
-use super::folders::kind_of;
+use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
 use super::metadata::{Owner, Present, SET_ID_BITS, set_mode_by_name};
 use super::{Done, Flaw, Spot, Worker};
@@ -19,7 +20,7 @@ use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::Facet;
 use crate::names::Kind;
-use crate::task::{Arrival, Cause};
+use crate::task::{Arrival, Cause, Identity};
 
 /// A file has too many names, lies on another device, or its file system knows no hard links.
 const REFUSALS_TO_LINK: [Errno; 5] = [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
@@ -217,9 +218,30 @@ impl Worker {
         let Ok(present) = calls::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, mask) else {
             return false;
         };
-        let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 { present.stx_btime } else { present.stx_ctime };
-        (born.tv_sec, i64::from(born.tv_nsec)) >= self.facts.started
+        birth_of(&present) >= self.facts.started
     }
+
+    /// Whether a name of the source is one of the file that was met there. A number that was given to another inode since
+    /// then is told by the birth of that.
+    pub(super) fn is_name_of(&self, name: &CStr, entered: &Result<Rc<Pair>, Flaw>, identity: Identity) -> bool {
+        let Ok(pair) = entered else { return false };
+        let mask = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::CTIME;
+        match calls::statx(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW, mask) {
+            Ok(present) => {
+                let device = rustix::fs::makedev(present.stx_dev_major, present.stx_dev_minor);
+                // What was born in the tick of the clock in which the run began was there before it, as far as anybody can tell.
+                Identity { device, inode: present.stx_ino } == identity && birth_of(&present) <= self.facts.started
+            }
+            // Any other error is told by whoever links it, if it lasts.
+            Err(errno) => errno != Errno::NOENT,
+        }
+    }
+}
+
+/// When an entry came into being, or was last changed where that is not recorded.
+fn birth_of(present: &Statx) -> (i64, i64) {
+    let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 { present.stx_btime } else { present.stx_ctime };
+    (born.tv_sec, i64::from(born.tv_nsec))
 }
 
 fn stat_source(spot: &Spot<'_>, kind: Kind) -> Result<Stat, Flaw> {
