@@ -112,7 +112,7 @@ struct Habits {
     #[arg(short = 'p', hide = true)]
     usual: bool,
     #[arg(short = 'd', hide = true)]
-    no_dereference: bool,
+    links: bool,
 }
 
 impl CommandLine {

@@ -12,6 +12,7 @@ mod copy;
 mod manifest;
 mod paperwork;
 mod resume;
+mod selected;
 mod signals;
 mod verify;
 mod wishes;

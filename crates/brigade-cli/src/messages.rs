@@ -26,6 +26,7 @@ mod help;
 mod output;
 mod room;
 mod safety;
+mod selection;
 mod speed;
 mod stall;
 mod verify;
@@ -37,6 +38,7 @@ pub use help::{group, help};
 pub use output::*;
 pub use room::*;
 pub use safety::*;
+pub use selection::*;
 pub use speed::*;
 pub use stall::*;
 pub use verify::*;
@@ -284,6 +286,9 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::MountPoint) => "那里挂载了另一个文件系统",
         (Language::Chinese, Reason::Stalled) => "其文件系统没有应答",
         (Language::Chinese, Reason::WorkersDied) => "每个处理它的工作进程都意外结束了",
+        (Language::Chinese, Reason::Endless) => "内核即时生成的内容没有尽头",
+        (Language::Chinese, Reason::LinkLoop) => "它指回了上层文件夹",
+        (Language::Chinese, Reason::InsideCopy) => "它指向副本内部",
         // The engine may learn of more; its own words are better than none.
         (Language::Chinese, other) => return other.to_string(),
     };

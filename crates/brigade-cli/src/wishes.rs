@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
+use crate::selected;
 use crate::usage;
 
 /// A copy as the user wants it.
@@ -61,6 +62,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         stall_timeout: stall_timeout(arguments.safety.stall_timeout),
         verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },
         digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
+        selection: selected::read(arguments, language)?,
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

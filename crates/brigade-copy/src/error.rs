@@ -146,6 +146,15 @@ pub enum Reason {
     /// What was read back was not what was written, twice.
     #[error("what was read back is not what was written, also when it was written again")]
     Spoilt,
+    /// The kernel makes it up as it is read, and there was no end after 256 MiB.
+    #[error("the kernel makes it up without an end")]
+    Endless,
+    /// A symbolic link that was followed leads to a folder that it lies in.
+    #[error("it leads back to a folder above it")]
+    LinkLoop,
+    /// A symbolic link that was followed leads into a folder that is copied to.
+    #[error("it leads into the copy")]
+    InsideCopy,
     /// Workers died over it, and over nothing else.
     #[error("every worker process that tried died")]
     WorkersDied,

@@ -62,5 +62,5 @@ pub use request::{
     Report, Request, Sameness, Sparse, Target, Times, Totals, Verify,
 };
 pub use run::Running;
-pub use selection::{Choice, Lines, NoPattern, Rules, Selection};
+pub use selection::{Choice, IgnoreFiles, Lines, Links, Mounts, NoPattern, Rules, Selection};
 pub use shown::shown;

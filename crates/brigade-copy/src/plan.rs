@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Refusal;
 use crate::names::Kind;
 use crate::request::{Delete, Request, Target};
-use crate::selection::Selector;
+use crate::selection::Links;
 use identity::{Entry, Found, Lineage, Lineages};
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
@@ -72,13 +72,13 @@ impl Plan {
             return Err(Refusal::SeveralSources);
         }
         scout::send_ahead(&request)?;
-        let sources: Vec<_> = request.sources.iter().map(|path| Source::look(path)).collect::<Result<_, _>>()?;
+        let sources: Vec<_> =
+            request.sources.iter().map(|path| Source::look(path, request.selection.links)).collect::<Result<_, _>>()?;
         let mut pairs: Vec<_> = match &request.target {
             Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,
             Target::Exactly(destination) => exactly(&sources[0], destination).map(|pair| vec![pair])?,
             Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
         };
-        let mut selector = Selector::new(request.selection.clone());
         if request.delete != Delete::Nothing && !matches!(pairs.as_slice(), [Pair { kind: Kind::Folder, .. }]) {
             return Err(Refusal::DeleteNeedsOneFolder);
         }
@@ -87,7 +87,7 @@ impl Plan {
             check(pair, source, &mut lineages)?;
         }
         refuse_collisions(&pairs)?;
-        pairs.retain(|pair| !selector.excludes_top(pair.called.as_bytes(), pair.kind == Kind::Folder));
+        pairs.retain(|pair| !request.selection.excludes_source(pair.called.as_bytes(), pair.kind == Kind::Folder));
         pairs.iter().try_for_each(room::check)?;
         Ok(Self { request, pairs })
     }
@@ -118,9 +118,10 @@ struct Source {
 }
 
 impl Source {
-    fn look(path: &Path) -> Result<Self, Refusal> {
-        let typed = Typed::new(path);
+    fn look(path: &Path, links: Links) -> Result<Self, Refusal> {
+        let mut typed = Typed::new(path);
         // A trailing slash or `/.` asks for what a link points to, as everywhere.
+        typed.follows |= links != Links::Keep && is_link(path);
         let found = if typed.follows { identity::follow(path) } else { identity::look(path) };
         let refuse = |cause| Refusal::Source { path: path.to_owned(), cause };
         match found.map_err(refuse)? {
@@ -136,16 +137,28 @@ impl Source {
         }
     }
 
+    fn resolved(&self) -> Option<Place> {
+        let path = self.typed.path.canonicalize().ok()?;
+        Some(Place::Named { folder: path.parent()?.to_owned(), name: path.file_name()?.to_owned() })
+    }
+
     fn place(&self) -> Place {
         match &self.typed.shape {
             Shape::Named { folder, name } if !self.typed.follows => {
                 Place::Named { folder: folder.clone(), name: name.clone() }
             }
             _ if self.entry.kind == Kind::Folder => Place::Folder(self.typed.path.clone()),
-            Shape::Named { folder, name } => Place::Named { folder: folder.clone(), name: name.clone() },
+            // Links were followed to a file. It is opened by its own name, since workers open no link.
+            Shape::Named { folder, name } => {
+                self.resolved().unwrap_or_else(|| Place::Named { folder: folder.clone(), name: name.clone() })
+            }
             Shape::Contents => Place::Folder(self.typed.path.clone()),
         }
     }
+}
+
+fn is_link(path: &Path) -> bool {
+    matches!(identity::look(path), Ok(Found::Entry(entry)) if entry.kind == Kind::Symlink)
 }
 
 /// As `cp` decides: into a folder that is there, else as this path itself.

@@ -152,7 +152,12 @@ impl Rehearsal {
 
     fn root(&self) -> Root {
         let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
-        Root { source: open(self.source()), destination: open(self.destination()), renamed: None, called: Vec::new() }
+        Root {
+            source: open(self.source()),
+            destination: open(self.destination()),
+            renamed: None,
+            called: Some(Vec::new()),
+        }
     }
 }
 

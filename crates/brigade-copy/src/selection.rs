@@ -1,21 +1,63 @@
 //! Decides which entries of a source are copied at all. It looks at names and at what they are; whoever lists a folder asks
 //! for each name, so that what is left out costs nothing more. The same answers hold for the names at the destination.
 
+mod ignore_files;
 mod rules;
 mod wildcards;
+
+use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
 pub use rules::{Choice, Lines, NoPattern, Rules};
 
+use ignore_files::IgnoreStack;
 use rules::Framed;
 
-/// Which entries of the sources are copied. The default is all of them.
+/// Which entries of the sources are copied. The default is all of them, links as links.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Selection {
     /// Rules about names and paths. The root of a path is where `rsync` has it: a source with a name is itself the first
     /// component, whether or not a slash follows; `SOURCE/.` is the root.
     pub rules: Rules,
+    /// What the `.gitignore` files in the sources mean. Rules are asked first.
+    pub ignore_files: IgnoreFiles,
+    /// What is done where another file system is mounted.
+    pub mounts: Mounts,
+    /// What is done with symbolic links.
+    pub links: Links,
+}
+
+/// What `.gitignore` files mean.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum IgnoreFiles {
+    /// Nothing.
+    #[default]
+    Disregard,
+    /// What git ignores because of those in the source folder and below is left out.
+    Obey,
+}
+
+/// What is done where a folder lies on another device than the one above it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Mounts {
+    /// It is copied as any other.
+    #[default]
+    Enter,
+    /// It becomes an empty folder.
+    LeaveEmpty,
+}
+
+/// What is done with symbolic links in the sources.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Links {
+    /// They are copied as links.
+    #[default]
+    Keep,
+    /// A source that is one is what it points to; others are copied as links.
+    FollowSources,
+    /// What they point to is copied in their place.
+    Follow,
 }
 
 /// The selection as a worker applies it, folder by folder.
@@ -26,33 +68,44 @@ pub(crate) struct Selector {
     path: Vec<u8>,
     /// The part of it that all names in the folder have in common.
     n_folder_bytes: usize,
+    ignored: IgnoreStack,
+}
+
+/// A folder of the source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) root: u32,
+    pub(crate) root_folder: BorrowedFd<'a>,
+    /// The path of the root in the transfer, if the root is itself a source; else it holds the sources.
+    pub(crate) called: Option<&'a [u8]>,
+    /// The folder's path below the root.
+    pub(crate) path: &'a [u8],
+    /// The folder, if there is one.
+    pub(crate) folder: Option<BorrowedFd<'a>>,
 }
 
 impl Selector {
     pub(crate) fn new(selection: Selection) -> Self {
-        Self { selection, path: Vec::new(), n_folder_bytes: 0 }
+        Self { selection, path: Vec::new(), n_folder_bytes: 0, ignored: IgnoreStack::default() }
     }
 
     /// Whether names need to be asked for.
     pub(crate) fn is_needed(&self) -> bool {
-        !self.selection.rules.is_empty()
+        !self.selection.rules.is_empty() || self.selection.ignore_files == IgnoreFiles::Obey
     }
 
-    /// Goes to a folder, by its path below one that has the path `prefix` in the transfer; either may be empty.
-    pub(crate) fn enter(&mut self, prefix: &[u8], folder: &[u8]) {
+    /// Goes to a folder.
+    pub(crate) fn enter(&mut self, place: Place<'_>) {
         self.path.clear();
         self.path.push(b'/');
-        for part in [prefix, folder].into_iter().filter(|part| !part.is_empty()) {
+        for part in [place.called.unwrap_or_default(), place.path].into_iter().filter(|part| !part.is_empty()) {
             self.path.extend_from_slice(part);
             self.path.push(b'/');
         }
         self.n_folder_bytes = self.path.len();
-    }
-
-    /// Whether a source itself is left out. The contents of a folder have no name that a rule could match.
-    pub(crate) fn excludes_top(&mut self, name: &[u8], is_folder: bool) -> bool {
-        self.enter(b"", b"");
-        !name.is_empty() && self.excludes(name, is_folder)
+        if self.selection.ignore_files == IgnoreFiles::Obey {
+            self.ignored.enter(place, &self.path, self.selection.links);
+        }
     }
 
     /// Whether an entry of the folder is left out, and with it everything below it.
@@ -60,6 +113,17 @@ impl Selector {
         self.path.truncate(self.n_folder_bytes);
         self.path.extend_from_slice(name);
         self.path.push(b'/');
-        self.selection.rules.exclude(Framed::new(&self.path, self.n_folder_bytes), is_folder)
+        let path = Framed::new(&self.path, self.n_folder_bytes);
+        let decided = self.selection.rules.decide(path, is_folder).or_else(|| self.ignored.decide(path, is_folder));
+        decided == Some(Choice::Exclude)
+    }
+}
+
+impl Selection {
+    /// Whether a source itself is left out. The contents of a folder have no name that a rule could match, and the ignore files
+    /// of a folder do not speak of the folder.
+    pub(crate) fn excludes_source(&self, called: &[u8], is_folder: bool) -> bool {
+        let framed = [b"/", called, b"/"].concat();
+        !called.is_empty() && self.rules.decide(Framed::new(&framed, 1), is_folder) == Some(Choice::Exclude)
     }
 }

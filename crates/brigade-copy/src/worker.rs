@@ -9,6 +9,7 @@ mod examiner;
 mod existing;
 mod file;
 mod folders;
+mod follow;
 mod keeping;
 mod metadata;
 mod placing;
@@ -31,7 +32,7 @@ use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::pace::Pace;
 use crate::request::{Delete, EmptySource, Fidelity, Policy};
-use crate::selection::{Selection, Selector};
+use crate::selection::{self, Selection, Selector};
 use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Placing, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
@@ -85,8 +86,8 @@ pub(crate) struct Root {
     pub(crate) destination: OwnedFd,
     /// The name at the destination of the one entry that is copied from here, if it differs.
     pub(crate) renamed: Option<Rc<CStr>>,
-    /// The path of the source folder in the transfer, which rules about paths begin with.
-    pub(crate) called: Vec<u8>,
+    /// The path in the transfer of the source folder, if that is itself a source; else it holds the sources.
+    pub(crate) called: Option<Vec<u8>>,
 }
 
 /// The state of one worker process.
@@ -398,7 +399,7 @@ impl Worker {
         self.chain.enter(root, &self.path, || {
             let source = open_root(&opened.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
             let destination = open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno))?;
-            Ok(Pair::new(source, destination))
+            Ok(Pair::new(source, destination).with_links(self.facts.selection.links))
         })
     }
 
@@ -422,8 +423,16 @@ impl Worker {
     }
 
     /// Has the selector answer for names in the current folder, of either tree: excluded names at the destination are protected.
-    fn select_here(&mut self) {
-        self.selector.enter(&self.roots[self.root as usize].called, &self.path);
+    /// There may be no such folder in the source.
+    fn select_here(&mut self, pair: Option<&Pair>) {
+        let root = &self.roots[self.root as usize];
+        self.selector.enter(selection::Place {
+            root: self.root,
+            root_folder: root.source.as_fd(),
+            called: root.called.as_deref(),
+            path: &self.path,
+            folder: pair.map(|pair| pair.source.as_fd()),
+        });
     }
 
     fn chain_current(&mut self) -> Result<Rc<Pair>, Flaw> {

@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use brigade_copy::{Choice, Lines, Plan, Request, Selection, Summary, Target};
+use brigade_copy::{Choice, IgnoreFiles, Lines, Plan, Request, Selection, Summary, Target};
 use torture::random::Random;
 
 /// Lists that the default run compares.
@@ -285,4 +285,65 @@ fn random_lists_of_rules_select_what_rsync_selects() {
     }
     // Lists that select all or nothing would show nothing.
     assert!(n_selected > 1000 && n_left_out > 1000, "{n_selected} selected, {n_left_out} left out");
+}
+
+/// A `.gitignore` of patterns that were drawn for a tree, with what else such files may hold.
+fn ignore_file(random: &mut Random, paths: &[Vec<u8>]) -> Vec<u8> {
+    let mut contents = one_of(random, &[b"".as_slice(), b"\xef\xbb\xbf", b"# comment\n\n"]).to_vec();
+    for _ in 0..1 + random.below(4) {
+        if random.below(4) == 0 {
+            contents.push(b'!');
+        }
+        contents.extend(pattern(random, paths, b"root"));
+        contents.extend_from_slice(one_of(random, &[b"\n".as_slice(), b"\r\n", b"  \n", b"\\ \n", b""]));
+    }
+    contents
+}
+
+/// The entries that are no folders and that git does not ignore.
+fn not_ignored(root: &Path, repository: &Path) -> BTreeSet<PathBuf> {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null").current_dir(root);
+        command.env("GIT_DIR", repository).env("GIT_WORK_TREE", root).env("XDG_CONFIG_HOME", repository);
+        let output = command.args(arguments).output().expect("git is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    git(&["init", "--quiet", "--template="]);
+    let listed = git(&["ls-files", "--others", "--exclude-standard", "-z"]);
+    let names = listed.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect()
+}
+
+#[test]
+fn random_ignore_files_leave_out_what_git_ignores() {
+    let seed = seed();
+    let mut n_selected = 0;
+    let mut n_left_out = 0;
+    for tree_idx in 0..n_lists() / 3 {
+        let mut random = Random::new(seed.wrapping_add(tree_idx));
+        let scratch = scratch();
+        let root = scratch.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let paths = grow(&mut random, &root);
+        let mut files = Vec::new();
+        for folder in [&root].into_iter().chain(&[root.join("a"), root.join("b"), root.join("foo"), root.join("a/b")]) {
+            if folder.is_dir() && !folder.is_symlink() && random.below(3) > 0 {
+                let contents = ignore_file(&mut random, &paths);
+                fs::write(folder.join(".gitignore"), &contents).unwrap();
+                files.push((folder.clone(), contents.escape_ascii().to_string()));
+            }
+        }
+        let copied = scratch.path().join("copy");
+        let request = Request::new(vec![root.clone()], Target::IntoOrAs(copied.clone()));
+        copy(Request { selection: Selection { ignore_files: IgnoreFiles::Obey, ..Selection::default() }, ..request });
+        let mut ours = entries(&copied);
+        ours.retain(|path| !copied.join(path).is_dir() || copied.join(path).is_symlink());
+        let theirs = not_ignored(&root, &scratch.path().join("repository"));
+        assert_eq!(ours, theirs, "BRIGADE_SEED={}: {files:#?}", seed.wrapping_add(tree_idx));
+        n_selected += ours.len();
+        n_left_out += paths.len().saturating_sub(ours.len());
+    }
+    assert!(n_selected > 300 && n_left_out > 300, "{n_selected} selected, {n_left_out} left out");
 }

@@ -60,6 +60,33 @@ texts! { what:
     "target_directory":
         "Copy all SOURCEs into the folder DIR",
         "把所有源复制到文件夹 DIR 中";
+    "exclude":
+        "Leave out what matches GLOB, by rsync's rules: the first match in the order typed decides",
+        "不复制与 GLOB 匹配的项；规则同 rsync：按输入顺序，第一个匹配起决定作用";
+    "include":
+        "Copy what matches GLOB although a later rule would leave it out",
+        "复制与 GLOB 匹配的项，即使后面的规则会排除它";
+    "exclude_from":
+        "Read rules from FILE, one a line; lines may begin with '+ ' or '- '; - is standard input",
+        "从 FILE 读取规则，每行一条，行首可以是“+ ”或“- ”；- 表示标准输入";
+    "from0":
+        "Lines in files of --exclude-from end with a zero byte",
+        "--exclude-from 文件中的行以零字节结尾";
+    "gitignore":
+        "Leave out what .gitignore files in the source ignore, by git's rules",
+        "不复制源中 .gitignore 文件所忽略的项，规则同 git";
+    "one_file_system":
+        "Do not enter other file systems: what is mounted becomes an empty folder",
+        "不进入其他文件系统：挂载点复制为空文件夹";
+    "dereference":
+        "Follow symbolic links, and copy what they point to",
+        "跟随符号链接，复制其指向的内容";
+    "dereference_sources":
+        "Follow only links that are named as SOURCE (in rsync -H is another thing)",
+        "只跟随作为源给出的符号链接（与 rsync 的 -H 不同）";
+    "no_dereference":
+        "Copy symbolic links as links, which is the default",
+        "把符号链接复制为链接（默认）";
 }
 
 texts! { policy:

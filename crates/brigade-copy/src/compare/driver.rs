@@ -344,7 +344,7 @@ fn begin_examiner(start: ExaminerStart) {
         source: start.source.into_owned_fd(),
         destination: start.destination.into_owned_fd(),
         renamed: start.renamed.and_then(|name| CString::new(name.0).ok()).map(Into::into),
-        called: Vec::new(),
+        called: None,
     };
     let pid = brigade::current().pid();
     EXAMINER.set(Some(Examiner::new(root, start.words, start.n_lanes, pid, start.wants_sizes)));

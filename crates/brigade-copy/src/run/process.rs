@@ -26,7 +26,7 @@ pub(super) struct GivenRoot {
     source: Descriptor,
     destination: Descriptor,
     renamed: Option<Bytes>,
-    called: Bytes,
+    called: Option<Bytes>,
 }
 
 thread_local! {
@@ -50,7 +50,7 @@ pub(super) fn begin_worker(start: WorkerStart) {
         source: root.source.into_owned_fd(),
         destination: root.destination.into_owned_fd(),
         renamed: root.renamed.and_then(|name| CString::new(name.0).ok()).map(Into::into),
-        called: root.called.0,
+        called: root.called.map(|called| called.0),
     });
     let worker = Worker::new(start.facts, roots.collect(), start.words, start.n_lanes, brigade::current().pid());
     if let Some(nice) = start.nice {
@@ -77,7 +77,12 @@ pub(super) fn run_task(task: CopyTask) -> CopyAnswer {
     })
 }
 
-pub(super) fn give(source: OwnedFd, destination: OwnedFd, renamed: Option<CString>, called: Bytes) -> GivenRoot {
+pub(super) fn give(
+    source: OwnedFd,
+    destination: OwnedFd,
+    renamed: Option<CString>,
+    called: Option<Bytes>,
+) -> GivenRoot {
     GivenRoot {
         source: source.into(),
         destination: destination.into(),

@@ -53,8 +53,8 @@ pub(super) struct OpenRoot {
     pub(super) source: OwnedFd,
     pub(super) destination: OwnedFd,
     pub(super) renamed: Option<CString>,
-    /// The path of the source folder in the transfer.
-    pub(super) called: Bytes,
+    /// The path in the transfer of the source folder, if that is itself a source.
+    pub(super) called: Option<Bytes>,
     pub(super) shown: ShownRoot,
 }
 
@@ -160,7 +160,7 @@ impl Beginning {
             _ => {
                 let source = pair.source_place.open().map_err(|errno| refused_source(pair, errno))?;
                 let shown = ShownRoot::new(&pair.source, &pair.destination, None);
-                let called = Bytes(pair.called.as_bytes().to_vec());
+                let called = Some(Bytes(pair.called.as_bytes().to_vec()));
                 (self.add_root(OpenRoot { source, destination, renamed: None, called, shown }), Bytes::default())
             }
         };
@@ -211,7 +211,7 @@ impl Beginning {
         let source = open_mark(from).map_err(|errno| refused_source(pair, errno))?;
         let destination = open_mark(to).map_err(|errno| refused_destination(pair, errno))?;
         let shown = ShownRoot::new(from, to, renamed.clone());
-        Ok(self.add_root(OpenRoot { source, destination, renamed, called: Bytes::default(), shown }))
+        Ok(self.add_root(OpenRoot { source, destination, renamed, called: None, shown }))
     }
 
     fn note_source(&mut self, root: u32, name: &[u8], source_idx: usize) {

@@ -126,16 +126,15 @@ impl Rules {
         lines.of(contents).try_for_each(|line| self.add(choice, line))
     }
 
-    /// Whether an entry is left out.
-    pub(crate) fn exclude(&self, path: Framed<'_>, is_folder: bool) -> bool {
-        let deciding = self.rules.iter().find(|rule| rule.matches(path, is_folder));
-        deciding.is_some_and(|rule| rule.choice == Choice::Exclude)
+    /// What is said about an entry, if anything.
+    pub(super) fn decide(&self, path: Framed<'_>, is_folder: bool) -> Option<Choice> {
+        self.rules.iter().find(|rule| rule.matches(path, is_folder)).map(|rule| rule.choice)
     }
 }
 
 /// A path relative to the root of the transfer, between two slashes: `/photos/2024/`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Framed<'a> {
+pub(super) struct Framed<'a> {
     framed: &'a [u8],
     /// Where the last component begins.
     name_start: usize,
@@ -147,12 +146,17 @@ impl<'a> Framed<'a> {
         Self { framed, name_start }
     }
 
-    fn path(self) -> &'a [u8] {
-        &self.framed[1..self.framed.len() - 1]
+    /// The path below the folder whose own path has so many bytes, with both slashes.
+    pub(super) fn below(self, n_bytes: usize) -> &'a [u8] {
+        &self.framed[n_bytes..self.framed.len() - 1]
     }
 
-    fn name(self) -> &'a [u8] {
-        &self.framed[self.name_start..self.framed.len() - 1]
+    fn path(self) -> &'a [u8] {
+        self.below(1)
+    }
+
+    pub(super) fn name(self) -> &'a [u8] {
+        self.below(self.name_start)
     }
 
     fn with(self, ends: Ends, is_folder: bool) -> &'a [u8] {

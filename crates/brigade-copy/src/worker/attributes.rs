@@ -7,7 +7,9 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, XattrFlags, fgetxattr, flistxattr, fstatvfs, lgetxattr, llistxattr, statvfs};
+use rustix::fs::{
+    Mode, XattrFlags, fgetxattr, flistxattr, fstatvfs, getxattr, lgetxattr, listxattr, llistxattr, statvfs,
+};
 use rustix::io::Errno;
 
 use super::folders::Pair;
@@ -41,6 +43,8 @@ pub(crate) enum Bearer<'a> {
     Open(BorrowedFd<'a>),
     /// One that is not, by its name in a folder that is held.
     Named(CString),
+    /// Likewise, but if that is a link, what it points to is meant; to be read only.
+    Followed(CString),
 }
 
 /// Which attributes the copy of an entry may have before it gets those of its source.
@@ -57,6 +61,14 @@ impl<'a> Bearer<'a> {
         Self::Open(entry.as_fd())
     }
 
+    /// An entry of the source that is not open.
+    pub(super) fn of_source(here: &Pair, name: &CStr) -> Self {
+        match Self::named(&here.source, name) {
+            Self::Named(path) if here.follows() => Self::Followed(path),
+            bearer => bearer,
+        }
+    }
+
     pub(crate) fn named(folder: impl AsFd, name: &CStr) -> Self {
         // The kernel goes to the folder by its descriptor, and what is done here never follows the last component.
         let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
@@ -69,6 +81,7 @@ impl<'a> Bearer<'a> {
         let names = read(|buffer| match self {
             Self::Open(entry) => flistxattr(entry, spare_capacity(buffer)),
             Self::Named(path) => llistxattr(path, spare_capacity(buffer)),
+            Self::Followed(path) => listxattr(path, spare_capacity(buffer)),
         });
         match names {
             Err(errno) if is_unsupported(errno) => Ok(Vec::new()),
@@ -82,6 +95,7 @@ impl<'a> Bearer<'a> {
         read(|buffer| match self {
             Self::Open(entry) => fgetxattr(entry, name, spare_capacity(buffer)),
             Self::Named(path) => lgetxattr(path, name, spare_capacity(buffer)),
+            Self::Followed(path) => getxattr(path, name, spare_capacity(buffer)),
         })
     }
 
@@ -89,6 +103,7 @@ impl<'a> Bearer<'a> {
         match self {
             Self::Open(entry) => fsetxattr(entry, name, value, XattrFlags::empty()),
             Self::Named(path) => lsetxattr(path, name, value, XattrFlags::empty()),
+            Self::Followed(_) => Err(Errno::ROFS),
         }
     }
 
@@ -98,6 +113,7 @@ impl<'a> Bearer<'a> {
             Self::Open(entry) => fstatvfs(entry)?,
             // A link would be followed, so its folder is asked.
             Self::Named(path) => statvfs(folder_of(path).as_c_str())?,
+            Self::Followed(path) => statvfs(path.as_c_str())?,
         };
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
@@ -106,6 +122,7 @@ impl<'a> Bearer<'a> {
         let removed = match self {
             Self::Open(entry) => fremovexattr(entry, name),
             Self::Named(path) => lremovexattr(path, name),
+            Self::Followed(_) => Err(Errno::ROFS),
         };
         if removed == Err(Errno::NODATA) { Ok(()) } else { removed }
     }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{Flaw, Worker};
 use crate::calls;
-use crate::error::Action;
+use crate::error::{Action, Reason};
 use crate::facet::{Facet, Why};
 use crate::pace::Turn;
 use crate::request::{Reflink, Sparse};
@@ -27,6 +27,13 @@ const HOLE_BYTES: usize = 4 << 10;
 /// Contents younger than this may not have been written out by the kernel, and there have been file systems that took such
 /// for holes. The kernel writes after 30 seconds, and looks every five.
 const SETTLED_SECONDS: i64 = 40;
+
+/// The most that is read of a file that the kernel makes up. Some never end, as `pagemap` in /proc, or end after 128 TiB, as
+/// `kcore`; those that somebody may want to copy have some megabytes.
+const MADE_UP_BYTES: u64 = 256 << 20;
+
+/// File systems whose files the kernel makes up: proc, sysfs, debugfs and tracefs, from linux/magic.h.
+const MADE_UP: [i64; 4] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163];
 
 /// What becomes of zeros that are read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -147,10 +154,12 @@ impl Worker {
         if self.wait_turn(n_bytes as u64) == Turn::Never {
             return Ok(Moved::Stopped);
         }
-        let mut n_read = 0;
         // One byte more than expected is asked for: a full answer tells that the file has grown, a short one that this was all.
-        while n_read <= n_bytes {
-            let n_more = read(streams.source, &mut self.buffer[n_read..=n_bytes])?;
+        // Files made up by the kernel, as in /proc, say that they are empty, and some give all at the first asking or never.
+        let n_asked = if n_bytes == 0 { CHUNK_BYTES } else { n_bytes + 1 };
+        let mut n_read = 0;
+        while n_read < n_asked {
+            let n_more = read(streams.source, &mut self.buffer[n_read..n_asked])?;
             n_read += n_more;
             if n_more == 0 || n_read == n_bytes {
                 break;
@@ -214,6 +223,10 @@ impl Worker {
             if n_read == 0 {
                 break;
             }
+            let is_passing = offset < MADE_UP_BYTES && offset + n_read as u64 >= MADE_UP_BYTES;
+            if is_passing && is_made_up(streams.source) {
+                return Err(Flaw::new(Action::Read, Reason::Endless));
+            }
             if self.wait_turn(n_read as u64) == Turn::Never {
                 return Ok(Moved::Stopped);
             }
@@ -261,6 +274,7 @@ impl Worker {
                 // To read everything from the beginning is right, too.
                 Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
                     calls::seek(streams.source, SeekFrom::Start(0)).map_err(|errno| Flaw::new(Action::Read, errno))?;
+                    set_length(streams.destination, 0)?;
                     return Ok(None);
                 }
                 Err(errno) => return Err(Flaw::new(Action::Read, errno)),
@@ -270,8 +284,12 @@ impl Worker {
                     bytes_in_holes = bytes_in_holes.saturating_sub(hole.saturating_sub(data));
                     offset = hole.max(data);
                 }
-                // Cut short meanwhile: file.rs compares this with the size.
-                other => return Ok(Some(other)),
+                // Cut short meanwhile, or it never had as much, as in /sys: file.rs compares this with the size.
+                Moved::Bytes(end) => {
+                    set_length(streams.destination, end)?;
+                    return Ok(Some(Moved::Bytes(end)));
+                }
+                Moved::Stopped => return Ok(Some(Moved::Stopped)),
             }
         }
         self.spared.bytes_in_holes = bytes_in_holes;
@@ -329,6 +347,10 @@ fn write_around_zeros(destination: BorrowedFd<'_>, bytes: &[u8], offset: u64) ->
 /// Whether a file says that nothing is in it.
 fn is_empty(file: BorrowedFd<'_>) -> Result<bool, Flaw> {
     calls::fstat(file).map(|stat| stat.st_size == 0).map_err(|errno| Flaw::new(Action::Stat, errno))
+}
+
+fn is_made_up(source: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(source).is_ok_and(|file_system| MADE_UP.contains(&file_system.f_type))
 }
 
 /// What the kernel means by "not between these two", as GNU cp takes it, too. Anything else is an error: who tries in another

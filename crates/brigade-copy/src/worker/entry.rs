@@ -108,7 +108,7 @@ impl Worker {
         let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
         let refuser = Refuser { slate, uid: present.st_uid };
         let owner = self.set_owner_by_name(folder, name, Present::of(&present), source)?;
-        let (original, copy) = (Bearer::named(&spot.here.source, spot.name), Bearer::named(folder, name));
+        let (original, copy) = (Bearer::of_source(&spot.here, spot.name), Bearer::named(folder, name));
         // Links have neither modes nor ACLs.
         if kind_of(source) == Kind::Special {
             self.set_mode_of_special(spot, source, &present, owner, refuser)?;
@@ -180,7 +180,7 @@ impl Worker {
 
     /// Removes what workers have left of an entry when they died over it.
     pub(super) fn sweep(&self, spot: &Spot<'_>) {
-        let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW);
+        let source = spot.here.stat_source(spot.name);
         self.remove_unless(spot, |present| {
             source.is_ok_and(|source| {
                 source.st_mtime == present.st_mtime && source.st_mtime_nsec == present.st_mtime_nsec
@@ -245,8 +245,7 @@ fn birth_of(present: &Statx) -> (i64, i64) {
 }
 
 fn stat_source(spot: &Spot<'_>, kind: Kind) -> Result<Stat, Flaw> {
-    let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| Flaw::new(Action::Stat, errno))?;
+    let source = spot.here.stat_source(spot.name).map_err(|errno| Flaw::new(Action::Stat, errno))?;
     if kind_of(&source) == kind { Ok(source) } else { Err(Flaw::new(Action::Stat, Reason::BecameOther)) }
 }
 

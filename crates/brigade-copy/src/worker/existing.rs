@@ -119,10 +119,10 @@ impl Worker {
 
     /// Reads both files up to the first difference. That needs no digest: both are here, and most that differ do so early.
     fn compare_contents(&mut self, spot: &Spot<'_>, before: &Stat) -> Result<Alike, Flaw> {
-        let source =
-            open_to_read(spot.here.source.as_fd(), spot.name).map_err(|errno| Flaw::new(Action::Open, errno))?;
+        let source = open_to_read(spot.here.source.as_fd(), spot.name, spot.here.source_flags())
+            .map_err(|errno| Flaw::new(Action::Open, errno))?;
         // A copy that cannot be read is not known to be the same, and is replaced.
-        let Ok(copy) = open_to_read(spot.here.destination.as_fd(), spot.destination_name()) else {
+        let Ok(copy) = open_to_read(spot.here.destination.as_fd(), spot.destination_name(), OFlags::NOFOLLOW) else {
             return Ok(Alike::Different);
         };
         self.forget_cached(&copy).map_err(|errno| Flaw::new(Action::Verify, errno))?;
@@ -154,8 +154,8 @@ pub(super) fn mtime_of(stat: &Stat) -> (i64, i64) {
     (stat.st_mtime, stat.st_mtime_nsec as i64)
 }
 
-fn open_to_read(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::empty())
 }
 

@@ -92,8 +92,7 @@ impl Worker {
 
     /// Looks whether the file is there already. If not, says how it is to be written.
     fn meet_file(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Result<Done, Landing>, Flaw> {
-        let source = statat(&spot.here.source, spot.name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let source = spot.here.stat_source(spot.name).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         if let Some(done) = self.check_file(&source, sharing)? {
             return Ok(Ok(done));
         }
@@ -121,7 +120,7 @@ impl Worker {
 
     /// Whether owner, mode, attributes and times are as they should be. Looking by name costs less than opening.
     fn is_in_order(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat) -> bool {
-        let original = Bearer::named(&spot.here.source, spot.name);
+        let original = Bearer::of_source(&spot.here, spot.name);
         let copy = Bearer::named(&spot.here.destination, spot.destination_name());
         let is_owner_same = present.st_uid == source.st_uid && present.st_gid == source.st_gid;
         let looked_at = [
@@ -151,7 +150,7 @@ impl Worker {
         }
         .map_err(|errno| Flaw::new(Action::SetMode, errno))?;
         self.set_owner_and_mode(file.as_fd(), Present::of(present), source, Slate::Used)?;
-        let original = Bearer::named(&spot.here.source, spot.name);
+        let original = Bearer::of_source(&spot.here, spot.name);
         self.set_attributes(&original, &Bearer::open(&file), Slate::Used)?;
         if mtime_of(present) == mtime_of(source) {
             return Ok(());
@@ -162,8 +161,9 @@ impl Worker {
 
     fn try_file(&mut self, spot: &Spot<'_>, sharing: Sharing, landing: Landing) -> Result<Tried, Flaw> {
         // Neither a FIFO nor a terminal that took the file's place after it was listed can hold us up.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | spot.here.source_flags();
         let source = openat(&spot.here.source, spot.name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::LOOP if spot.here.follows() => Flaw::new(Action::Open, errno),
             Errno::LOOP | Errno::NXIO => Flaw::new(Action::Open, Reason::BecameOther),
             errno => Flaw::new(Action::Open, errno),
         })?;

@@ -6,15 +6,17 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Flaw;
-use crate::calls::openat;
+use crate::calls::{fstat, openat, statat};
 use crate::error::Action;
 use crate::names::Kind;
+use crate::selection::Links;
+use crate::task::Identity;
 
-/// How a folder is opened, in either tree.
+/// How a folder is opened, in either tree, but for links that are followed in the source.
 pub(crate) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -22,6 +24,11 @@ pub(crate) const FOLDER: OFlags =
 pub(super) trait Held: Sized {
     /// Opens a folder in this one. An error says in which tree it could not be opened.
     fn open_child(&self, name: &CStr) -> Result<Self, Flaw>;
+
+    /// Device and inode of the source folder, where somebody may ask for them later.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
 }
 
 /// A folder and its copy.
@@ -29,6 +36,9 @@ pub(super) trait Held: Sized {
 pub(super) struct Pair {
     pub(super) source: OwnedFd,
     pub(super) destination: OwnedFd,
+    links: Links,
+    /// Of the source folder, once that was asked.
+    identity: Cell<Option<Identity>>,
     /// What a file that we make in the destination folder is born with, once one has been made.
     pub(super) newborn: Cell<Option<Newborn>>,
     /// Whether what we make in the destination folder inherits an ACL from it, once that was asked.
@@ -45,14 +55,47 @@ pub(super) struct Newborn {
 
 impl Pair {
     pub(super) fn new(source: OwnedFd, destination: OwnedFd) -> Self {
-        Self { source, destination, newborn: Cell::new(None), is_acl_inherited: Cell::new(None) }
+        let (newborn, is_acl_inherited) = (Cell::new(None), Cell::new(None));
+        Self { source, destination, links: Links::Keep, identity: Cell::new(None), newborn, is_acl_inherited }
+    }
+
+    /// Says what links in the source folder stand for; without this, for themselves.
+    pub(super) fn with_links(self, links: Links) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Whether a link in the source stands for what it points to.
+    pub(super) fn follows(&self) -> bool {
+        self.links == Links::Follow
+    }
+
+    /// How an entry of the source is opened.
+    pub(super) fn source_flags(&self) -> OFlags {
+        if self.follows() { OFlags::CLOEXEC } else { OFlags::CLOEXEC | OFlags::NOFOLLOW }
+    }
+
+    /// Looks at an entry of the source.
+    pub(super) fn stat_source(&self, name: &CStr) -> Result<Stat, Errno> {
+        let flags = if self.follows() { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        statat(&self.source, name, flags)
+    }
+
+    pub(super) fn open_source_folder(&self, name: &CStr) -> Result<OwnedFd, Errno> {
+        openat(&self.source, name, OFlags::RDONLY | OFlags::DIRECTORY | self.source_flags(), Mode::empty())
     }
 }
 
 impl Held for Pair {
     fn open_child(&self, name: &CStr) -> Result<Self, Flaw> {
-        let source = open_folder(self.source.as_fd(), name).map_err(|errno| Flaw::new(Action::Open, errno))?;
-        Ok(Self::new(source, self.destination.open_child(name)?))
+        let source = self.open_source_folder(name).map_err(|errno| Flaw::new(Action::Open, errno))?;
+        Ok(Self::new(source, self.destination.open_child(name)?).with_links(self.links))
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        if self.identity.get().is_none() {
+            self.identity.set(fstat(&self.source).ok().as_ref().map(Identity::of));
+        }
+        self.identity.get()
     }
 }
 
@@ -78,6 +121,8 @@ pub(super) struct Chain<H> {
 struct Level<H> {
     name: CString,
     held: Option<Rc<H>>,
+    /// Of a folder that was closed for its depth.
+    identity: Option<Identity>,
 }
 
 impl<H: Held> Chain<H> {
@@ -104,7 +149,7 @@ impl<H: Held> Chain<H> {
             }
             self.levels.truncate(n_common);
             let name = CString::new(component).map_err(|_| Flaw::new(Action::Open, Errno::INVAL))?;
-            self.levels.push(Level { name, held: None });
+            self.levels.push(Level { name, held: None, identity: None });
             n_common += 1;
         }
         self.levels.truncate(n_common);
@@ -140,8 +185,15 @@ impl<H: Held> Chain<H> {
         if self.levels.last().is_none_or(|level| level.held.is_none()) {
             self.first_held = self.levels.len();
         }
-        self.levels.push(Level { name: name.to_owned(), held: Some(Rc::new(held)) });
+        self.levels.push(Level { name: name.to_owned(), held: Some(Rc::new(held)), identity: None });
         self.close_shallow(self.levels.len());
+    }
+
+    /// Whether a folder is one of those on the way to the current one.
+    pub(super) fn passes(&self, identity: Identity) -> bool {
+        let of_root = self.root.as_ref().and_then(|(_, root)| root.identity());
+        let of_level = |level: &Level<H>| level.held.as_ref().map_or(level.identity, |held| held.identity());
+        of_root == Some(identity) || self.levels.iter().any(|level| of_level(level) == Some(identity))
     }
 
     pub(super) fn pop(&mut self) {
@@ -156,7 +208,8 @@ impl<H: Held> Chain<H> {
 
     fn close_shallow(&mut self, n_levels: usize) {
         while self.first_held + self.max_held < n_levels {
-            self.levels[self.first_held].held = None;
+            let level = &mut self.levels[self.first_held];
+            level.identity = level.held.take().and_then(|held| held.identity());
             self.first_held += 1;
         }
     }
@@ -168,7 +221,7 @@ pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What an entry is according to a fresh look, without following a link.
-pub(super) fn kind_of(stat: &rustix::fs::Stat) -> Kind {
+pub(super) fn kind_of(stat: &Stat) -> Kind {
     Kind::of(rustix::fs::FileType::from_raw_mode(stat.st_mode))
 }
 

@@ -183,7 +183,7 @@ impl Worker {
 
     /// Lists both sides of the folder whose path is the current one. `None`: nothing may be removed in it.
     fn compared(&mut self, pair: &Pair, name: &CStr) -> Option<Clearing> {
-        self.select_here();
+        self.select_here(Some(pair));
         let mut filter = filter(&mut self.selector, self.facts.delete);
         let compared = compare(pair, &mut self.listing_buffer, &mut filter);
         let path = Bytes(self.path.clone());
@@ -214,7 +214,7 @@ impl Worker {
         match statat(&here.source, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
             Ok(stat) => {
-                self.select_here();
+                self.select_here(Some(&here));
                 if !filter(&mut self.selector, self.facts.delete).hides(kind_of(&stat), name) {
                     return;
                 }
@@ -271,7 +271,7 @@ impl Worker {
             return Err(Flaw::new(Action::Remove, Reason::MountPoint));
         }
         self.append_to_path(name);
-        self.select_here();
+        self.select_here(None);
         let mut filter = filter(&mut self.selector, self.facts.delete);
         let mut extra = Names::default();
         let mut is_kept = false;

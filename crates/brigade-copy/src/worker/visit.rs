@@ -5,20 +5,22 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, RawDir, SeekFrom, Stat};
+use rustix::fs::{FileType, Mode, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::file::Sharing;
 use super::folders::{Pair, open_folder};
+use super::follow::Extent;
 use super::keeping::{Keeping, Refuser};
 use super::metadata::Present;
 use super::positions::has_lasting_positions;
 use super::{Flaw, Worker};
-use crate::calls::{self, Patience, fstat, mkdirat, statat};
+use crate::calls::{self, Patience, fstat, mkdirat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names};
+use crate::selection::Links;
 use crate::task::{Arrival, FolderRef, Identity, Leftover, OpenFolder, Position, SharedFile};
 
 /// A folder that is being visited.
@@ -157,9 +159,11 @@ impl Worker {
         self.lane.entry(&self.path, name.to_bytes());
         self.lane.listing();
         match self.refuse_stuck(name).and_then(|()| self.open_both(name, arrival)) {
-            Ok(Some((pair, mut frame))) => {
+            Ok(Some((pair, mut frame, extent))) => {
                 self.append_to_path(name);
-                self.list(&pair, &mut frame);
+                if extent == Extent::Whole {
+                    self.list(&pair, &mut frame);
+                }
                 self.chain.push(name, pair);
                 self.enter_frame(frame);
             }
@@ -169,16 +173,17 @@ impl Worker {
     }
 
     /// `None` for a folder that is the destination itself, met through a bind mount.
-    fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Option<(Pair, Frame)>, Flaw> {
+    fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Option<(Pair, Frame, Extent)>, Flaw> {
         let here = self.chain_current()?;
-        let source = open_folder(here.source.as_fd(), name).map_err(|errno| match errno {
-            Errno::NOTDIR | Errno::LOOP => Flaw::new(Action::Open, Reason::BecameOther),
+        let source = here.open_source_folder(name).map_err(|errno| match errno {
+            Errno::NOTDIR | Errno::LOOP if !here.follows() => Flaw::new(Action::Open, Reason::BecameOther),
             errno => Flaw::new(Action::Open, errno),
         })?;
         let stat = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         if self.facts.destinations.contains(&Identity::of(&stat)) {
             return Ok(None);
         }
+        let extent = self.extent_of(&here, &source, &stat)?;
         let is_made = match mkdirat(&here.destination, name, Mode::RWXU) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
@@ -207,7 +212,7 @@ impl Worker {
             rest: None,
             reported: None,
         };
-        Ok(Some((Pair::new(source, destination), frame)))
+        Ok(Some((Pair::new(source, destination).with_links(self.facts.selection.links), frame, extent)))
     }
 
     /// Reads the names in the folder whose path is the current one.
@@ -250,7 +255,7 @@ impl Worker {
     ) -> Result<Option<Position>, Errno> {
         let is_selective = self.selector.is_needed();
         if is_selective {
-            self.select_here();
+            self.select_here(Some(pair));
         }
         let mut entries = RawDir::new(&pair.source, listing.spare_capacity_mut());
         let mut patience = Patience::default();
@@ -265,6 +270,7 @@ impl Worker {
             }
             let listed = match entry.file_type() {
                 FileType::Unknown => type_of(pair, name),
+                FileType::Symlink if pair.follows() => type_of(pair, name),
                 listed => listed,
             };
             if is_selective && self.selector.excludes(name.to_bytes(), listed == FileType::Directory) {
@@ -290,7 +296,7 @@ impl Worker {
 
     /// Counts the size of a file, and what it takes of the room at the destination if it cannot be there yet.
     fn count_found(&mut self, pair: &Pair, name: &CStr, arrival: Arrival) {
-        let Ok(stat) = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+        let Ok(stat) = pair.stat_source(name) else { return };
         let n_bytes = stat.st_size as u64;
         let counts = &mut self.answer.counts;
         counts.bytes_found += n_bytes;
@@ -388,6 +394,8 @@ impl Worker {
             0 => FolderRef::Item(self.item_idx),
             n_frames => self.report(n_frames - 1),
         };
+        // Links that were followed are names, too, and nobody has counted those.
+        let n_links = if self.facts.selection.links == Links::Follow { u64::MAX } else { n_links };
         self.answer.shared.push(SharedFile { folder, name: Names::one(kind, name), identity, n_links });
     }
 
@@ -463,6 +471,5 @@ impl Worker {
 
 /// What an entry is where the listing does not say so. One that has vanished since is found missing when it is copied.
 fn type_of(pair: &Pair, name: &CStr) -> FileType {
-    statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_or(FileType::RegularFile, |stat| FileType::from_raw_mode(stat.st_mode))
+    pair.stat_source(name).map_or(FileType::RegularFile, |stat| FileType::from_raw_mode(stat.st_mode))
 }
