@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod facts;
 pub mod faultline;
 pub mod fidelity;
+pub mod fullness;
 pub mod fuse;
 pub mod leakcheck;
 pub mod mounts;

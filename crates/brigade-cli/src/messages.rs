@@ -284,6 +284,7 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::Spoilt) => "读回的内容与写入的不同，重新写入后仍然如此",
         (Language::Chinese, Reason::ChangedInComparison) => "比较过程中它发生了变化",
         (Language::Chinese, Reason::MountPoint) => "那里挂载了另一个文件系统",
+        (Language::Chinese, Reason::NameTaken) => "源中的另一项已经占用了这个名称",
         (Language::Chinese, Reason::Stalled) => "其文件系统没有应答",
         (Language::Chinese, Reason::WorkersDied) => "每个处理它的工作进程都意外结束了",
         (Language::Chinese, Reason::Endless) => "内核即时生成的内容没有尽头",

@@ -140,6 +140,10 @@ pub enum Reason {
     /// It is not removed, since another file system is mounted there.
     #[error("another file system is mounted there")]
     MountPoint,
+    /// This run has put another entry under this name: the destination takes names for the same that the source does not, as
+    /// where upper and lower case are one.
+    #[error("another entry of the source has taken this name")]
+    NameTaken,
     /// Its file system or its device did not answer for as long as the request says. Nothing below it was tried.
     #[error("its file system does not answer")]
     Stalled,

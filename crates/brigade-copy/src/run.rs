@@ -206,10 +206,11 @@ impl Shared {
         let start =
             WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes, nice: request.nice };
         let pool = Pool::builder()
-            .workers(n_workers)
+            .workers(1)
             .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
             .initializer(start, begin_worker)
             .build()?;
+        let n_workers = widen(&pool, n_workers);
         Ok(Self {
             core: Mutex::new(Core::new(request, n_workers, room)),
             has_ended: Condvar::new(),
@@ -485,6 +486,12 @@ impl Shared {
             self.has_ended.notify_all();
         }
     }
+}
+
+/// Starts the other workers, as many as the limits on processes, files and memory allow. Returns how many there are then.
+fn widen(pool: &Pool, n_wanted: usize) -> usize {
+    let narrower = std::iter::successors(Some(n_wanted), |n_workers| Some(n_workers / 2));
+    narrower.take_while(|&n_workers| n_workers > 1).find(|&n_workers| pool.resize(n_workers).is_ok()).unwrap_or(1)
 }
 
 fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {

@@ -187,6 +187,18 @@ fn a_mount_that_is_slow_and_moves_on_is_not_taken_for_dead() {
 }
 
 #[test]
+fn a_copy_that_is_held_back_is_not_taken_for_dead() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("source")).unwrap();
+    fs::write(scratch.path("source/file"), vec![7; 20_000]).unwrap();
+    let mut request = request(&scratch.path("source"), &scratch.path("copy"), Duration::from_millis(300));
+    request.bytes_per_second = std::num::NonZeroU64::new(10_000);
+    let (summary, told) = copy(request);
+    assert_eq!(told.places(), Vec::<&Path>::new());
+    assert_eq!((summary.n_copied, summary.n_failed), (2, 0));
+}
+
+#[test]
 fn stopped_workers_are_not_taken_for_stuck() {
     let scratch = Scratch::new();
     grow(&scratch.path("source"), 200);

@@ -6,6 +6,7 @@ mod changing;
 mod delete;
 mod faults;
 mod fidelity;
+mod fullness;
 mod json;
 mod outputs;
 mod paperwork;

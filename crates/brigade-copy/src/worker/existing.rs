@@ -76,6 +76,10 @@ impl Worker {
         if kind_of(&present) == Kind::Folder {
             return Err(Flaw::new(Action::Replace, Reason::FolderInTheWay));
         }
+        if spot.arrival == Arrival::Fresh {
+            // The folder is of this run, and so is what is in it: the destination takes two names of the source for one.
+            return Err(Flaw::new(Action::Replace, Reason::NameTaken));
+        }
         Ok(match compare(self, &present, origin)? {
             Alike::Unknown => Verdict::Stopped,
             Alike::Same => {

@@ -186,6 +186,9 @@ impl Worker {
         let extent = self.extent_of(&here, &source, &stat)?;
         let is_made = match mkdirat(&here.destination, name, Mode::RWXU) {
             Ok(()) => true,
+            Err(Errno::EXIST) if arrival == Arrival::Fresh => {
+                return Err(Flaw::new(Action::CreateDirectory, Reason::NameTaken));
+            }
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(Flaw::new(Action::CreateDirectory, errno)),
         };
