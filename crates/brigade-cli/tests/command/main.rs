@@ -13,6 +13,7 @@ mod paperwork;
 mod policy;
 mod room;
 mod safety;
+mod selection;
 mod signals;
 mod speed;
 mod stall;

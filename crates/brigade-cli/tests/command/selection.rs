@@ -1,0 +1,69 @@
+//! The options that say what is copied, from the command line to the tree.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::support::{Scene, tree};
+
+fn names(scene: &Scene, folder: &str) -> Vec<String> {
+    tree(&scene.path(folder)).keys().map(|path| path.display().to_string()).collect()
+}
+
+#[test]
+fn rules_hold_in_the_order_in_which_they_were_typed() {
+    let scene = Scene::new();
+    for name in ["source/keep.o", "source/other.o", "source/main.c", "source/out/x"] {
+        scene.file(name, name);
+    }
+    scene.file("rules", "# built\n+ keep.o\n*.o\n/source/out/\n");
+    for (copy, options) in [
+        ("one", vec!["--include=keep.o", "--exclude=*.o", "--exclude=/source/out/"]),
+        ("two", vec!["--exclude-from=rules"]),
+    ] {
+        let ended = scene.run([options, vec!["source", copy]].concat());
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(names(&scene, copy), ["keep.o", "main.c"]);
+    }
+    let ended = scene.run(["--exclude=*.o", "--include=keep.o", "source", "three"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(names(&scene, "three"), ["main.c", "out", "out/x"]);
+}
+
+#[test]
+fn what_git_ignores_is_left_out_on_request() {
+    let scene = Scene::new();
+    for name in ["source/a.log", "source/a.c", "source/deep/b.log"] {
+        scene.file(name, name);
+    }
+    scene.file("source/.gitignore", "*.log\n!b.log\n");
+    let ended = scene.run(["--gitignore", "source", "copy"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(names(&scene, "copy"), [".gitignore", "a.c", "deep", "deep/b.log"]);
+}
+
+#[test]
+fn the_last_word_about_links_holds_and_a_link_without_a_target_is_named() {
+    let scene = Scene::new();
+    scene.file("source/file", "contents");
+    symlink("file", scene.path("source/good")).unwrap();
+    symlink("nowhere", scene.path("source/bad")).unwrap();
+    let ended = scene.run(["-P", "-L", "source", "followed"]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("cannot open 'source/bad': No such file or directory"), "{}", ended.stderr);
+    assert!(fs::symlink_metadata(scene.path("followed/good")).unwrap().is_file());
+    let ended = scene.run(["-L", "-P", "source", "kept"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(scene.path("kept/bad").is_symlink());
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused_before_anything_is_written() {
+    let scene = Scene::new();
+    scene.file("source/file", "contents");
+    for options in [["--exclude=- ", "-v"], ["--exclude-from=missing", "-v"], ["--exclude=x", "-n"], ["--delete", "-L"]]
+    {
+        let ended = scene.run([options.as_slice(), &["source", "copy"]].concat());
+        assert_eq!(ended.status.code(), Some(2), "{options:?}: {}", ended.stderr);
+        assert!(!scene.path("copy").exists());
+    }
+}
