@@ -25,6 +25,10 @@ use crate::task::{Arrival, Cause, Identity};
 /// A file has too many names, lies on another device, or its file system knows no hard links.
 const REFUSALS_TO_LINK: [Errno; 5] = [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
 
+/// The longest step of the clock by which the beginning of a run is known. Within it, what was there before cannot be told from
+/// what came later, since files may be stamped by a finer clock.
+const TICK_NANOSECONDS: i64 = 10_000_000;
+
 impl Worker {
     pub(super) fn copy_entry(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
         if spot.arrival == Arrival::Redone {
@@ -229,8 +233,10 @@ impl Worker {
         match calls::statx(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW, mask) {
             Ok(present) => {
                 let device = rustix::fs::makedev(present.stx_dev_major, present.stx_dev_minor);
-                // What was born in the tick of the clock in which the run began was there before it, as far as anybody can tell.
-                Identity { device, inode: present.stx_ino } == identity && birth_of(&present) <= self.facts.started
+                let (seconds, nanoseconds) = self.facts.started;
+                let nanoseconds = nanoseconds + TICK_NANOSECONDS;
+                let began = (seconds + nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+                Identity { device, inode: present.stx_ino } == identity && birth_of(&present) <= began
             }
             // Any other error is told by whoever links it, if it lasts.
             Err(errno) => errno != Errno::NOENT,
