@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, Mode, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::folders::{Pair, kind_of, open_folder};
+use super::follow::Extent;
 use super::visit::Unread;
 use super::{Flaw, Worker};
 use crate::calls::{fchmod, fstat, statat, statx, unlinkat};
@@ -162,7 +163,10 @@ impl Worker {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
             Err(errno) => return self.cease_unread(joined(&self.path, name), Flaw::new(Action::Open, errno)),
         };
-        if fstat(&source).map_or(true, |stat| self.facts.destinations.contains(&Identity::of(&stat))) {
+        // What was not entered in the copy is not entered here: the destination itself, and other file systems with `-x`.
+        let Ok(stat) = fstat(&source) else { return };
+        let is_entered = matches!(self.extent_of(&here, &source, &stat), Ok(Extent::Whole));
+        if !is_entered || self.facts.destinations.contains(&Identity::of(&stat)) {
             return;
         }
         let destination = match open_folder(here.destination.as_fd(), name) {
