@@ -230,7 +230,8 @@ impl Worker {
     pub(super) fn is_name_of(&self, name: &CStr, entered: &Result<Rc<Pair>, Flaw>, identity: Identity) -> bool {
         let Ok(pair) = entered else { return false };
         let mask = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::CTIME;
-        match calls::statx(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW, mask) {
+        let flags = if pair.follows() { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        match calls::statx(&pair.source, name, flags, mask) {
             Ok(present) => {
                 let device = rustix::fs::makedev(present.stx_dev_major, present.stx_dev_minor);
                 let (seconds, nanoseconds) = self.facts.started;
