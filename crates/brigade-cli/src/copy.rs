@@ -16,6 +16,7 @@ use crate::manifest::Manifest;
 use crate::messages;
 use crate::problem;
 use crate::resume;
+use crate::retry;
 use crate::signals::{self, Caught};
 use crate::usage;
 use crate::wishes::{self, Place};
@@ -34,10 +35,11 @@ pub fn run(arguments: &CopyArguments, language: Language) -> ExitCode {
 /// Everything that can be refused, and has been told if it was.
 fn checked(arguments: &CopyArguments, language: Language) -> Result<(Plan, Place), Exit> {
     let wishes = wishes::read(arguments, language)?;
-    match Plan::new(wishes.request) {
-        Ok(plan) => Ok((plan, wishes.place)),
-        Err(refusal) => Err(usage::refuse_plainly(&problem::refusal(language, &refusal))),
-    }
+    let plan = match &arguments.output.retry_from {
+        Some(list) => retry::apply(wishes.request, list, language),
+        None => Plan::new(wishes.request).map_err(|refusal| problem::refusal(language, &refusal)),
+    };
+    plan.map(|plan| (plan, wishes.place)).map_err(|sentence| usage::refuse_plainly(&sentence))
 }
 
 fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: Language) -> ExitCode {

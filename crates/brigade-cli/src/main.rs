@@ -12,12 +12,14 @@ mod copy;
 mod manifest;
 mod paperwork;
 mod resume;
+mod retry;
 mod selected;
 mod signals;
 mod verify;
 mod wishes;
 
 mod display;
+mod error_list;
 mod ink;
 mod problem;
 mod stats;

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Folder,
     Symlink,
     Special,
+    /// Nobody has listed it: whoever gets it looks.
+    Unknown,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Folder => b'd',
             Self::Symlink => b'l',
             Self::Special => b's',
+            Self::Unknown => b'?',
         }
     }
 
@@ -41,6 +44,7 @@ impl Kind {
             b'f' => Self::File,
             b'd' => Self::Folder,
             b'l' => Self::Symlink,
+            b'?' => Self::Unknown,
             _ => Self::Special,
         }
     }

@@ -6,12 +6,13 @@ mod opened;
 mod place;
 mod room;
 mod scout;
+mod share;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::error::Refusal;
+use crate::error::{EntryName, Refusal};
 use crate::names::Kind;
 use crate::request::{Delete, Request, Target};
 use crate::selection::Links;
@@ -20,6 +21,7 @@ pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
 pub(crate) use room::free_blocks;
 pub(crate) use scout::is_any_mount_doubtful;
+pub(crate) use share::{Part, Share};
 
 /// A copy that has been checked and can be started.
 ///
@@ -34,6 +36,7 @@ pub(crate) use scout::is_any_mount_doubtful;
 pub struct Plan {
     pub(crate) request: Request,
     pub(crate) pairs: Vec<Pair>,
+    pub(crate) share: Share,
 }
 
 /// One source and the place of its copy.
@@ -89,7 +92,13 @@ impl Plan {
         refuse_collisions(&pairs)?;
         pairs.retain(|pair| !request.selection.excludes_source(pair.called.as_bytes(), pair.kind == Kind::Folder));
         pairs.iter().try_for_each(room::check)?;
-        Ok(Self { request, pairs })
+        Ok(Self { request, pairs, share: Share::default() })
+    }
+
+    /// The same copy, but of these entries only. What is below them is copied with them, and the folders above them get their
+    /// metadata again, which must be there already.
+    pub fn only(self, entries: Vec<EntryName>) -> Self {
+        Self { share: Share::of(entries), ..self }
     }
 
     /// Source and destination of every top-level entry.

@@ -76,7 +76,7 @@ impl Running {
         if let Some(nice) = plan.request.nice {
             process::check_nice(nice).map_err(Refusal::Niceness)?;
         }
-        let mut beginning = Beginning::new(&plan.pairs, &plan.request.policy)?;
+        let mut beginning = Beginning::new(&plan)?;
         match Shared::new(&plan.request, &mut beginning, sink, began) {
             Ok(shared) => {
                 let shared = Arc::new(shared);
@@ -237,7 +237,7 @@ impl Shared {
             {
                 core.scheduler.add_removal(root, path.clone());
             }
-            core.scheduler.counts.n_found += u64::from(matches!(top, Top::Folder { .. }));
+            core.scheduler.counts.n_found += u64::from(!matches!(top, Top::Files(_)));
             core.scheduler.add(root, top);
         }
         for _ in &beginning.failures {

@@ -11,8 +11,10 @@ mod groups;
 mod nodes;
 mod pieces;
 mod removal;
+mod seeds;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use crate::event::Outcome;
 use crate::lanes::LiveCounts;
@@ -74,6 +76,8 @@ pub(crate) struct Scheduler {
 pub(crate) enum Top {
     /// A folder that is there and counted, by its path below the root.
     Folder { path: Bytes, outcome: Outcome },
+    /// Entries below such a folder, by their paths relative to it, and nothing else.
+    Entries { path: Bytes, outcome: Outcome, below: Vec<PathBuf> },
     /// Entries that are no folders.
     Files(Names),
 }
@@ -108,6 +112,10 @@ impl Scheduler {
                 let arrival = if outcome == Outcome::Copied { Arrival::Fresh } else { Arrival::Merged };
                 let node = self.nodes.insert_top(root, path, Some(outcome), arrival);
                 self.push(node, false, Job::List { from: Position::default() });
+            }
+            Top::Entries { path, outcome, below } => {
+                let node = self.nodes.insert_top(root, path, Some(outcome), Arrival::Merged);
+                self.sow(node, &below);
             }
             Top::Files(names) => {
                 self.counts.n_found += names.len() as u64;

@@ -258,9 +258,8 @@ impl Worker {
                 self.visit_root(entered, from, arrival);
                 true
             }
-            Work::Folders(names) => self.each(&names, |worker, _, name| match &entered {
-                Ok(_) => worker.visit(name, arrival),
-                Err(flaw) => worker.book_unread(name, *flaw),
+            Work::Folders(names) => self.each(&names, |worker, kind, name| {
+                worker.run_folder(kind, name, &entered, arrival);
             }),
             Work::Files(names) => self.each(&names, |worker, kind, name| {
                 worker.run_file(kind, name, &entered, arrival, Sharing::Report);
@@ -310,6 +309,19 @@ impl Worker {
     fn begin_unit(&mut self) {
         self.answer.n_reached += 1;
         self.n_items_left = self.n_items_left.saturating_sub(1);
+    }
+
+    /// Visits a folder. An entry that was named without being listed is looked at, and may be anything.
+    fn run_folder(&mut self, kind: Kind, name: &CStr, entered: &Result<Rc<Pair>, Flaw>, arrival: Arrival) {
+        let looked_at = entered.clone().and_then(|pair| match kind {
+            Kind::Unknown => self.kind_of_named(&pair, name),
+            kind => Ok(kind),
+        });
+        match looked_at {
+            Ok(Kind::Folder) => self.visit(name, arrival),
+            Ok(kind) => drop(self.run_file(kind, name, entered, arrival, Sharing::Report)),
+            Err(flaw) => self.book_unread(name, flaw),
+        }
     }
 
     fn run_file(

@@ -45,6 +45,12 @@ pub struct OutputArguments {
     /// A line for each entry and each error.
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+    /// Where the entries that failed are listed.
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+    /// Such a list, of which the entries are copied again.
+    #[arg(long, value_name = "FILE")]
+    pub retry_from: Option<PathBuf>,
 }
 
 /// How progress is shown.

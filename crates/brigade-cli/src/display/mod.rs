@@ -22,8 +22,10 @@ use self::estimate::Estimate;
 use self::json::Json;
 pub use self::json::Named;
 use self::log::Log;
+pub use self::pen::Pen;
 pub use self::verify::VerifyDisplay;
 use crate::arguments::{CopyArguments, ProgressWay};
+use crate::error_list::ErrorList;
 use crate::ink::{self, Ink, Tone};
 use crate::language::Language;
 use crate::messages;
@@ -139,6 +141,7 @@ pub struct Display {
     surface: Painting,
     stats: Stats,
     log: Option<LogFile>,
+    errors: Option<ErrorFile>,
     /// Lines for standard error that may wait for the next tick: those of `-v`.
     lines: String,
 }
@@ -166,11 +169,17 @@ pub struct Outputs {
     detail: Detail,
     stats: Stats,
     log: Option<LogFile>,
+    errors: Option<ErrorFile>,
 }
 
 struct LogFile {
     path: PathBuf,
     log: Log,
+}
+
+struct ErrorFile {
+    path: PathBuf,
+    list: ErrorList,
 }
 
 impl Outputs {
@@ -187,8 +196,15 @@ impl Outputs {
                 Some(LogFile { path: path.clone(), log })
             }
         };
+        let errors = match &wanted.errors {
+            None => None,
+            Some(path) => {
+                let list = ErrorList::create(path).map_err(|cause| cannot_open(language, path, &cause))?;
+                Some(ErrorFile { path: path.clone(), list })
+            }
+        };
         let stats = if wanted.stats { Stats::Wanted } else { Stats::NotWanted };
-        Ok(Self { way: Way::chosen(arguments), detail: Detail::of(arguments), stats, log })
+        Ok(Self { way: Way::chosen(arguments), detail: Detail::of(arguments), stats, log, errors })
     }
 }
 
@@ -214,6 +230,7 @@ impl Display {
             surface,
             stats: outputs.stats,
             log: outputs.log,
+            errors: outputs.errors,
             lines: String::new(),
         }
     }
@@ -222,6 +239,9 @@ impl Display {
     pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)]) {
         if let Some(file) = &mut self.log {
             file.log.start(pairs);
+        }
+        if let Some(file) = &mut self.errors {
+            file.list.start(pairs);
         }
         if let Painting::Json(json) = &mut self.surface {
             json.start(pairs);
@@ -238,6 +258,9 @@ impl Display {
         }
         match event {
             Event::Failed(error) => {
+                if let Some(file) = &mut self.errors {
+                    file.list.failed(error);
+                }
                 let sentence = problem::path_error(self.language, error);
                 self.complain(&sentence);
             }
@@ -340,34 +363,44 @@ impl Display {
         if let Some(file) = &mut self.log {
             file.log.end(summary);
         }
+        // What an interrupted run did not reach is in no list, so it leaves none.
+        let is_whole = !summary.interrupted && summary.broken.is_none();
+        if let Some(file) = self.errors.as_mut().filter(|_| is_whole) {
+            file.list.finish();
+        }
         self.tell_lost_output();
-        let of_json = match &mut self.surface {
-            Painting::Json(json) => json.pen().told(),
-            _ => Told::Wholly,
-        };
-        let of_log = self.log.as_mut().map_or(Told::Wholly, |file| file.log.pen().told());
-        if of_json == Told::Wholly { of_log } else { of_json }
+        let is_lost = self.pens().any(|(_, pen)| pen.told() == Told::InPart);
+        if is_lost { Told::InPart } else { Told::Wholly }
     }
 
     fn is_for_program(&self) -> bool {
         matches!(self.surface, Painting::Json(_))
     }
 
+    /// Everything that is written to beside standard error; files with their names.
+    fn pens(&mut self) -> impl Iterator<Item = (Option<&Path>, &mut Pen)> {
+        let json = match &mut self.surface {
+            Painting::Json(json) => Some((None, json.pen())),
+            _ => None,
+        };
+        let log = self.log.as_mut().map(|file| (Some(file.path.as_path()), file.log.pen()));
+        let errors = self.errors.as_mut().map(|file| (Some(file.path.as_path()), file.list.pen()));
+        [json, log, errors].into_iter().flatten()
+    }
+
     /// Says once of each output that it takes nothing any more.
     fn tell_lost_output(&mut self) {
         let language = self.language;
-        let mut sentences = Vec::new();
-        if let Painting::Json(json) = &mut self.surface
-            && let Some(cause) = json.pen().take_loss()
-        {
-            sentences.push(messages::output_closed(language, &problem::reason(language, &cause)));
-        }
-        if let Some(file) = &mut self.log
-            && let Some(cause) = file.log.pen().take_loss()
-        {
-            let path = shown(&file.path).to_string();
-            sentences.push(messages::file_lost(language, &path, &problem::reason(language, &cause)));
-        }
+        let sentences: Vec<String> = self
+            .pens()
+            .filter_map(|(file, pen)| {
+                let reason = problem::reason(language, &pen.take_loss()?);
+                Some(match file {
+                    None => messages::output_closed(language, &reason),
+                    Some(path) => messages::file_lost(language, &shown(path).to_string(), &reason),
+                })
+            })
+            .collect();
         sentences.iter().for_each(|sentence| self.complain(sentence));
     }
 

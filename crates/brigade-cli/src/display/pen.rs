@@ -41,6 +41,11 @@ impl Pen {
         self.write_by(|out| out.flush());
     }
 
+    /// What was written does not reach its reader, for this reason.
+    pub fn lose(&mut self, cause: io::Error) {
+        self.write_by(|_| Err(cause));
+    }
+
     /// Whether everything so far was written.
     pub fn told(&self) -> Told {
         match self.state {

@@ -171,6 +171,12 @@ texts! { output:
     "color":
         "auto, always or never; NO_COLOR and CLICOLOR_FORCE are respected [default: auto]",
         "颜色：auto、always 或 never；遵循 NO_COLOR 和 CLICOLOR_FORCE [默认：auto]";
+    "errors":
+        "List the entries that failed in FILE, for --retry-from",
+        "把失败的条目列入 FILE，供 --retry-from 使用";
+    "retry_from":
+        "Copy only the entries that FILE lists, with the same SOURCE and DESTINATION",
+        "只复制 FILE 中列出的条目，源和目标须与之前相同";
     "log_file":
         "Append a line with the time for each entry and each error to FILE (in English, UTC)",
         "把每个条目和每个错误连同时间追加到 FILE（英文，UTC）";

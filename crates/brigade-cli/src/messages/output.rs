@@ -18,6 +18,12 @@ catalogue! {
         "{all}; everything was found after {walk}",
         "{all}；{walk}后找到了全部条目";
     cannot_open_output(path: &str, reason: &str): "cannot open {path}: {reason}", "无法打开 {path}: {reason}";
+    no_error_list(path: &str):
+        "{path} is not a list that --errors has written",
+        "{path} 不是 --errors 写出的列表";
+    other_error_list(path: &str):
+        "{path} lists errors of another copy: source or destination differ",
+        "{path} 列出的是另一次复制的错误：源或目标不同";
     file_lost(path: &str, reason: &str):
         "cannot write to {path}: {reason}; the copy goes on without it",
         "无法写入 {path}: {reason}；复制继续进行，但不再写入该文件";

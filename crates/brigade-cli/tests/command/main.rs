@@ -11,6 +11,7 @@ mod json;
 mod outputs;
 mod paperwork;
 mod policy;
+mod retry;
 mod room;
 mod safety;
 mod selection;

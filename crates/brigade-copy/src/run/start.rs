@@ -16,7 +16,7 @@ use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
-use crate::plan::{Pair, Place, is_any_mount_doubtful, open_mark};
+use crate::plan::{Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
 use crate::request::Policy;
 use crate::scheduler::Top;
 use crate::task::Identity;
@@ -99,11 +99,13 @@ fn joined(folder: &Path, path: &[u8]) -> PathBuf {
 }
 
 impl Beginning {
-    pub(super) fn new(pairs: &[Pair], policy: &Policy) -> Result<Self, Refusal> {
-        let mut beginning = Self { started: moment_before_the_first_write(policy), ..Self::default() };
-        for (source_idx, pair) in pairs.iter().enumerate() {
-            let begun = match pair.kind {
-                Kind::Folder => beginning.begin_folder(pair, source_idx),
+    pub(super) fn new(plan: &Plan) -> Result<Self, Refusal> {
+        let started = moment_before_the_first_write(&plan.request.policy);
+        let mut beginning = Self { started, ..Self::default() };
+        for (source_idx, pair) in plan.pairs.iter().enumerate() {
+            let begun = match (plan.share.of_source(source_idx), pair.kind) {
+                (Part::Nothing, _) => Ok(()),
+                (part, Kind::Folder) => beginning.begin_folder(pair, source_idx, part),
                 _ => beginning.begin_file(pair, source_idx),
             };
             if let Err(refusal) = begun {
@@ -137,7 +139,7 @@ impl Beginning {
         Ok(())
     }
 
-    fn begin_folder(&mut self, pair: &Pair, source_idx: usize) -> Result<(), Refusal> {
+    fn begin_folder(&mut self, pair: &Pair, source_idx: usize, part: Part<'_>) -> Result<(), Refusal> {
         let outcome = match self.make_top(pair)? {
             Ok(outcome) => outcome,
             Err(errno) => {
@@ -168,7 +170,11 @@ impl Beginning {
         // Nothing is asked here of a mount that may not answer.
         let n_useful = if !is_any_mount_doubtful() && is_small(&pair.source_place) { 1 } else { usize::MAX };
         self.n_useful_workers = self.n_useful_workers.saturating_add(n_useful);
-        self.tops.push((root, Top::Folder { path, outcome }));
+        let top = match part {
+            Part::Entries(below) => Top::Entries { path, outcome, below: below.to_vec() },
+            Part::Whole | Part::Nothing => Top::Folder { path, outcome },
+        };
+        self.tops.push((root, top));
         Ok(())
     }
 

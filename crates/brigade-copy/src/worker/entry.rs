@@ -39,7 +39,7 @@ impl Worker {
             Kind::Symlink => self.copy_symlink(spot, sharing),
             Kind::Special => self.copy_special(spot, sharing),
             // A listing never sends a folder here.
-            Kind::Folder => Err(Flaw::new(Action::Open, Reason::BecameOther)),
+            Kind::Folder | Kind::Unknown => Err(Flaw::new(Action::Open, Reason::BecameOther)),
         }
     }
 

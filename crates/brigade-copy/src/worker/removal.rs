@@ -479,6 +479,6 @@ fn entry_kind(kind: Kind) -> EntryKind {
         Kind::File => EntryKind::File,
         Kind::Folder => EntryKind::Directory,
         Kind::Symlink => EntryKind::Symlink,
-        Kind::Special => EntryKind::Special,
+        Kind::Special | Kind::Unknown => EntryKind::Special,
     }
 }

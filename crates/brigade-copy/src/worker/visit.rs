@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::file::Sharing;
-use super::folders::{Pair, open_folder};
+use super::folders::{Pair, kind_of, open_folder};
 use super::follow::Extent;
 use super::keeping::{Keeping, Refuser};
 use super::metadata::Present;
@@ -307,6 +307,16 @@ impl Worker {
         if arrival == Arrival::Fresh && stat.st_nlink == 1 {
             counts.bytes_needed += n_bytes.min(stat.st_blocks as u64 * 512);
         }
+    }
+
+    /// What an entry is that no listing has found.
+    pub(super) fn kind_of_named(&mut self, pair: &Pair, name: &CStr) -> Result<Kind, Flaw> {
+        let stat = pair.stat_source(name).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let kind = kind_of(&stat);
+        if self.facts.wants_sizes && kind == Kind::File {
+            self.answer.counts.bytes_found += stat.st_size as u64;
+        }
+        Ok(kind)
     }
 
     fn enter_frame(&mut self, frame: Frame) {
