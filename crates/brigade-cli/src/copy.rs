@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use brigade_copy::{Delete, Event, Plan, Running, Summary, shown};
 
 use crate::arguments::{CopyArguments, ProgressWay};
+use crate::asking::{Asking, Questions};
 use crate::display::{Display, Outputs, Told};
 use crate::exit::Exit;
 use crate::language::Language;
@@ -23,6 +24,9 @@ use crate::wishes::{self, Place};
 
 /// How often the display is painted and signals are looked at.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// Likewise, while a question waits for an answer: whoever types does not wait for the next one.
+const ASKING_TICK: Duration = Duration::from_millis(20);
 
 /// Copies, and says how it ended. After a signal it does not return.
 pub fn run(arguments: &CopyArguments, language: Language) -> ExitCode {
@@ -77,17 +81,22 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
     let display = Arc::new(Mutex::new(display));
     let sink = Arc::clone(&display);
     let taker = Arc::clone(&manifest);
+    let questions = Questions::default();
+    let unasked = Arc::clone(&questions);
     let take = move |event: Event| {
         if let (Event::Digest { destination, hash }, Some(manifest)) = (&event, &mut *lock(&taker)) {
             manifest.take(destination, hash);
         }
-        lock(&sink).event(&event);
+        match event {
+            Event::Question(question) => lock(&unasked).push_back(question),
+            event => lock(&sink).event(&event),
+        }
     };
     let running = match plan.start(take) {
         Ok(running) => running,
         Err(refusal) => return usage::refuse_plainly(&problem::refusal(language, &refusal)).into(),
     };
-    let summary = watched(&running, &caught, &display);
+    let summary = watched(&running, &caught, &display, Asking::new(language, questions));
     // The workers are gone before anything is said about the end.
     drop(running);
     let end = End { arguments, pairs: &pairs, made };
@@ -116,19 +125,33 @@ fn manifest_of(
 }
 
 /// Waits for the end, showing what happens and passing on a wish to stop.
-fn watched(running: &Running, caught: &Caught, display: &Mutex<Display>) -> Summary {
+fn watched(running: &Running, caught: &Caught, display: &Mutex<Display>, mut asking: Asking) -> Summary {
     let mut is_stopping = false;
     loop {
-        if let Some(summary) = running.wait_timeout(TICK) {
+        let tick = if asking.is_open() { ASKING_TICK } else { TICK };
+        if let Some(summary) = running.wait_timeout(tick) {
             return summary;
         }
         if !is_stopping && caught.signal().is_some() {
             is_stopping = true;
             running.stop();
         }
+        if !is_stopping {
+            ask(running, display, &mut asking);
+        }
         if let Some(mut display) = soon(display) {
             display.tick(|| running.progress());
         }
+    }
+}
+
+/// Takes an answer that has been typed, and shows the next question.
+fn ask(running: &Running, display: &Mutex<Display>, asking: &mut Asking) {
+    let reply = |question, answer| running.answer(question, answer);
+    let is_answered = asking.look(reply);
+    let next = asking.next(reply);
+    if is_answered || next.is_some() {
+        lock(display).ask(next.as_deref());
     }
 }
 

@@ -8,6 +8,7 @@ mod messages;
 mod usage;
 
 mod ask;
+mod asking;
 mod copy;
 mod manifest;
 mod paperwork;

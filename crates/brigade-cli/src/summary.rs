@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use brigade_copy::{FidelityReport, Summary, shown};
+use brigade_copy::{FidelityReport, Summary, Writing, shown};
 
 use crate::language::Language;
 use crate::messages;
@@ -21,12 +21,18 @@ type Count = (u64, fn(Language, u64) -> String);
 /// The summary line. Parts that are zero are left out.
 pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<'_>) -> String {
     let copied = match circumstances.made {
+        Some(path) if summary.writing == Writing::Rehearsed => {
+            messages::would_have_copied_to(language, &what(language, summary), &shown(path).to_string())
+        }
+        None if summary.writing == Writing::Rehearsed => {
+            messages::would_have_copied(language, &what(language, summary))
+        }
         Some(path) => messages::copied_to(language, &what(language, summary), &shown(path).to_string()),
         None => messages::copied(language, &what(language, summary)),
     };
     let time = units::elapsed(summary.elapsed, language);
     let mut parts = vec![format!("{copied}{}", messages::within(language, &time))];
-    if let Some(rate) = rate(summary) {
+    if let Some(rate) = rate(summary).filter(|_| summary.writing == Writing::Real) {
         parts.push(rate);
     }
     parts.push(messages::workers(language, summary.n_workers as u64));

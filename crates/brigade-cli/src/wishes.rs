@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use brigade_copy::{DEFAULT_STALL_TIMEOUT, Digests, Request, Target, Times, Verify, shown};
+use brigade_copy::{DEFAULT_STALL_TIMEOUT, Digests, Report, Request, Target, Times, Verify, Writing, shown};
 
 use crate::arguments::CopyArguments;
 use crate::ask;
@@ -49,12 +49,14 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
     }
     let (sources, target, place) = sources_and_target(arguments, language)?;
     let way = Way::chosen(arguments);
+    let policy = policy::of(&arguments.policy, language)?;
+    // What would be done is told of each entry; that is what it is asked for.
+    let report = if policy.writing == Writing::Rehearsed { Report::EveryEntry } else { way.report(arguments) };
     let request = Request {
         workers: arguments.speed.workers,
-        report: way.report(arguments),
+        report,
         totals: way.totals(),
         times: if arguments.output.stats { Times::Wanted } else { Times::NotNeeded },
-        policy: policy::of(&arguments.policy),
         bytes_per_second: arguments.speed.bwlimit.and_then(NonZeroU64::new),
         nice: arguments.speed.nice,
         delete: arguments.delete.wanted(),
@@ -63,6 +65,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },
         digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
         selection: selected::read(arguments, language)?,
+        policy,
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })

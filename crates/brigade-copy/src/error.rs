@@ -62,6 +62,8 @@ pub enum Action {
     Rename,
     /// Removing an entry.
     Remove,
+    /// Renaming what is there to the name of a backup.
+    BackUp,
     /// Setting the owner.
     SetOwner,
     /// Setting the mode.
@@ -102,6 +104,7 @@ impl std::fmt::Display for Action {
             Self::Write => "write",
             Self::Rename => "rename",
             Self::Remove => "remove",
+            Self::BackUp => "back up",
             Self::SetOwner => "set owner of",
             Self::SetMode => "set mode of",
             Self::ReadAttributes => "read extended attributes of",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::PathError;
 use crate::facet::{FidelityReport, Lost};
+use crate::request::Writing;
 
 /// Something that happened, in the order in which it did.
 #[derive(Debug)]
@@ -19,8 +20,12 @@ pub enum Event {
         destination: PathBuf,
         /// What it is.
         kind: EntryKind,
-        /// What was done.
+        /// What was done, or would be.
         outcome: Outcome,
+        /// Whether it was done.
+        writing: Writing,
+        /// Ground; nothing for what is unchanged or failed.
+        why: Option<Ground>,
         /// Bytes of content, 0 for all but regular files.
         bytes: u64,
         /// What could not be kept of it.
@@ -35,6 +40,8 @@ pub enum Event {
         /// Its BLAKE3.
         hash: [u8; 32],
     },
+    /// Something is in the place of an entry, and [`Running::answer`](crate::Running::answer) is to say what becomes of it.
+    Question(Question),
     /// Something the user should know although nothing failed.
     Note(Note),
     /// An entry of the destination is gone since the source does not have it; sent only if
@@ -44,6 +51,8 @@ pub enum Event {
         path: PathBuf,
         /// What it was.
         kind: EntryKind,
+        /// Whether it was removed.
+        writing: Writing,
     },
     /// A worker process ended before its time; its task goes to another.
     WorkerLost {
@@ -71,6 +80,48 @@ pub enum Event {
     WalkFinished,
 }
 
+/// What becomes of something that is in the place of an entry?
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Question {
+    /// What the answer names.
+    pub id: u64,
+    /// The entry.
+    pub source: PathBuf,
+    /// What is in its place.
+    pub destination: PathBuf,
+    /// How they differ.
+    pub why: Option<Ground>,
+}
+
+/// Ground an entry was copied or skipped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Ground {
+    /// Nothing was there.
+    New,
+    /// What was there was of another type.
+    TypeDiffers,
+    /// The file that was there had another size.
+    SizeDiffers,
+    /// It had another modification time.
+    TimeDiffers,
+    /// It had other contents.
+    ContentsDiffer,
+    /// The symbolic link that was there had another target.
+    TargetDiffers,
+    /// The name that was there was none of the same file.
+    NotLinked,
+    /// It differs in metadata, which it shares with names that its source has not.
+    Shared,
+    /// Every file is copied.
+    TimesIgnored,
+    /// What exists is kept.
+    Exists,
+    /// What is newer is kept.
+    NewerThere,
+    /// The answer to a question was no.
+    Declined,
+}
+
 /// A remark that is neither success nor failure.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -95,7 +146,7 @@ pub enum Note {
     WorkerPanicked(String),
 }
 
-/// Why what the source does not have was not removed.
+/// Ground what the source does not have was not removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum RemovalCeased {
     /// Some of the source could not be read, so it is not known what it has.
@@ -221,7 +272,7 @@ pub struct Summary {
     pub n_deleted: u64,
     /// Such entries that could not be removed; each was an [`Event::Failed`].
     pub n_undeleted: u64,
-    /// Why not everything that the source does not have was removed, if that was asked for.
+    /// Ground not everything that the source does not have was removed, if that was asked for.
     pub removal_ceased: Option<RemovalCeased>,
     /// Bytes of content copied.
     pub bytes: u64,
@@ -241,8 +292,10 @@ pub struct Summary {
     pub n_workers: usize,
     /// Worker processes that ended before their time.
     pub n_lost_workers: u64,
+    /// Whether anything was written. If not, the counts are of what would be.
+    pub writing: Writing,
     /// What was asked to end the run before it was complete; what was not reached is not in the counts.
     pub interrupted: bool,
-    /// Why the run could not go on although nobody interrupted it.
+    /// Ground the run could not go on although nobody interrupted it.
     pub broken: Option<String>,
 }

@@ -54,12 +54,14 @@ mod rehearsal_tests;
 
 pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
 pub use error::{Action, EntryName, PathError, Reason, Refusal, Want};
-pub use event::{EntryKind, Event, Lane, LaneState, Note, Outcome, Progress, RemovalCeased, SlowEntry, Summary};
+pub use event::{
+    EntryKind, Event, Ground, Lane, LaneState, Note, Outcome, Progress, Question, RemovalCeased, SlowEntry, Summary,
+};
 pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
 pub use request::{
-    DEFAULT_STALL_TIMEOUT, Delete, Digests, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss, Policy, Reflink,
-    Report, Request, Sameness, Sparse, Target, Times, Totals, Verify,
+    Answer, Backup, DEFAULT_STALL_TIMEOUT, Delete, Digests, EmptySource, Existing, Fidelity, NewMode, Newer, OnLoss,
+    Policy, Reflink, Report, Request, Sameness, Sparse, Target, Times, Totals, TypeChange, Verify, Writing,
 };
 pub use run::Running;
 pub use selection::{Choice, IgnoreFiles, Lines, Links, Mounts, NoPattern, Rules, Selection};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{EntryName, Refusal};
 use crate::names::Kind;
-use crate::request::{Delete, Request, Target};
+use crate::request::{Delete, Request, Target, TypeChange};
 use crate::selection::Links;
 use identity::{Entry, Found, Lineage, Lineages};
 pub(crate) use opened::open_mark;
@@ -77,9 +77,10 @@ impl Plan {
         scout::send_ahead(&request)?;
         let sources: Vec<_> =
             request.sources.iter().map(|path| Source::look(path, request.selection.links)).collect::<Result<_, _>>()?;
+        let types = request.policy.type_change;
         let mut pairs: Vec<_> = match &request.target {
-            Target::IntoOrAs(destination) => into_or_as(&sources, destination)?,
-            Target::Exactly(destination) => exactly(&sources[0], destination).map(|pair| vec![pair])?,
+            Target::IntoOrAs(destination) => into_or_as(&sources, destination, types)?,
+            Target::Exactly(destination) => exactly(&sources[0], destination, types).map(|pair| vec![pair])?,
             Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
         };
         if request.delete != Delete::Nothing && !matches!(pairs.as_slice(), [Pair { kind: Kind::Folder, .. }]) {
@@ -87,11 +88,14 @@ impl Plan {
         }
         let mut lineages = Lineages::default();
         for (pair, source) in pairs.iter().zip(&sources) {
-            check(pair, source, &mut lineages)?;
+            check(pair, source, request.policy.type_change, &mut lineages)?;
         }
         refuse_collisions(&pairs)?;
         pairs.retain(|pair| !request.selection.excludes_source(pair.called.as_bytes(), pair.kind == Kind::Folder));
         pairs.iter().try_for_each(room::check)?;
+        if request.policy.type_change == TypeChange::Allowed {
+            refuse_sources_in_what_goes(&pairs, &mut lineages)?;
+        }
         Ok(Self { request, pairs, share: Share::default() })
     }
 
@@ -171,7 +175,7 @@ fn is_link(path: &Path) -> bool {
 }
 
 /// As `cp` decides: into a folder that is there, else as this path itself.
-fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refusal> {
+fn into_or_as(sources: &[Source], destination: &Path, types: TypeChange) -> Result<Vec<Pair>, Refusal> {
     let refuse = |cause| Refusal::Destination { path: destination.to_owned(), cause };
     let there = identity::follow(destination).map_err(refuse)?;
     let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
@@ -189,17 +193,19 @@ fn into_or_as(sources: &[Source], destination: &Path) -> Result<Vec<Pair>, Refus
                 source_place: source.place(),
                 destination_place: Place::Named { folder: destination.to_owned(), name: name.clone() },
             }),
-            _ => exactly(source, destination),
+            _ => exactly(source, destination, types),
         })
         .collect()
 }
 
-fn exactly(source: &Source, destination: &Path) -> Result<Pair, Refusal> {
+fn exactly(source: &Source, destination: &Path, types: TypeChange) -> Result<Pair, Refusal> {
     let typed = Typed::new(destination);
     let refuse = |cause| Refusal::Destination { path: destination.to_owned(), cause };
     let there = identity::follow(destination).map_err(refuse)?;
     let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
+    let gives_way = types == TypeChange::Allowed && source.entry.kind != Kind::Folder && !typed.follows;
     let destination_place = match (typed.shape, there) {
+        (Shape::Named { folder, name }, _) if is_folder && gives_way => Place::Named { folder, name },
         _ if is_folder => Place::Folder(destination.to_owned()),
         (Shape::Contents, Found::Nothing(cause)) => return Err(refuse(cause)),
         // `cp file new/` asks for a folder that is not there.
@@ -257,7 +263,7 @@ fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
 }
 
 /// All reasons against one pair.
-fn check(pair: &Pair, source: &Source, lineages: &mut Lineages) -> Result<(), Refusal> {
+fn check(pair: &Pair, source: &Source, types: TypeChange, lineages: &mut Lineages) -> Result<(), Refusal> {
     let refuse = |cause| Refusal::Destination { path: pair.destination.clone(), cause };
     let (above, there) = match &pair.destination_place {
         Place::Named { folder, name } => {
@@ -270,7 +276,7 @@ fn check(pair: &Pair, source: &Source, lineages: &mut Lineages) -> Result<(), Re
     };
     if let Found::Entry(there) = &there {
         refuse_the_same(pair, source, there)?;
-        refuse_mismatch(pair, there)?;
+        refuse_mismatch(pair, there, types)?;
     }
     if source.entry.kind == Kind::Folder {
         refuse_nesting(pair, source, lineages, &above, &there)?;
@@ -290,13 +296,39 @@ fn refuse_the_same(pair: &Pair, source: &Source, there: &Entry) -> Result<(), Re
     Ok(())
 }
 
-fn refuse_mismatch(pair: &Pair, there: &Entry) -> Result<(), Refusal> {
+fn refuse_mismatch(pair: &Pair, there: &Entry, types: TypeChange) -> Result<(), Refusal> {
     let (what, there) = match (pair.kind == Kind::Folder, there.kind == Kind::Folder) {
         (true, false) => ("a folder", "not a folder"),
+        (false, true) if types == TypeChange::Allowed && matches!(pair.destination_place, Place::Named { .. }) => {
+            return Ok(());
+        }
         (false, true) => ("a file", "a folder"),
         _ => return Ok(()),
     };
     Err(Refusal::TypeMismatch { destination: pair.destination.clone(), what, there })
+}
+
+/// A folder that gives way to a file takes with it what is in it, so no source may be there.
+fn refuse_sources_in_what_goes(pairs: &[Pair], lineages: &mut Lineages) -> Result<(), Refusal> {
+    for pair in pairs {
+        let there = identity::look(&pair.destination)
+            .map_err(|cause| Refusal::Destination { path: pair.destination.clone(), cause })?;
+        let Found::Entry(there) = there else { continue };
+        for other in pairs {
+            let folder = match &other.source_place {
+                Place::Named { folder, .. } => place::or_here(folder),
+                Place::Folder(folder) => folder,
+            };
+            let lineage = lineages.of(folder).map_err(|cause| Refusal::Source { path: other.source.clone(), cause })?;
+            if there.kind == Kind::Folder && lineage.contains(there.identity) && pair.kind != Kind::Folder {
+                return Err(Refusal::InsideDestination {
+                    source_path: other.source.clone(),
+                    destination: pair.destination.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn refuse_nesting(

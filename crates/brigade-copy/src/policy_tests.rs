@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::event::Outcome;
 use crate::rehearsal::{Played, Rehearsal, grow_tree, look, set_mtime};
-use crate::request::{Existing, Newer, Policy, Sameness};
+use crate::request::{Backup, Existing, Newer, Policy, Sameness, Writing};
 
 fn with(policy: Policy) -> Rehearsal {
     let rehearsal = Rehearsal { policy, ..Rehearsal::new() };
@@ -123,6 +123,10 @@ fn deaths_at_any_time_change_no_outcome_of_any_policy() {
         Policy { newer: Newer::Keep, ..Policy::default() },
         Policy { sameness: Sameness::Contents, ..Policy::default() },
         Policy { sameness: Sameness::Never, ..Policy::default() },
+        Policy { existing: Existing::Ask, ..Policy::default() },
+        Policy { backup: Backup::Numbered, ..Policy::default() },
+        Policy { backup: Backup::Simple { suffix: b"~".to_vec() }, ..Policy::default() },
+        Policy { writing: Writing::Rehearsed, ..Policy::default() },
     ];
     for (idx, policy) in policies.into_iter().enumerate() {
         let [undisturbed, disturbed] = [0, 60].map(|deaths_percent| {
@@ -136,8 +140,14 @@ fn deaths_at_any_time_change_no_outcome_of_any_policy() {
             grow_tree(&rehearsal.source(), 20, 400, 5);
             grow_tree(&rehearsal.destination(), 20, 250, 5);
             age(&rehearsal.destination());
+            let before = look(&rehearsal.destination());
             let played = rehearsal.play();
             played.assert_books();
+            let mut after = look(&rehearsal.destination());
+            if policy.writing == Writing::Rehearsed {
+                assert!(before == after, "something was written");
+                after.clear();
+            }
             assert_eq!(played.n_deaths > 0, deaths_percent > 0);
             let told: BTreeMap<_, _> = played
                 .entries
@@ -147,7 +157,7 @@ fn deaths_at_any_time_change_no_outcome_of_any_policy() {
                     (entry.path.0.clone(), (entry.outcome, fs::symlink_metadata(path).unwrap().nlink()))
                 })
                 .collect();
-            (look(&rehearsal.destination()), told, played.failures.len())
+            (after, told, played.failures.len())
         });
         assert!(undisturbed.0 == disturbed.0, "{policy:?}: the trees differ");
         assert_eq!(undisturbed.2, disturbed.2, "{policy:?}");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
-use crate::request::{Delete, EmptySource, Policy};
+use crate::request::{Answer, Delete, EmptySource, Policy};
 use crate::scheduler::{Scheduler, Top};
 use crate::task::{CopyAnswer, Counts, EntryDone, Failure, Identity};
 use crate::worker::{Facts, Root, Worker};
@@ -110,6 +110,15 @@ impl Rehearsal {
         loop {
             while let Some(task) = scheduler.next_task() {
                 waiting.push(task);
+            }
+            let unasked = scheduler.take_unasked();
+            for question in &unasked {
+                let is_wanted = question.path.0.last().is_some_and(|byte| byte % 2 == 0);
+                let answer = if is_wanted { Answer::Replace } else { Answer::Keep };
+                played.entries.extend(scheduler.on_reply(question.id, answer));
+            }
+            if !unasked.is_empty() {
+                continue;
             }
             lanes.want(scheduler.n_idle_workers());
             if waiting.is_empty() {

@@ -15,7 +15,7 @@ pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 use crate::selection::Selection;
 pub use delete::{Delete, EmptySource};
 pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
-pub use policy::{Existing, Newer, Policy, Sameness};
+pub use policy::{Backup, Existing, Newer, Policy, Sameness, TypeChange, Writing};
 pub use safety::{Digests, Verify};
 
 /// What to copy, where to, and how.
@@ -78,6 +78,15 @@ impl Request {
             digests: Digests::NotNeeded,
         }
     }
+}
+
+/// What is to become of an entry that was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// It gives way.
+    Replace,
+    /// It stays, and its source counts as skipped.
+    Keep,
 }
 
 /// How the place of the copy is found, as in `cp`.

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use brigade::{Pool, TaskError};
 
 use crate::error::{Action, PathError, Refusal};
-use crate::event::{EntryKind, Event, Note, Outcome, Progress, SlowEntry, Summary};
+use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::plan::Plan;
-use crate::request::{Delete, Digests, Report, Request, Times, Totals, Verify};
+use crate::request::{Answer, Delete, Digests, Report, Request, Times, Totals, Verify, Writing};
 use crate::scheduler::Top;
-use crate::task::{CopyAnswer, CopyTask, Failure};
+use crate::task::{CopyAnswer, CopyTask, EntryDone, Failure};
 use crate::worker::{Checks, Facts};
 use process::{WorkerStart, begin_worker, give, run_task};
 use room::Room;
@@ -55,6 +55,7 @@ struct Shared {
     roots: Vec<ShownRoot>,
     report: Report,
     delete: Delete,
+    writing: Writing,
     n_workers: usize,
     began: Instant,
 }
@@ -95,6 +96,17 @@ impl Running {
         let mut core = self.shared.core();
         self.shared.free_lanes_of_the_dead();
         core.progress(&self.shared.lanes)
+    }
+
+    /// Answers an [`Event::Question`]; an answer that has been given, or comes after [`Running::stop`], changes nothing.
+    pub fn answer(&self, question: u64, answer: Answer) {
+        let mut core = self.shared.core();
+        let done = core.scheduler.on_reply(question, answer);
+        drop(core);
+        if self.shared.report == Report::EveryEntry {
+            self.shared.tell(done.into_iter().map(|entry| self.shared.file_event(&entry)).collect());
+        }
+        self.shared.go_on();
     }
 
     /// Asks for an early end: nothing new is begun, partial files are removed, folders get their metadata. Returns at once.
@@ -220,6 +232,7 @@ impl Shared {
             roots,
             report: request.report,
             delete: request.delete,
+            writing: request.policy.writing,
             n_workers,
             began,
         })
@@ -296,6 +309,15 @@ impl Shared {
             }
             Err(error) => self.take_error(&mut core, task_id, &error, &mut events),
         }
+        for question in core.scheduler.take_unasked() {
+            let root = &self.roots[question.root as usize];
+            events.push(Event::Question(Question {
+                id: question.id,
+                source: root.source_path(&question.path.0),
+                destination: root.destination_path(&question.path.0),
+                why: question.why,
+            }));
+        }
         for failure in core.scheduler.take_failures() {
             events.push(Event::Failed(self.path_error(failure)));
         }
@@ -321,18 +343,10 @@ impl Shared {
         }
         for removed in answer.removal.removed.drain(..) {
             let path = self.roots[removed.root as usize].destination_path(&removed.path.0);
-            events.push(Event::Removed { path, kind: removed.kind });
+            events.push(Event::Removed { path, kind: removed.kind, writing: self.writing });
         }
         for entry in answer.entries.drain(..) {
-            let root = &self.roots[entry.root as usize];
-            events.push(Event::File {
-                source: root.source_path(&entry.path.0),
-                destination: root.destination_path(&entry.path.0),
-                kind: entry.kind,
-                outcome: entry.outcome,
-                bytes: entry.n_bytes,
-                lost: entry.lost,
-            });
+            events.push(self.file_event(&entry));
         }
         if let Some(slow) = answer.slowest.take() {
             let path = self.roots[slow.root as usize].source_path(&slow.path.0);
@@ -439,6 +453,20 @@ impl Shared {
         PathError { action: failure.action, path, cause: failure.cause.into(), entry }
     }
 
+    fn file_event(&self, entry: &EntryDone) -> Event {
+        let root = &self.roots[entry.root as usize];
+        Event::File {
+            source: root.source_path(&entry.path.0),
+            destination: root.destination_path(&entry.path.0),
+            kind: entry.kind,
+            outcome: entry.outcome,
+            writing: self.writing,
+            why: entry.why,
+            bytes: entry.n_bytes,
+            lost: entry.lost,
+        }
+    }
+
     fn failed_entry(&self, failure: &Failure) -> Event {
         let root = &self.roots[failure.root as usize];
         Event::File {
@@ -446,6 +474,8 @@ impl Shared {
             destination: root.destination_path(&failure.path.0),
             kind: EntryKind::File,
             outcome: Outcome::Failed,
+            writing: self.writing,
+            why: None,
             bytes: 0,
             lost: Lost::default(),
         }
@@ -482,7 +512,7 @@ impl Shared {
             // The pool has counted also those that came and went between two looks.
             let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
             core.n_lost_workers = pool.as_ref().map_or(core.n_lost_workers, Pool::lost_workers);
-            core.summary = Some(core.summarize(self.n_workers, self.began.elapsed()));
+            core.summary = Some(core.summarize(self.n_workers, self.began.elapsed(), self.writing));
             self.has_ended.notify_all();
         }
     }

@@ -10,6 +10,7 @@ mod deaths;
 mod groups;
 mod nodes;
 mod pieces;
+mod questions;
 mod removal;
 mod seeds;
 
@@ -24,6 +25,8 @@ use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place
 use groups::Groups;
 use nodes::{NodeIdx, Nodes};
 use pieces::{Flight, Job, Piece, Stack};
+pub(crate) use questions::Unasked;
+use questions::Waiting;
 use removal::Removal;
 
 /// Names in a task at most: some milliseconds of work, so that messages cost little and a death costs little.
@@ -63,6 +66,10 @@ pub(crate) struct Scheduler {
     n_walk_pieces: usize,
     n_walks_in_flight: usize,
     next_task_id: u64,
+    /// Entries that wait for an answer.
+    waiting: HashMap<u64, Waiting>,
+    unasked: Vec<Unasked>,
+    next_question_id: u64,
     is_stopped: bool,
     pub(crate) removal: Removal,
     pub(crate) counts: Counts,
@@ -97,6 +104,9 @@ impl Scheduler {
             n_walk_pieces: 0,
             n_walks_in_flight: 0,
             next_task_id: 1,
+            waiting: HashMap::new(),
+            unasked: Vec::new(),
+            next_question_id: 1,
             is_stopped: false,
             removal: Removal::default(),
             counts: Counts::default(),
@@ -157,7 +167,8 @@ impl Scheduler {
 
     fn is_idle(&self) -> bool {
         let are_empty = [&self.retries, &self.deferred].map(Vec::is_empty) == [true; 2];
-        self.flights.is_empty() && are_empty && self.ready.is_empty() && self.folders.is_empty()
+        let are_stacks_empty = self.ready.is_empty() && self.folders.is_empty();
+        self.flights.is_empty() && are_empty && are_stacks_empty && self.waiting.is_empty()
     }
 
     /// Everything has been found.
@@ -196,6 +207,7 @@ impl Scheduler {
             }
         }
         dropped.extend(self.retries.drain(..).chain(self.deferred.drain(..)).flat_map(|flight| flight.pieces));
+        self.drop_questions();
         for member in self.groups.drain_waiting() {
             self.close_piece(member.node, false);
         }
@@ -246,6 +258,7 @@ impl Scheduler {
             Job::List { from } => Work::List { from: *from },
             Job::Folders(names) => Work::Folders(names.clone()),
             Job::Files(names) => Work::Files(names.clone()),
+            Job::Agreed(names) => Work::Agreed(names.clone()),
             Job::First(member) => {
                 Work::First { name: member.name.clone(), place: member.placing, identity: member.identity }
             }

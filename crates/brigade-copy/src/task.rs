@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Action, Reason};
-use crate::event::{EntryKind, Outcome};
+use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{FidelityReport, Lost};
 use crate::names::{Bytes, Names};
 use crate::stuck::Stuck;
@@ -66,6 +66,8 @@ pub(crate) enum Work {
     Folders(Names),
     /// Copy these entries, none of which is a folder.
     Files(Names),
+    /// Copy this entry, or make this folder, in the place of what is there: that was asked for.
+    Agreed(Names),
     /// Copy this file although it has several names: it is the first of them.
     First { name: Names, place: Placing, identity: Identity },
     /// Give the file that the first name became this further name.
@@ -121,6 +123,8 @@ pub(crate) struct CopyAnswer {
     pub(crate) leftovers: Vec<Leftover>,
     /// Files with several names, found and not copied.
     pub(crate) shared: Vec<SharedFile>,
+    /// Entries in whose places there is something, which somebody must be asked about.
+    pub(crate) asked: Vec<Asked>,
     /// For each `First` and `Link` that was begun, in the order of the items.
     pub(crate) joined: Vec<Joined>,
     /// Items whose folder itself failed and has been counted.
@@ -174,6 +178,15 @@ pub(crate) struct SharedFile {
     pub(crate) n_links: u64,
 }
 
+/// An entry that is copied only if the answer is yes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) folder: FolderRef,
+    pub(crate) name: Names,
+    pub(crate) why: Option<Ground>,
+    pub(crate) n_bytes: u64,
+}
+
 /// Device and inode.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -211,7 +224,7 @@ pub(crate) struct Failure {
     pub(crate) cause: Cause,
 }
 
-/// Why an entry failed, in a form that can travel.
+/// Ground an entry failed, in a form that can travel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Cause {
     Errno(i32),
@@ -246,6 +259,7 @@ pub(crate) struct EntryDone {
     pub(crate) path: Bytes,
     pub(crate) kind: EntryKind,
     pub(crate) outcome: Outcome,
+    pub(crate) why: Option<Ground>,
     pub(crate) n_bytes: u64,
     pub(crate) lost: Lost,
 }

@@ -4,6 +4,7 @@
 mod attributes;
 mod books;
 mod contents;
+mod emptying;
 mod entry;
 mod examiner;
 mod existing;
@@ -14,6 +15,7 @@ mod keeping;
 mod metadata;
 mod placing;
 mod positions;
+mod rehearsing;
 mod removal;
 mod stuck;
 mod verify;
@@ -27,7 +29,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::error::{Action, Reason};
-use crate::event::{EntryKind, Outcome};
+use crate::event::{EntryKind, Ground, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::pace::Pace;
@@ -44,6 +46,7 @@ use folders::{Chain, Pair, open_folder};
 use keeping::Keeping;
 use metadata::Clock;
 use removal::Clearing;
+pub(crate) use removal::entry_kind;
 pub(crate) use verify::Checks;
 use verify::Tap;
 use visit::Frame;
@@ -132,6 +135,10 @@ pub(crate) struct Worker {
     is_task_over: bool,
     /// Of the entry at hand.
     keeping: Keeping,
+    /// Why the entry that is being worked on gets the outcome that it will get.
+    why: Option<Ground>,
+    /// It may replace what is there: that was asked for, or nothing was there when that was looked at.
+    is_agreed: bool,
 }
 
 /// Where one entry is read and where it is to be.
@@ -160,6 +167,10 @@ enum Done {
     Shared {
         identity: Identity,
         n_links: u64,
+    },
+    /// Something is in its place, and somebody must be asked whether it gives way.
+    Asked {
+        n_bytes: u64,
     },
     /// The order to stop came while it was copied; nothing of it is left.
     Stopped,
@@ -218,6 +229,8 @@ impl Worker {
             n_items_left: 0,
             n_given: 0,
             is_task_over: false,
+            why: None,
+            is_agreed: false,
         }
     }
 
@@ -251,7 +264,9 @@ impl Worker {
         self.path = item.folder.0;
         self.lane.root(item.root);
         let entered = self.enter(item.root);
-        let arrival = item.arrival;
+        // A worker that only rehearsed has left nothing behind when it died.
+        let arrival = if self.is_rehearsal() { Arrival::Merged } else { item.arrival };
+        self.is_agreed = matches!(item.work, Work::Agreed(_) | Work::First { .. } | Work::Link { .. });
         match item.work {
             Work::List { from } => {
                 self.begin_unit();
@@ -263,6 +278,10 @@ impl Worker {
             }),
             Work::Files(names) => self.each(&names, |worker, kind, name| {
                 worker.run_file(kind, name, &entered, arrival, Sharing::Report);
+            }),
+            Work::Agreed(names) => self.each(&names, |worker, kind, name| match (kind, &entered) {
+                (Kind::Folder, Ok(_)) => worker.visit(name, arrival),
+                _ => drop(worker.run_file(kind, name, &entered, arrival, Sharing::Report)),
             }),
             Work::First { name, place, identity } => self.each(&name, |worker, kind, name| {
                 let joined = worker.run_file(kind, name, &entered, arrival, Sharing::Copy(place));
@@ -356,6 +375,11 @@ impl Worker {
         self.begin_entry(name);
         let linked = entered.clone().and_then(|pair| {
             self.refuse_stuck(name)?;
+            if self.is_rehearsal() {
+                let spot = self.spot(pair, name, arrival);
+                let done = self.rehearse_link(kind, &spot, first)?;
+                return Ok(Some((spot, done)));
+            }
             let first_folder = self.enter_destination(first.root, &first.folder.0)?;
             let (_, first_name, _) = first.name.at(0).ok_or(Flaw::new(Action::CreateHardLink, Errno::INVAL))?;
             let renamed = self.renamed(first.root, &first.folder.0);
@@ -380,7 +404,9 @@ impl Worker {
     }
 
     fn run_sweep(&mut self, name: &CStr, entered: &Result<Rc<Pair>, Flaw>, arrival: Arrival) {
-        if let Ok(pair) = entered {
+        if let Ok(pair) = entered
+            && !self.is_rehearsal()
+        {
             self.lane.entry(&self.path, name.to_bytes());
             let spot = self.spot(Rc::clone(pair), name, arrival);
             self.sweep(&spot);
@@ -407,9 +433,15 @@ impl Worker {
     fn enter(&mut self, root: u32) -> Result<Rc<Pair>, Flaw> {
         self.lane.entry(&self.path, b"");
         self.refuse_stuck(c"")?;
+        let is_rehearsal = self.is_rehearsal();
         let opened = &self.roots[root as usize];
         self.chain.enter(root, &self.path, || {
             let source = open_root(&opened.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
+            if is_rehearsal {
+                let destination = open_root(&opened.destination);
+                return Pair::rehearsed(source, destination, opened.destination.as_fd())
+                    .map_err(|errno| Flaw::new(Action::Reach, errno));
+            }
             let destination = open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno))?;
             Ok(Pair::new(source, destination).with_links(self.facts.selection.links))
         })

@@ -15,7 +15,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use brigade_copy::{
-    EntryKind, Event, Facet, FidelityReport, Lost, Note, Outcome, PathError, Progress, RemovalCeased, Summary,
+    EntryKind, Event, Facet, FidelityReport, Lost, Note, Outcome, PathError, Progress, RemovalCeased, Summary, Writing,
 };
 use serde::Serialize;
 use serde_json::Serializer;
@@ -24,6 +24,8 @@ use serde_json::ser::Formatter;
 use super::estimate::Estimate;
 use super::lanes;
 use super::pen::Pen;
+use crate::language::Language;
+use crate::messages;
 use crate::stats::{Figures, Stats};
 
 /// A `progress` event about this often.
@@ -166,6 +168,9 @@ enum Line<'a> {
         destination: Destination<'a>,
         kind: &'static str,
         state: &'static str,
+        /// Why it was copied or skipped.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
         bytes: u64,
         /// What could not be kept of it; absent where all was.
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -280,6 +285,8 @@ struct Account<'a> {
     sandbox: &'static str,
     /// What could not be kept although it was wanted; nothing where all was.
     unpreserved: BTreeMap<&'static str, Entries>,
+    /// Whether the counts are of what would be done.
+    dry_run: bool,
     interrupted: bool,
     broken: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -333,6 +340,7 @@ impl<'a> Account<'a> {
             limited_by: None,
             sandbox: "off",
             unpreserved: unpreserved(&summary.fidelity),
+            dry_run: summary.writing == Writing::Rehearsed,
             interrupted: summary.interrupted,
             broken: summary.broken.as_deref(),
             stats,
@@ -342,21 +350,23 @@ impl<'a> Account<'a> {
 
 fn line_of(event: &Event) -> Option<Line<'_>> {
     Some(match event {
-        Event::File { source, destination, kind, outcome, bytes, lost } => Line::File {
+        Event::File { source, destination, kind, outcome, writing, why, bytes, lost } => Line::File {
             path: Named::of(source),
             source: Some(Source::of(source)),
             destination: Destination::of(destination),
             kind: kind_word(*kind),
-            state: outcome_word(*outcome),
+            state: state_word(*outcome, *writing),
+            reason: why.map(|why| messages::why(Language::English, why)),
             bytes: *bytes,
             lost: words_of(*lost),
         },
-        Event::Removed { path, kind } => Line::File {
+        Event::Removed { path, kind, writing } => Line::File {
             path: Named::of(path),
             source: None,
             destination: Destination::of(path),
             kind: kind_word(*kind),
-            state: "deleted",
+            state: if *writing == Writing::Rehearsed { "would-delete" } else { "deleted" },
+            reason: None,
             bytes: 0,
             lost: Vec::new(),
         },
@@ -403,6 +413,13 @@ fn kind_word(kind: EntryKind) -> &'static str {
     }
 }
 
+fn state_word(outcome: Outcome, writing: Writing) -> &'static str {
+    match (outcome, writing) {
+        (Outcome::Copied, Writing::Rehearsed) => "would-copy",
+        (outcome, _) => outcome_word(outcome),
+    }
+}
+
 fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Copied => "copied",
@@ -438,6 +455,8 @@ mod tests {
             destination: OsString::from_vec(b"b/\xff".to_vec()).into(),
             kind: EntryKind::HardLink,
             outcome: Outcome::Unchanged,
+            writing: Writing::Real,
+            why: None,
             bytes: 12,
             lost: Lost::default(),
         };
@@ -516,7 +535,7 @@ mod tests {
                 "event": "summary", "found": 3, "copied": 2, "unchanged": 0, "skipped": 0, "failed": 1, "changed": 0,
                 "deleted": 0, "undeleted": 0, "files": 0, "directories": 0, "symlinks": 0, "hard_links": 0, "special": 0, "bytes": 0,
                 "verified": 0, "rewritten": 0, "durable": false, "seconds": 1.5, "workers": 2, "lost_workers": 0, "limited_by": null, "sandbox": "off",
-                "unpreserved": {}, "interrupted": false, "broken": null,
+                "unpreserved": {}, "dry_run": false, "interrupted": false, "broken": null,
             })
         );
     }
@@ -529,6 +548,8 @@ mod tests {
             destination: "b".into(),
             kind: EntryKind::File,
             outcome: Outcome::Copied,
+            writing: Writing::Real,
+            why: None,
             bytes: 0,
             lost,
         };

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use brigade_copy::{Event, Outcome, Summary, shown};
+use brigade_copy::{Event, Outcome, Summary, Writing, shown};
 
 use super::pen::Pen;
 use crate::language::Language;
@@ -77,8 +77,9 @@ impl Log {
 fn text_of(event: &Event) -> Option<String> {
     const ENGLISH: Language = Language::English;
     Some(match event {
-        Event::File { source, destination, outcome, bytes, .. } => {
+        Event::File { source, destination, outcome, writing, bytes, .. } => {
             let word = match outcome {
+                Outcome::Copied if *writing == Writing::Rehearsed => "would copy",
                 Outcome::Copied => "copied",
                 Outcome::Unchanged => "unchanged",
                 Outcome::Skipped => "skipped",
@@ -142,6 +143,8 @@ mod tests {
             destination: "c\u{9b}2J".into(),
             kind: brigade_copy::EntryKind::File,
             outcome: Outcome::Copied,
+            writing: Writing::Real,
+            why: None,
             bytes: 3,
             lost: brigade_copy::Lost::default(),
         };

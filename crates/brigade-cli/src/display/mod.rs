@@ -15,7 +15,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use brigade_copy::{Event, Note, Outcome, Progress, Report, Summary, Totals, shown};
+use brigade_copy::{EntryKind, Event, Note, Outcome, Progress, Report, Summary, Totals, Writing, shown};
 
 use self::bar::Bar;
 use self::estimate::Estimate;
@@ -144,6 +144,14 @@ pub struct Display {
     errors: Option<ErrorFile>,
     /// Lines for standard error that may wait for the next tick: those of `-v`.
     lines: String,
+    prompt: Prompt,
+}
+
+/// Whether a question stands at the end of the screen: then nothing else is written to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Prompt {
+    Open,
+    None,
 }
 
 /// What each way of showing progress keeps.
@@ -232,6 +240,20 @@ impl Display {
             log: outputs.log,
             errors: outputs.errors,
             lines: String::new(),
+            prompt: Prompt::None,
+        }
+    }
+
+    /// Shows a question, or goes on after the answer to the last one.
+    pub fn ask(&mut self, question: Option<&str>) {
+        self.prompt = Prompt::None;
+        if let Painting::Bar(bar) = &mut self.surface {
+            write(&bar.erase());
+        }
+        self.flush();
+        if let Some(question) = question {
+            write(question);
+            self.prompt = Prompt::Open;
         }
     }
 
@@ -295,8 +317,9 @@ impl Display {
             file.log.flush();
         }
         match &mut self.surface {
-            Painting::Nothing => {}
             Painting::Json(json) => json.tick(snapshot, elapsed),
+            _ if self.prompt == Prompt::Open => {}
+            Painting::Nothing => {}
             Painting::Plain { next_at } => {
                 if elapsed >= *next_at {
                     *next_at = elapsed + PLAIN_STEP;
@@ -321,6 +344,11 @@ impl Display {
 
     /// Shows the end: the last state of the bar, the summary, and how to go on.
     pub fn end(&mut self, summary: &Summary, made: Option<&Path>, go_on: Option<&str>) -> Told {
+        if self.prompt == Prompt::Open {
+            // The question stays where it is, unanswered.
+            write("\n");
+            self.prompt = Prompt::None;
+        }
         if let Painting::Bar(bar) = &mut self.surface {
             let lines = std::mem::take(&mut self.lines);
             write(&bar.finish(self.language, &lines, summary));
@@ -408,6 +436,12 @@ impl Display {
     fn remark(&mut self, event: &Event) {
         let is_wanted = match event {
             Event::WorkerLost { .. } => self.detail == Detail::EveryFile || matches!(self.surface, Painting::Bar(_)),
+            Event::File { writing: Writing::Rehearsed, outcome: Outcome::Copied | Outcome::Skipped, .. } => {
+                self.detail != Detail::Errors && !self.is_for_program()
+            }
+            Event::Removed { writing: Writing::Rehearsed, .. } => {
+                self.detail != Detail::Errors && !self.is_for_program()
+            }
             _ => self.detail == Detail::EveryFile,
         };
         if is_wanted && let Some(line) = remark(self.language, event) {
@@ -438,7 +472,7 @@ impl Display {
     }
 
     fn flush(&mut self) {
-        if !self.lines.is_empty() {
+        if !self.lines.is_empty() && self.prompt == Prompt::None {
             write(&self.lines);
             self.lines.clear();
         }
@@ -453,6 +487,19 @@ fn write(text: &str) {
 
 fn remark(language: Language, event: &Event) -> Option<String> {
     Some(match event {
+        Event::File { source, destination, outcome, writing: Writing::Rehearsed, kind, why, .. } => {
+            let destination = shown(destination).to_string();
+            let reason = why.map_or("", |why| messages::why(language, why));
+            match (outcome, kind) {
+                (Outcome::Copied, EntryKind::Directory) => messages::would_make(language, &destination),
+                (Outcome::Copied, _) => {
+                    messages::would_copy(language, &shown(source).to_string(), &destination, reason)
+                }
+                (Outcome::Skipped, _) => messages::would_skip(language, &destination, reason),
+                (Outcome::Unchanged, _) => messages::file_unchanged(language, &destination),
+                (Outcome::Failed, _) => return None,
+            }
+        }
         Event::File { source, destination, outcome, lost, .. } => {
             let destination = shown(destination).to_string();
             let line = match outcome {
@@ -466,6 +513,9 @@ fn remark(language: Language, event: &Event) -> Option<String> {
                 true => line,
                 false => messages::lost_of_entry(language, &line, &messages::lost_words(language, *lost)),
             }
+        }
+        Event::Removed { path, writing: Writing::Rehearsed, .. } => {
+            messages::would_delete(language, &shown(path).to_string())
         }
         Event::Removed { path, .. } => messages::deleted_entry(language, &shown(path).to_string()),
         Event::WorkerStarted { pid } => messages::worker_started(language, *pid),
@@ -511,8 +561,10 @@ mod tests {
         let event = Event::File {
             source: "a/new\nline".into(),
             destination: "b/\x1b[2J".into(),
-            kind: brigade_copy::EntryKind::File,
+            kind: EntryKind::File,
             outcome: Outcome::Copied,
+            writing: Writing::Real,
+            why: None,
             bytes: 1,
             lost: brigade_copy::Lost::default(),
         };

@@ -91,8 +91,8 @@ texts! { what:
 
 texts! { policy:
     "no_clobber":
-        "Skip whatever exists; folders are still merged",
-        "跳过所有已存在的项；文件夹仍会合并";
+        "Skip whatever exists; folders are still merged (rsync's -n is --dry-run)",
+        "跳过所有已存在的项；文件夹仍会合并（rsync 的 -n 是 --dry-run）";
     "update":
         "Skip what is newer at the destination",
         "跳过目标中较新的项";
@@ -102,6 +102,21 @@ texts! { policy:
     "ignore_times":
         "Copy also files with the same size and time",
         "大小和时间相同的文件也复制";
+    "force":
+        "Let a file replace a folder with everything in it, and an empty folder a file",
+        "允许文件替换文件夹（及其全部内容），允许空文件夹替换文件";
+    "interactive":
+        "Ask on the terminal before replacing anything (rsync's -i, a list of changes, is --dry-run)",
+        "替换之前在终端上询问（rsync 的 -i 是列出变化，请用 --dry-run）";
+    "backup":
+        "Keep what is replaced under another name: simple (NAME~), numbered (NAME.~1~), existing (numbered if there are such) or none [default: VERSION_CONTROL, or existing]",
+        "将被替换的内容改名保留：simple（名称~）、numbered（名称.~1~）、existing（已有编号备份时用编号）或 none [默认：VERSION_CONTROL，或 existing]";
+    "suffix":
+        "Keep it as NAME followed by SUFFIX [default: SIMPLE_BACKUP_SUFFIX, or ~]",
+        "以“名称+SUFFIX”保留 [默认：SIMPLE_BACKUP_SUFFIX，或 ~]";
+    "dry_run":
+        "Write nothing, and tell what would be done and why",
+        "不写入任何内容，只说明将做什么以及原因";
     "delete":
         "After the copy, delete from the destination what SOURCE, one folder, does not have; not if some of it could not be read, or if it is empty",
         "复制后删除目标中源（一个文件夹）所没有的内容；源的一部分无法读取或源为空时不删除";

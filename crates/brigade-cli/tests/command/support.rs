@@ -170,6 +170,12 @@ impl Terminal {
         self.screen.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Presses Ctrl-C; the terminal is not the command's own, so the signal is sent as it would send it.
+    pub fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    }
+
     /// Waits for the end; returns the status and what else was written.
     pub fn ended(mut self) -> (ExitStatus, String) {
         let rest = collected(self.screen);

@@ -13,6 +13,12 @@ pub struct Policy {
     pub newer: Newer,
     /// When a file counts as the same as its source.
     pub sameness: Sameness,
+    /// Whether an entry may take the place of one of another type.
+    pub type_change: TypeChange,
+    /// What is kept of an entry that gives way.
+    pub backup: Backup,
+    /// Whether anything is done at all.
+    pub writing: Writing,
 }
 
 /// What becomes of an entry that is at the destination.
@@ -21,6 +27,8 @@ pub enum Existing {
     /// It gives way, unless it is the same as its source.
     #[default]
     Replace,
+    /// It gives way if the answer to [`Event::Question`](crate::Event::Question) says so.
+    Ask,
     /// It stays, whatever it is, and its source counts as skipped.
     Keep,
 }
@@ -45,4 +53,44 @@ pub enum Sameness {
     Contents,
     /// Never: every file is copied.
     Never,
+}
+
+/// Whether an entry may take the place of one of another type, where one of both is a folder.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum TypeChange {
+    /// No: it fails, and what is there stays.
+    #[default]
+    Refused,
+    /// What is no folder may replace a folder, with everything in it, and an empty folder what is none.
+    Allowed,
+}
+
+/// What is kept of an entry that gives way. An entry that is the same as its source gives way to nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Backup {
+    /// Nothing.
+    #[default]
+    Never,
+    /// All of it, under its name with a suffix, which replaces an older backup.
+    Simple {
+        /// Such as `~`; neither empty nor with a slash in it.
+        suffix: Vec<u8>,
+    },
+    /// All of it, under the next free of the names `NAME.~1~`, `NAME.~2~`, ….
+    Numbered,
+    /// Numbered where the entry has numbered backups, else simple.
+    Existing {
+        /// As for [`Backup::Simple`].
+        suffix: Vec<u8>,
+    },
+}
+
+/// Whether anything is done at all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Writing {
+    /// It is.
+    #[default]
+    Real,
+    /// Nothing is written: events and summary say what would be done, and why.
+    Rehearsed,
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -17,7 +17,7 @@ use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
 use crate::plan::{Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
-use crate::request::Policy;
+use crate::request::{Policy, Writing};
 use crate::scheduler::Top;
 use crate::task::Identity;
 use crate::worker::{Bearer, remove_inherited_acl};
@@ -33,6 +33,7 @@ const SMALL_BYTES: u64 = 2 << 20;
 pub(super) struct Beginning {
     /// A moment before the first write, by the clock that stamps files.
     pub(super) started: (i64, i64),
+    writing: Writing,
     pub(super) roots: Vec<OpenRoot>,
     pub(super) tops: Vec<(u32, Top)>,
     /// As many workers as could have something to do at a time.
@@ -100,8 +101,9 @@ fn joined(folder: &Path, path: &[u8]) -> PathBuf {
 
 impl Beginning {
     pub(super) fn new(plan: &Plan) -> Result<Self, Refusal> {
-        let started = moment_before_the_first_write(&plan.request.policy);
-        let mut beginning = Self { started, ..Self::default() };
+        let policy = &plan.request.policy;
+        let started = moment_before_the_first_write(policy);
+        let mut beginning = Self { started, writing: policy.writing, ..Self::default() };
         for (source_idx, pair) in plan.pairs.iter().enumerate() {
             let begun = match (plan.share.of_source(source_idx), pair.kind) {
                 (Part::Nothing, _) => Ok(()),
@@ -152,7 +154,11 @@ impl Beginning {
                 return Ok(());
             }
         };
-        let destination = pair.destination_place.open().map_err(|errno| refused_destination(pair, errno))?;
+        let destination = match self.writing {
+            Writing::Rehearsed if outcome == Outcome::Copied => open_no_folder(),
+            _ => pair.destination_place.open(),
+        }
+        .map_err(|errno| refused_destination(pair, errno))?;
         let stat = fstat(&destination).map_err(|errno| refused_destination(pair, errno))?;
         self.destinations.push(Identity::of(&stat));
         let (root, path) = match (&pair.source_place, &pair.destination_place) {
@@ -185,6 +191,10 @@ impl Beginning {
         };
         let parent = open_mark(folder).map_err(|errno| refused_destination(pair, errno))?;
         let name = name_of(name);
+        if self.writing == Writing::Rehearsed {
+            let is_there = statat(&parent, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            return Ok(Ok(if is_there { Outcome::Unchanged } else { Outcome::Copied }));
+        }
         match mkdirat(&parent, name.as_c_str(), Mode::RWXU) {
             Ok(()) => {
                 // A default ACL of the folder above is not the source's.
@@ -228,6 +238,11 @@ impl Beginning {
         self.roots.push(root);
         u32::try_from(self.roots.len() - 1).expect("a command line holds fewer than four thousand million sources")
     }
+}
+
+/// Something that is no folder, in the place of one that would be made: whoever looks for entries in it finds none.
+fn open_no_folder() -> Result<OwnedFd, Errno> {
+    openat(CWD, c"/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// A moment by the clock that stamps files. It stands still for some milliseconds at a time; where it matters that nothing

@@ -8,7 +8,7 @@ use super::room::Room;
 use super::stall::StallWatch;
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
-use crate::request::{Request, Totals};
+use crate::request::{Request, Totals, Writing};
 use crate::scheduler::Scheduler;
 use crate::stuck::Stuck;
 
@@ -85,7 +85,7 @@ impl Core {
         self.slowest.truncate(N_SLOWEST);
     }
 
-    pub(super) fn summarize(&self, n_workers: usize, elapsed: Duration) -> Summary {
+    pub(super) fn summarize(&self, n_workers: usize, elapsed: Duration, writing: Writing) -> Summary {
         let counts = self.scheduler.counts;
         let is_cut_short = self.stopped || self.broken.is_some();
         let mut summary = Summary {
@@ -116,6 +116,7 @@ impl Core {
             slowest: self.slowest.clone(),
             n_workers,
             n_lost_workers: self.n_lost_workers,
+            writing,
             interrupted: self.stopped,
             broken: self.broken.clone(),
         };

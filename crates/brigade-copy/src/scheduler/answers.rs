@@ -64,6 +64,11 @@ impl Scheduler {
                 self.push(node, is_redone, Job::Files(leftover.files.clone()));
             }
         }
+        for asked in &answer.asked {
+            if let Some(node) = resolve(asked.folder, &new_nodes) {
+                self.take_question(node, asked);
+            }
+        }
         for shared in &answer.shared {
             let Some(node) = resolve(shared.folder, &new_nodes) else {
                 continue;

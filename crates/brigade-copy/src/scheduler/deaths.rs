@@ -141,7 +141,7 @@ impl Scheduler {
             }
             Job::List { .. } => self.fail_folder(node),
             Job::Folders(ref names) => self.fail_names(node, names),
-            Job::Files(ref names) => {
+            Job::Files(ref names) | Job::Agreed(ref names) => {
                 self.fail_names(node, names);
                 self.push(node, true, Job::Sweep(names.clone()));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::groups::Member;
 use super::nodes::NodeIdx;
-use crate::names::Names;
+use crate::names::{Kind, Names};
 use crate::task::{Budget, Chore, Place, Position};
 
 /// Work in one folder that nobody has finished.
@@ -23,6 +23,8 @@ pub(super) enum Job {
     },
     Folders(Names),
     Files(Names),
+    /// One name, in whose place something may be replaced.
+    Agreed(Names),
     First(Member),
     Link {
         member: Member,
@@ -75,7 +77,11 @@ impl Job {
     }
 
     pub(super) fn is_walk(&self) -> bool {
-        matches!(self, Self::List { .. } | Self::Folders(_))
+        match self {
+            Self::List { .. } | Self::Folders(_) => true,
+            Self::Agreed(name) => name.iter().any(|(kind, _)| kind == Kind::Folder),
+            _ => false,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::file::Sharing;
 use super::keeping::Keeping;
 use super::{Done, Flaw, Spot, Worker};
 use crate::error::Reason;
-use crate::event::{EntryKind, Outcome};
+use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{Facet, Why};
 use crate::names::{Bytes, Kind, joined};
 use crate::task::{Cause, EntryDone, Failure, Joined, Placing, Slow};
@@ -18,6 +18,7 @@ impl Worker {
         if sharing == Sharing::Copy(Placing::Refused) {
             self.keeping.lose(Facet::Links, Why::Unsupported);
         }
+        self.why = Some(Ground::New);
         let began = self.facts.wants_times.then(Instant::now);
         let copied = self.refuse_stuck_entry(spot).and_then(|()| self.copy_entry(kind, spot, sharing));
         if let Some(began) = began {
@@ -26,6 +27,10 @@ impl Worker {
         match copied {
             Ok(Done::Shared { identity, n_links }) => {
                 self.share(kind, spot.name, identity, n_links);
+                Joined::Done
+            }
+            Ok(Done::Asked { n_bytes }) => {
+                self.ask(kind, spot.name, n_bytes);
                 Joined::Done
             }
             Ok(done) => match self.note_digest(spot, &done) {
@@ -62,7 +67,7 @@ impl Worker {
                     return Joined::Skipped;
                 }
             }
-            Done::Shared { .. } => {}
+            Done::Shared { .. } | Done::Asked { .. } => {}
             Done::Stopped => self.is_task_over = true,
         }
         Joined::Done
@@ -73,7 +78,8 @@ impl Worker {
             Ok(lost) => {
                 if self.facts.wants_entries {
                     let path = self.path_of(name);
-                    self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes, lost });
+                    let why = self.why_of(outcome);
+                    self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, why, n_bytes, lost });
                 }
                 self.count(kind, outcome, n_bytes);
             }
@@ -87,12 +93,19 @@ impl Worker {
             Ok(lost) => {
                 if self.facts.wants_entries {
                     let path = Bytes(self.path.clone());
-                    self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, n_bytes: 0, lost });
+                    let why = (outcome == Outcome::Copied).then_some(Ground::New);
+                    let root = self.root;
+                    self.answer.entries.push(EntryDone { root, path, kind, outcome, why, n_bytes: 0, lost });
                 }
                 self.count(kind, outcome, 0);
             }
             Err(flaw) => self.fail_here(flaw),
         }
+    }
+
+    /// Why an entry was copied or skipped, if that was found out.
+    fn why_of(&mut self, outcome: Outcome) -> Option<Ground> {
+        self.why.take().filter(|_| matches!(outcome, Outcome::Copied | Outcome::Skipped))
     }
 
     pub(super) fn book_failure(&mut self, name: &CStr, flaw: Flaw) {

@@ -9,11 +9,12 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
-use super::existing::Verdict;
+use super::existing::{Like, Verdict};
 use super::file::Sharing;
 use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
 use super::metadata::{Owner, Present, SET_ID_BITS, set_mode_by_name};
+use super::placing::{Placed, Prior};
 use super::{Done, Flaw, Spot, Worker};
 use crate::calls::{self, linkat, mknodat, readlinkat, statat, symlinkat, unlinkat};
 use crate::error::{Action, Reason};
@@ -21,6 +22,14 @@ use crate::event::{EntryKind, Outcome};
 use crate::facet::Facet;
 use crate::names::Kind;
 use crate::task::{Arrival, Cause, Identity};
+
+/// What came of making an entry.
+enum Put {
+    /// It is there, and may need its metadata, or something else stays there.
+    Settled(Outcome),
+    /// That is not decided, or cannot be.
+    Open(Done),
+}
 
 /// A file has too many names, lies on another device, or its file system knows no hard links.
 const REFUSALS_TO_LINK: [Errno; 5] = [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
@@ -31,8 +40,18 @@ const TICK_NANOSECONDS: i64 = 10_000_000;
 
 impl Worker {
     pub(super) fn copy_entry(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
+        if self.is_rehearsal() {
+            return self.rehearse_entry(kind, spot, sharing);
+        }
         if spot.arrival == Arrival::Redone {
             self.remove_temporary(spot);
+        }
+        // A name of several is reported before it is looked at what is in its place; a question must come before that.
+        if sharing == Sharing::Report && self.must_ask() && spot.arrival != Arrival::Fresh {
+            let source = stat_source(spot, kind)?;
+            if source.st_nlink > 1 && matches!(self.weigh(spot, &source, Like::Source(kind))?, Verdict::Ask) {
+                return Ok(Done::Asked { n_bytes: n_bytes_of(&source) });
+            }
         }
         match kind {
             Kind::File => self.copy_file(spot, sharing),
@@ -50,11 +69,11 @@ impl Worker {
         }
         let target = read_link(spot.here.source.as_fd(), spot.name).map_err(|errno| Flaw::new(Action::Read, errno))?;
         let make = |name: &CStr| symlinkat(target.as_c_str(), &spot.here.destination, name);
-        let is_same = |present: &Stat| {
-            kind_of(present) == Kind::Symlink
-                && read_link(spot.here.destination.as_fd(), spot.destination_name()).is_ok_and(|there| there == target)
+        let put = self.make_or_keep(spot, &source, Action::CreateSymlink, make, Like::Source(Kind::Symlink))?;
+        let outcome = match put {
+            Put::Settled(outcome) => outcome,
+            Put::Open(done) => return Ok(done),
         };
-        let outcome = self.make_or_keep(spot, &source, Action::CreateSymlink, make, is_same)?;
         self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Symlink, outcome, n_bytes: 0 })
     }
@@ -68,9 +87,11 @@ impl Worker {
         let mode = if self.is_kept(Facet::Mode) { source.st_mode & 0o7777 } else { self.new_mode(&source) };
         let mode = Mode::from_raw_mode(mode);
         let make = |name: &CStr| mknodat(&spot.here.destination, name, file_type, mode, source.st_rdev);
-        let is_same =
-            |present: &Stat| FileType::from_raw_mode(present.st_mode) == file_type && present.st_rdev == source.st_rdev;
-        let outcome = self.make_or_keep(spot, &source, Action::CreateSpecial, make, is_same)?;
+        let put = self.make_or_keep(spot, &source, Action::CreateSpecial, make, Like::Source(Kind::Special))?;
+        let outcome = match put {
+            Put::Settled(outcome) => outcome,
+            Put::Open(done) => return Ok(done),
+        };
         self.finish_by_name(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
     }
@@ -82,23 +103,27 @@ impl Worker {
         source: &Stat,
         action: Action,
         make: impl Fn(&CStr) -> Result<(), Errno>,
-        is_same: impl FnOnce(&Stat) -> bool,
-    ) -> Result<Outcome, Flaw> {
+        like: Like,
+    ) -> Result<Put, Flaw> {
         match make(spot.destination_name()) {
-            Ok(()) => return Ok(Outcome::Copied),
+            Ok(()) => return Ok(Put::Settled(Outcome::Copied)),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Flaw::new(action, errno)),
         }
-        match self.weigh(spot, source, |_, present, _| Ok(is_same(present).into()))? {
-            Verdict::Keep { outcome, .. } => Ok(outcome),
-            Verdict::Skip => Ok(Outcome::Skipped),
-            Verdict::Make | Verdict::Replace | Verdict::Stopped => {
-                let temporary = self.temporary_name(spot.destination_name());
-                make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
-                self.put_in_place(spot, &temporary)?;
-                Ok(Outcome::Copied)
-            }
-        }
+        let prior = match self.weigh(spot, source, like)? {
+            Verdict::Keep { outcome, .. } => return Ok(Put::Settled(outcome)),
+            Verdict::Skip => return Ok(Put::Settled(Outcome::Skipped)),
+            Verdict::Ask => return Ok(Put::Open(Done::Asked { n_bytes: 0 })),
+            Verdict::Stopped => return Ok(Put::Open(Done::Stopped)),
+            Verdict::Make => Prior::Nothing,
+            Verdict::Replace(prior) => prior,
+        };
+        let temporary = self.temporary_name(spot.destination_name());
+        make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
+        Ok(match self.put_in_place(spot, &temporary, prior)? {
+            Placed::There => Put::Settled(Outcome::Copied),
+            Placed::Taken | Placed::Stopped => Put::Open(Done::Stopped),
+        })
     }
 
     /// Owner, attributes and times of an entry that is not opened. What is right already is left alone.
@@ -161,18 +186,18 @@ impl Worker {
         let source = stat_source(spot, kind)?;
         let there = statat(first_folder, first, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Flaw::new(Action::CreateHardLink, errno))?;
-        let n_bytes = if kind == Kind::File { source.st_size as u64 } else { 0 };
         self.keeping.had.insert(Facet::Links);
+        let n_bytes = n_bytes_of(&source);
         let done = |outcome| Ok(Some(Done::Entry { kind: EntryKind::HardLink, outcome, n_bytes }));
         let make = |name: &CStr| linkat(first_folder, first, &spot.here.destination, name, AtFlags::empty());
-        let is_same = |present: &Stat| present.st_dev == there.st_dev && present.st_ino == there.st_ino;
         if spot.arrival == Arrival::Redone {
             self.remove_temporary(spot);
         }
-        match self.make_or_keep(spot, &source, Action::CreateHardLink, make, is_same) {
+        match self.make_or_keep(spot, &source, Action::CreateHardLink, make, Like::First(Identity::of(&there))) {
             // A link has no birth of its own: what a dead worker linked and what was there before look the same.
-            Ok(Outcome::Unchanged) if spot.arrival == Arrival::Redone => done(Outcome::Copied),
-            Ok(outcome) => done(outcome),
+            Ok(Put::Settled(Outcome::Unchanged)) if spot.arrival == Arrival::Redone => done(Outcome::Copied),
+            Ok(Put::Settled(outcome)) => done(outcome),
+            Ok(Put::Open(open)) => Ok(Some(open)),
             Err(Flaw { action: Action::CreateHardLink, cause: Cause::Errno(errno) })
                 if REFUSALS_TO_LINK.iter().any(|refused| refused.raw_os_error() == errno) =>
             {
@@ -251,7 +276,12 @@ fn birth_of(present: &Statx) -> (i64, i64) {
     (born.tv_sec, i64::from(born.tv_nsec))
 }
 
-fn stat_source(spot: &Spot<'_>, kind: Kind) -> Result<Stat, Flaw> {
+/// Bytes of contents.
+pub(super) fn n_bytes_of(stat: &Stat) -> u64 {
+    if kind_of(stat) == Kind::File { stat.st_size as u64 } else { 0 }
+}
+
+pub(super) fn stat_source(spot: &Spot<'_>, kind: Kind) -> Result<Stat, Flaw> {
     let source = spot.here.stat_source(spot.name).map_err(|errno| Flaw::new(Action::Stat, errno))?;
     if kind_of(&source) == kind { Ok(source) } else { Err(Flaw::new(Action::Stat, Reason::BecameOther)) }
 }

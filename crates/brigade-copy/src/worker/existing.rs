@@ -10,13 +10,15 @@ use rustix::io::Errno;
 use super::contents::CHUNK_BYTES;
 use super::file::is_same_version;
 use super::folders::kind_of;
+use super::metadata::FILE_TYPE;
+use super::placing::Prior;
 use super::{Flaw, Spot, Worker};
-use crate::calls::{fstat, openat, statat};
+use crate::calls::{fstat, openat, readlinkat, statat};
 use crate::error::{Action, Reason};
-use crate::event::Outcome;
+use crate::event::{Ground, Outcome};
 use crate::names::Kind;
-use crate::request::{Existing, Newer, Sameness};
-use crate::task::Arrival;
+use crate::request::{Existing, Newer, Sameness, TypeChange};
+use crate::task::{Arrival, Identity};
 
 /// What is to be done about an entry.
 pub(super) enum Verdict {
@@ -25,11 +27,22 @@ pub(super) enum Verdict {
     /// The same is there.
     Keep { present: Box<Stat>, outcome: Outcome },
     /// What is there gives way.
-    Replace,
+    Replace(Prior),
+    /// Somebody must be asked whether it does.
+    Ask,
     /// What is there stays.
     Skip,
     /// The order to stop came while it was compared.
     Stopped,
+}
+
+/// With what an entry at the destination is compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Like {
+    /// With its source, which is of this kind.
+    Source(Kind),
+    /// With the file that it is to be a further name of.
+    First(Identity),
 }
 
 /// How an entry at the destination compares with its source.
@@ -39,12 +52,6 @@ pub(super) enum Alike {
     Different,
     /// The order to stop came before that was known.
     Unknown,
-}
-
-impl From<bool> for Alike {
-    fn from(is_same: bool) -> Self {
-        if is_same { Self::Same } else { Self::Different }
-    }
 }
 
 /// Where what is at the destination comes from.
@@ -57,37 +64,76 @@ pub(super) enum Origin {
 }
 
 impl Worker {
-    /// Looks at what is there, and decides. `compare` is asked only where it matters.
-    pub(super) fn weigh(
-        &mut self,
-        spot: &Spot<'_>,
-        source: &Stat,
-        compare: impl FnOnce(&mut Self, &Stat, Origin) -> Result<Alike, Flaw>,
-    ) -> Result<Verdict, Flaw> {
+    /// Looks at what is there, and decides.
+    pub(super) fn weigh(&mut self, spot: &Spot<'_>, source: &Stat, like: Like) -> Result<Verdict, Flaw> {
+        self.why = Some(Ground::New);
         let present = match statat(&spot.here.destination, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(present) => present,
             Err(Errno::NOENT) => return Ok(Verdict::Make),
             Err(errno) => return Err(Flaw::new(Action::Replace, errno)),
         };
-        let origin = self.origin_of_present(spot);
-        if origin == Origin::Before && self.is_left_alone(source, &present) {
-            return Ok(Verdict::Skip);
-        }
-        if kind_of(&present) == Kind::Folder {
-            return Err(Flaw::new(Action::Replace, Reason::FolderInTheWay));
-        }
         if spot.arrival == Arrival::Fresh {
             // The folder is of this run, and so is what is in it: the destination takes two names of the source for one.
             return Err(Flaw::new(Action::Replace, Reason::NameTaken));
         }
-        Ok(match compare(self, &present, origin)? {
+        let origin = self.origin_of_present(spot);
+        if origin == Origin::Before
+            && let Some(why) = self.reason_to_leave(source, &present)
+        {
+            self.why = Some(why);
+            return Ok(Verdict::Skip);
+        }
+        if kind_of(&present) == Kind::Folder && self.facts.policy.type_change == TypeChange::Refused {
+            return Err(Flaw::new(Action::Replace, Reason::FolderInTheWay));
+        }
+        Ok(match self.compare(spot, source, &present, origin, like)? {
             Alike::Unknown => Verdict::Stopped,
             Alike::Same => {
                 let outcome = if origin == Origin::ThisRun { Outcome::Copied } else { Outcome::Unchanged };
                 Verdict::Keep { present: Box::new(present), outcome }
             }
-            Alike::Different => Verdict::Replace,
+            Alike::Different if origin == Origin::ThisRun => Verdict::Replace(Prior::Ours),
+            Alike::Different if self.must_ask() => Verdict::Ask,
+            Alike::Different => Verdict::Replace(Prior::Before(kind_of(&present))),
         })
+    }
+
+    /// Whether nothing may be replaced without an answer.
+    pub(super) fn must_ask(&self) -> bool {
+        self.facts.policy.existing == Existing::Ask && !self.is_agreed
+    }
+
+    fn compare(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        present: &Stat,
+        origin: Origin,
+        like: Like,
+    ) -> Result<Alike, Flaw> {
+        match like {
+            Like::First(first) => Ok(self.alike(Identity::of(present) == first, Ground::NotLinked)),
+            Like::Source(kind) if kind_of(present) != kind => Ok(self.alike(false, Ground::TypeDiffers)),
+            Like::Source(Kind::File) => self.compare_file(spot, source, present, origin),
+            Like::Source(Kind::Symlink) => {
+                let target = |folder, name| readlinkat(folder, name, Vec::new());
+                let wanted = target(&spot.here.source, spot.name).map_err(|errno| Flaw::new(Action::Read, errno))?;
+                let is_same =
+                    target(&spot.here.destination, spot.destination_name()).is_ok_and(|there| there == wanted);
+                Ok(self.alike(is_same, Ground::TargetDiffers))
+            }
+            Like::Source(Kind::Special | Kind::Folder | Kind::Unknown) => {
+                let is_same =
+                    present.st_mode & FILE_TYPE == source.st_mode & FILE_TYPE && present.st_rdev == source.st_rdev;
+                Ok(self.alike(is_same, Ground::TypeDiffers))
+            }
+        }
+    }
+
+    /// Remembers in what an entry differs.
+    fn alike(&mut self, is_same: bool, why: Ground) -> Alike {
+        self.why = (!is_same).then_some(why);
+        if is_same { Alike::Same } else { Alike::Different }
     }
 
     /// What a worker finished before it died counts as copied.
@@ -97,27 +143,31 @@ impl Worker {
         if is_ours { Origin::ThisRun } else { Origin::Before }
     }
 
-    fn is_left_alone(&self, source: &Stat, present: &Stat) -> bool {
+    fn reason_to_leave(&self, source: &Stat, present: &Stat) -> Option<Ground> {
         let policy = &self.facts.policy;
-        policy.existing == Existing::Keep || (policy.newer == Newer::Keep && mtime_of(present) > mtime_of(source))
+        if policy.existing == Existing::Keep {
+            return Some(Ground::Exists);
+        }
+        let is_newer = mtime_of(present) > mtime_of(source);
+        (policy.newer == Newer::Keep && is_newer).then_some(Ground::NewerThere)
     }
 
     /// Whether a regular file is at the destination already, as far as the policy goes.
-    pub(super) fn compare_file(
-        &mut self,
-        spot: &Spot<'_>,
-        source: &Stat,
-        present: &Stat,
-        origin: Origin,
-    ) -> Result<Alike, Flaw> {
-        if kind_of(present) != Kind::File || present.st_size != source.st_size {
-            return Ok(Alike::Different);
+    fn compare_file(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat, origin: Origin) -> Result<Alike, Flaw> {
+        if present.st_size != source.st_size {
+            return Ok(self.alike(false, Ground::SizeDiffers));
         }
         match (self.facts.policy.sameness, origin) {
             // What a worker of this run has finished has the time of its source; all the rest has not.
-            (_, Origin::ThisRun) | (Sameness::SizeAndTime, _) => Ok((mtime_of(present) == mtime_of(source)).into()),
-            (Sameness::Contents, _) => self.compare_contents(spot, source),
-            (Sameness::Never, _) => Ok(Alike::Different),
+            (_, Origin::ThisRun) | (Sameness::SizeAndTime, _) => {
+                Ok(self.alike(mtime_of(present) == mtime_of(source), Ground::TimeDiffers))
+            }
+            (Sameness::Contents, _) => {
+                let alike = self.compare_contents(spot, source)?;
+                self.why = (alike == Alike::Different).then_some(Ground::ContentsDiffer);
+                Ok(alike)
+            }
+            (Sameness::Never, _) => Ok(self.alike(false, Ground::TimesIgnored)),
         }
     }
 
@@ -149,7 +199,7 @@ impl Worker {
         }
         // What was written to meanwhile is copied, with the care that this takes.
         let after = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        Ok(is_same_version(before, &after).into())
+        Ok(if is_same_version(before, &after) { Alike::Same } else { Alike::Different })
     }
 }
 

@@ -9,17 +9,18 @@ use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::contents::{Moved, streams};
-use super::existing::{Verdict, mtime_of};
+use super::existing::{Like, Verdict, mtime_of};
 use super::folders::{Newborn, Pair};
 use super::keeping::Refuser;
 use super::metadata::Present;
-use super::placing::Placed;
+use super::placing::{Placed, Prior};
 use super::verify::ReadBack;
 use super::{Done, Flaw, Spot, Worker};
 use crate::calls::{self, fstat, openat, statat, unlinkat};
 use crate::error::{Action, Reason};
-use crate::event::{EntryKind, Outcome};
+use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{Facet, Facets};
+use crate::names::Kind;
 use crate::request::Existing;
 use crate::task::{Arrival, Identity, Placing};
 
@@ -42,7 +43,7 @@ enum Landing {
     /// Under a temporary one, which becomes its own if nothing is there by then.
     Aside,
     /// Under a temporary one, which then takes the place of what is there.
-    Replace,
+    Replace(Prior),
 }
 
 /// What one try came to.
@@ -98,10 +99,10 @@ impl Worker {
         }
         let n_bytes = source.st_size as u64;
         let done = |outcome| Ok(Ok(Done::Entry { kind: EntryKind::File, outcome, n_bytes }));
-        let compare = |worker: &mut Self, present: &Stat, origin| worker.compare_file(spot, &source, present, origin);
-        match self.weigh(spot, &source, compare)? {
+        match self.weigh(spot, &source, Like::Source(Kind::File))? {
             Verdict::Make => Ok(Err(self.landing_of_new())),
-            Verdict::Replace => Ok(Err(Landing::Replace)),
+            Verdict::Replace(prior) => Ok(Err(Landing::Replace(prior))),
+            Verdict::Ask => Ok(Ok(Done::Asked { n_bytes })),
             Verdict::Skip => done(Outcome::Skipped),
             Verdict::Stopped => Ok(Ok(Done::Stopped)),
             Verdict::Keep { present, outcome } => {
@@ -110,7 +111,12 @@ impl Worker {
                 }
                 // It has names that its source has not, and what is changed here would be changed there.
                 if present.st_nlink > source.st_nlink {
-                    return Ok(Err(Landing::Replace));
+                    self.why = Some(Ground::Shared);
+                    return Ok(if self.must_ask() {
+                        Ok(Done::Asked { n_bytes })
+                    } else {
+                        Err(Landing::Replace(Prior::Before(Kind::File)))
+                    });
                 }
                 self.align_file(spot, &source, &present)?;
                 done(outcome)
@@ -173,7 +179,7 @@ impl Worker {
         }
         let temporary = match landing {
             Landing::Direct => None,
-            Landing::Aside | Landing::Replace => Some(self.temporary_name(spot.destination_name())),
+            Landing::Aside | Landing::Replace(_) => Some(self.temporary_name(spot.destination_name())),
         };
         let name = temporary.as_deref().unwrap_or(spot.destination_name());
         let access = self.access_to_new();
@@ -207,13 +213,15 @@ impl Worker {
             self.remove_closed(spot, name);
             return Err(Flaw::new(Action::Write, errno));
         }
-        match landing {
-            Landing::Direct => {}
-            Landing::Aside => match self.put_where_nothing_is(spot, name)? {
-                Placed::There => {}
-                Placed::Taken => return Ok(Tried::Taken),
-            },
-            Landing::Replace => self.put_in_place(spot, name)?,
+        let placed = match landing {
+            Landing::Direct => Placed::There,
+            Landing::Aside => self.put_where_nothing_is(spot, name)?,
+            Landing::Replace(prior) => self.put_in_place(spot, name, prior)?,
+        };
+        match placed {
+            Placed::There => {}
+            Placed::Taken => return Ok(Tried::Taken),
+            Placed::Stopped => return Ok(Tried::Done(Done::Stopped)),
         }
         finished?;
         Ok(Tried::Done(Done::Entry { kind: EntryKind::File, outcome: Outcome::Copied, n_bytes }))

@@ -1,7 +1,7 @@
 //! The folders a worker holds open: the chain from a root down to where it works, opened one component at a time and never
 //! through a symbolic link. What is done in a folder is not known here.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Flaw;
+use super::placing::NumberedBackups;
 use crate::calls::{fstat, openat, statat};
 use crate::error::Action;
 use crate::names::Kind;
@@ -43,6 +44,20 @@ pub(super) struct Pair {
     pub(super) newborn: Cell<Option<Newborn>>,
     /// Whether what we make in the destination folder inherits an ACL from it, once that was asked.
     pub(super) is_acl_inherited: Cell<Option<bool>>,
+    /// The numbered backups in the destination folder, once they were looked for.
+    numbered_backups: RefCell<Option<NumberedBackups>>,
+    pub(super) reality: Reality,
+}
+
+/// What the destination folder of a pair is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reality {
+    /// A folder to write to.
+    Real,
+    /// A folder, but nothing is written in this run.
+    Rehearsed,
+    /// None: it would be made. Its descriptor stands for something else, and nothing is looked for in it.
+    Imagined,
 }
 
 /// Owner, group and device of a new file. Which they are depends on mount options and modes, so we look instead of guessing.
@@ -56,7 +71,16 @@ pub(super) struct Newborn {
 impl Pair {
     pub(super) fn new(source: OwnedFd, destination: OwnedFd) -> Self {
         let (newborn, is_acl_inherited) = (Cell::new(None), Cell::new(None));
-        Self { source, destination, links: Links::Keep, identity: Cell::new(None), newborn, is_acl_inherited }
+        Self {
+            source,
+            destination,
+            links: Links::Keep,
+            identity: Cell::new(None),
+            newborn,
+            is_acl_inherited,
+            numbered_backups: RefCell::new(None),
+            reality: Reality::Real,
+        }
     }
 
     /// Says what links in the source folder stand for; without this, for themselves.
@@ -83,12 +107,49 @@ impl Pair {
     pub(super) fn open_source_folder(&self, name: &CStr) -> Result<OwnedFd, Errno> {
         openat(&self.source, name, OFlags::RDONLY | OFlags::DIRECTORY | self.source_flags(), Mode::empty())
     }
+
+    /// A pair in a run that writes nothing. A destination that cannot be opened as a folder is imagined.
+    pub(super) fn rehearsed(
+        source: OwnedFd,
+        destination: Result<OwnedFd, Errno>,
+        stand_in: BorrowedFd<'_>,
+    ) -> Result<Self, Errno> {
+        let (destination, reality) = match destination {
+            Ok(destination) => (destination, Reality::Rehearsed),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                (rustix::io::fcntl_dupfd_cloexec(stand_in, 0)?, Reality::Imagined)
+            }
+            Err(errno) => return Err(errno),
+        };
+        Ok(Self { reality, ..Self::new(source, destination) })
+    }
+
+    /// The highest number of a backup of this name.
+    pub(super) fn last_numbered_backup(&self, name: &CStr) -> Option<u64> {
+        let mut backups = self.numbered_backups.borrow_mut();
+        backups.get_or_insert_with(|| NumberedBackups::in_folder(&self.destination)).last(name)
+    }
+
+    pub(super) fn note_numbered_backup(&self, name: &CStr, number: u64) {
+        if let Some(backups) = self.numbered_backups.borrow_mut().as_mut() {
+            backups.note(name.to_bytes(), number);
+        }
+    }
 }
 
 impl Held for Pair {
     fn open_child(&self, name: &CStr) -> Result<Self, Flaw> {
         let source = self.open_source_folder(name).map_err(|errno| Flaw::new(Action::Open, errno))?;
-        Ok(Self::new(source, self.destination.open_child(name)?).with_links(self.links))
+        let destination = match self.reality {
+            Reality::Real => {
+                return Ok(Self::new(source, self.destination.open_child(name)?).with_links(self.links));
+            }
+            Reality::Rehearsed => open_folder(self.destination.as_fd(), name),
+            Reality::Imagined => Err(Errno::NOENT),
+        };
+        Self::rehearsed(source, destination, self.destination.as_fd())
+            .map(|pair| pair.with_links(self.links))
+            .map_err(|errno| Flaw::new(Action::Reach, errno))
     }
 
     fn identity(&self) -> Option<Identity> {

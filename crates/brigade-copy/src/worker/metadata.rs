@@ -19,7 +19,7 @@ pub(super) const SET_ID_BITS: u32 = 0o6000;
 const SET_GROUP_ID: u32 = 0o2000;
 
 /// The bits of a mode that say what an entry is, `S_IFMT`.
-const FILE_TYPE: u32 = 0o170_000;
+pub(super) const FILE_TYPE: u32 = 0o170_000;
 const FOLDER_TYPE: u32 = 0o040_000;
 
 /// Times of which it is remembered whether a file system holds them. Beyond that everyday ones stay.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, Mode, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::folders::{Pair, kind_of, open_folder};
+use super::folders::{Pair, Reality, kind_of, open_folder};
 use super::follow::Extent;
 use super::visit::Unread;
 use super::{Flaw, Worker};
@@ -19,7 +19,7 @@ use crate::calls::{fchmod, fstat, statat, statx, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome, RemovalCeased};
 use crate::names::{Bytes, Kind, Names, joined};
-use crate::request::{Delete, EmptySource};
+use crate::request::{Backup, Delete, EmptySource};
 use crate::selection::Selector;
 use crate::task::{Chore, Failure, FolderRef, Identity, OpenRemoval, Removed, Standing};
 use listing::{Differences, Filter, compare, list};
@@ -58,6 +58,13 @@ impl Clearing {
             reported: None,
         }
     }
+}
+
+/// Whether a folder has been emptied already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Attempt {
+    First,
+    Emptied,
 }
 
 /// What became of an entry that was to go.
@@ -131,7 +138,7 @@ impl Worker {
             let Some(name) = name else { return };
             let gone = self
                 .enter_destination(self.root, &self.path.clone())
-                .and_then(|folder| try_remove(&folder, Kind::Folder, &name));
+                .and_then(|folder| self.try_remove(&folder, Kind::Folder, &name, Attempt::Emptied));
             let flaw = match gone {
                 Ok(Gone::Removed(kind)) => {
                     self.book_removed(path, kind);
@@ -187,8 +194,11 @@ impl Worker {
 
     /// Lists both sides of the folder whose path is the current one. `None`: nothing may be removed in it.
     fn compared(&mut self, pair: &Pair, name: &CStr) -> Option<Clearing> {
+        if pair.reality == Reality::Imagined {
+            return None;
+        }
         self.select_here(Some(pair));
-        let mut filter = filter(&mut self.selector, self.facts.delete);
+        let mut filter = filter(&mut self.selector, self.facts.delete, &self.facts.policy.backup);
         let compared = compare(pair, &mut self.listing_buffer, &mut filter);
         let path = Bytes(self.path.clone());
         let Differences { extra, common, n_source } = match compared {
@@ -219,7 +229,8 @@ impl Worker {
             Err(Errno::NOENT) => {}
             Ok(stat) => {
                 self.select_here(Some(&here));
-                if !filter(&mut self.selector, self.facts.delete).hides(kind_of(&stat), name) {
+                if !filter(&mut self.selector, self.facts.delete, &self.facts.policy.backup).hides(kind_of(&stat), name)
+                {
                     return;
                 }
             }
@@ -241,6 +252,15 @@ impl Worker {
 
 // Folders that go.
 impl Worker {
+    /// Removes an entry, or says what a run that writes nothing would find.
+    fn try_remove(&self, folder: &OwnedFd, kind: Kind, name: &CStr, attempt: Attempt) -> Result<Gone, Flaw> {
+        match (kind, attempt) {
+            _ if !self.is_rehearsal() => try_remove(folder, kind, name),
+            (Kind::Folder, Attempt::First) => Ok(Gone::Full),
+            _ => Ok(Gone::Removed(entry_kind(kind))),
+        }
+    }
+
     fn remove_below(&mut self, kind: Kind, name: &CStr) {
         match self.destination_chain.current() {
             Ok(folder) => self.remove(&folder, kind, name),
@@ -255,7 +275,7 @@ impl Worker {
         if let Some(clearing) = self.clearings.last_mut() {
             clearing.is_touched = true;
         }
-        let done = try_remove(folder, kind, name).and_then(|gone| match gone {
+        let done = self.try_remove(folder, kind, name, Attempt::First).and_then(|gone| match gone {
             Gone::Removed(kind) => {
                 self.book_removed(joined(&self.path, name), kind);
                 Ok(())
@@ -276,7 +296,7 @@ impl Worker {
         }
         self.append_to_path(name);
         self.select_here(None);
-        let mut filter = filter(&mut self.selector, self.facts.delete);
+        let mut filter = filter(&mut self.selector, self.facts.delete, &self.facts.policy.backup);
         let mut extra = Names::default();
         let mut is_kept = false;
         let listed = list(&folder, &mut self.listing_buffer, |kind, name| match filter.protects(kind, name) {
@@ -320,7 +340,7 @@ impl Worker {
 
     fn remove_cleared(&mut self, clearing: &Clearing) {
         let removed = self.destination_chain.current().and_then(|folder| {
-            match try_remove(&folder, Kind::Folder, &clearing.name)? {
+            match self.try_remove(&folder, Kind::Folder, &clearing.name, Attempt::Emptied)? {
                 Gone::Removed(kind) => {
                     self.book_removed(joined(&self.path, &clearing.name), kind);
                     Ok(())
@@ -430,9 +450,9 @@ impl Worker {
 }
 
 /// What is excluded, in the folder that the selector was sent to.
-fn filter(selector: &mut Selector, delete: Delete) -> Filter<'_> {
+fn filter<'a>(selector: &'a mut Selector, delete: Delete, backup: &'a Backup) -> Filter<'a> {
     let is_needed = selector.is_needed();
-    Filter { selector: is_needed.then_some(selector), delete }
+    Filter { selector: is_needed.then_some(selector), delete, backup }
 }
 
 /// Removes an entry, whatever it has become, unless it is a folder with something in it.
@@ -463,7 +483,7 @@ fn make_writable(folder: &OwnedFd) -> bool {
 
 /// A second look after the kernel did not say so: something may have been mounted since, or be a file system of its own
 /// without a mount, as sub-volumes of btrfs are.
-fn is_mount_point(parent: &OwnedFd, folder: &OwnedFd) -> Result<bool, Flaw> {
+pub(super) fn is_mount_point(parent: &OwnedFd, folder: &OwnedFd) -> Result<bool, Flaw> {
     let look = |folder| {
         statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
             .map_err(|errno| Flaw::new(Action::Remove, errno))
@@ -474,7 +494,7 @@ fn is_mount_point(parent: &OwnedFd, folder: &OwnedFd) -> Result<bool, Flaw> {
     Ok(is_other || !is_root.is_empty())
 }
 
-fn entry_kind(kind: Kind) -> EntryKind {
+pub(crate) fn entry_kind(kind: Kind) -> EntryKind {
     match kind {
         Kind::File => EntryKind::File,
         Kind::Folder => EntryKind::Directory,

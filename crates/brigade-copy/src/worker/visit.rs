@@ -21,7 +21,7 @@ use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names};
 use crate::selection::Links;
-use crate::task::{Arrival, FolderRef, Identity, Leftover, OpenFolder, Position, SharedFile};
+use crate::task::{Arrival, Asked, FolderRef, Identity, Leftover, OpenFolder, Position, SharedFile};
 
 /// A folder that is being visited.
 pub(super) struct Frame {
@@ -77,6 +77,14 @@ impl Unread {
         let unread = std::mem::take(self);
         unread.names.rest_from(unread.offset, unread.n_begun)
     }
+}
+
+/// Why a folder was not gone to, where nothing failed.
+enum Unvisited {
+    /// It is the destination itself, met through a bind mount.
+    Itself,
+    /// Something that is no folder is there, and somebody must be asked about it.
+    Asked,
 }
 
 /// How much a folder weighs against a file when it is asked whether there is enough to share.
@@ -159,7 +167,7 @@ impl Worker {
         self.lane.entry(&self.path, name.to_bytes());
         self.lane.listing();
         match self.refuse_stuck(name).and_then(|()| self.open_both(name, arrival)) {
-            Ok(Some((pair, mut frame, extent))) => {
+            Ok(Ok((pair, mut frame, extent))) => {
                 self.append_to_path(name);
                 if extent == Extent::Whole {
                     self.list(&pair, &mut frame);
@@ -167,13 +175,13 @@ impl Worker {
                 self.chain.push(name, pair);
                 self.enter_frame(frame);
             }
-            Ok(None) => self.book_entry(name, EntryKind::Directory, Outcome::Skipped, 0),
+            Ok(Err(Unvisited::Asked)) => self.ask(Kind::Folder, name, 0),
+            Ok(Err(Unvisited::Itself)) => self.book_entry(name, EntryKind::Directory, Outcome::Skipped, 0),
             Err(flaw) => self.book_unread(name, flaw),
         }
     }
 
-    /// `None` for a folder that is the destination itself, met through a bind mount.
-    fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Option<(Pair, Frame, Extent)>, Flaw> {
+    fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Result<(Pair, Frame, Extent), Unvisited>, Flaw> {
         let here = self.chain_current()?;
         let source = here.open_source_folder(name).map_err(|errno| match errno {
             Errno::NOTDIR | Errno::LOOP if !here.follows() => Flaw::new(Action::Open, Reason::BecameOther),
@@ -181,10 +189,25 @@ impl Worker {
         })?;
         let stat = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         if self.facts.destinations.contains(&Identity::of(&stat)) {
-            return Ok(None);
+            return Ok(Err(Unvisited::Itself));
         }
         let extent = self.extent_of(&here, &source, &stat)?;
-        let is_made = match mkdirat(&here.destination, name, Mode::RWXU) {
+        let frame = |outcome, arrival| Frame {
+            name: name.to_owned(),
+            source: Some(stat),
+            outcome,
+            arrival,
+            files: Unread::default(),
+            folders: Unread::default(),
+            rest: None,
+            reported: None,
+        };
+        if self.is_rehearsal() {
+            let (pair, outcome) = self.rehearse_folder(&here, name, source)?;
+            let pair = pair.with_links(self.facts.selection.links);
+            return Ok(Ok((pair, frame(outcome, Arrival::Merged), extent)));
+        }
+        let mut is_made = match mkdirat(&here.destination, name, Mode::RWXU) {
             Ok(()) => true,
             Err(Errno::EXIST) if arrival == Arrival::Fresh => {
                 return Err(Flaw::new(Action::CreateDirectory, Reason::NameTaken));
@@ -192,7 +215,16 @@ impl Worker {
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(Flaw::new(Action::CreateDirectory, errno)),
         };
-        let destination = open_folder(here.destination.as_fd(), name).map_err(|errno| match errno {
+        let mut opened = open_folder(here.destination.as_fd(), name);
+        if matches!(opened, Err(Errno::NOTDIR | Errno::LOOP)) && self.may_replace_by(&source)? {
+            let spot = self.spot(Rc::clone(&here), name, arrival);
+            if !self.put_folder_in_place(&spot)? {
+                return Ok(Err(Unvisited::Asked));
+            }
+            is_made = true;
+            opened = open_folder(here.destination.as_fd(), name);
+        }
+        let destination = opened.map_err(|errno| match errno {
             Errno::NOTDIR | Errno::LOOP => Flaw::new(Action::Replace, Reason::NoFolder),
             errno => Flaw::new(Action::CreateDirectory, errno),
         })?;
@@ -201,21 +233,14 @@ impl Worker {
             remove_inherited_acl(&Bearer::open(&destination))
                 .map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
         }
-        let frame = Frame {
-            name: name.to_owned(),
-            source: Some(stat),
-            outcome: if is_made || is_redone { Outcome::Copied } else { Outcome::Unchanged },
-            arrival: match arrival {
-                _ if is_made => Arrival::Fresh,
-                Arrival::Redone => Arrival::Redone,
-                _ => Arrival::Merged,
-            },
-            files: Unread::default(),
-            folders: Unread::default(),
-            rest: None,
-            reported: None,
+        let outcome = if is_made || is_redone { Outcome::Copied } else { Outcome::Unchanged };
+        let arrival = match arrival {
+            _ if is_made => Arrival::Fresh,
+            Arrival::Redone => Arrival::Redone,
+            _ => Arrival::Merged,
         };
-        Ok(Some((Pair::new(source, destination).with_links(self.facts.selection.links), frame, extent)))
+        let pair = Pair::new(source, destination).with_links(self.facts.selection.links);
+        Ok(Ok((pair, frame(outcome, arrival), extent)))
     }
 
     /// Reads the names in the folder whose path is the current one.
@@ -388,6 +413,9 @@ impl Worker {
     }
 
     pub(super) fn try_finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) -> Result<(), Flaw> {
+        if self.is_rehearsal() {
+            return Ok(());
+        }
         let source = match source {
             Some(source) => source,
             None => fstat(&pair.source).map_err(|errno| Flaw::new(Action::Stat, errno))?,
@@ -410,6 +438,16 @@ impl Worker {
         // Links that were followed are names, too, and nobody has counted those.
         let n_links = if self.facts.selection.links == Links::Follow { u64::MAX } else { n_links };
         self.answer.shared.push(SharedFile { folder, name: Names::one(kind, name), identity, n_links });
+    }
+
+    /// Reports an entry that somebody must be asked about, likewise.
+    pub(super) fn ask(&mut self, kind: Kind, name: &CStr, n_bytes: u64) {
+        let folder = match self.frames.len() {
+            0 => FolderRef::Item(self.item_idx),
+            n_frames => self.report(n_frames - 1),
+        };
+        let why = self.why.take();
+        self.answer.asked.push(Asked { folder, name: Names::one(kind, name), why, n_bytes });
     }
 
     /// Enters a folder, after its ancestors, into the answer as one that is not finished.

@@ -9,11 +9,12 @@ use rustix::io::Errno;
 use crate::calls::{self, Patience, statat};
 use crate::error::Action;
 use crate::names::{Kind, Names};
-use crate::request::Delete;
+use crate::request::{Backup, Delete};
 use crate::selection::Selector;
 use crate::task::Identity;
 use crate::worker::Flaw;
 use crate::worker::folders::{Pair, kind_of};
+use crate::worker::placing::split_numbered;
 
 /// Two folders compared.
 pub(super) struct Differences {
@@ -30,12 +31,24 @@ pub(super) struct Filter<'a> {
     /// Knows the folder. None where nothing is excluded.
     pub(super) selector: Option<&'a mut Selector>,
     pub(super) delete: Delete,
+    /// Which names are those of backups, which the source never has.
+    pub(super) backup: &'a Backup,
 }
 
 impl Filter<'_> {
     /// Whether an entry of the destination stays, whatever the source has.
     pub(super) fn protects(&mut self, kind: Kind, name: &CStr) -> bool {
-        self.delete != Delete::ExtraAndExcluded && self.excludes(kind, name)
+        (self.delete != Delete::ExtraAndExcluded && self.excludes(kind, name)) || self.is_backup(name)
+    }
+
+    fn is_backup(&self, name: &CStr) -> bool {
+        let name = name.to_bytes();
+        match self.backup {
+            Backup::Never => false,
+            Backup::Simple { suffix } => name.ends_with(suffix),
+            Backup::Numbered => split_numbered(name).is_some(),
+            Backup::Existing { suffix } => name.ends_with(suffix) || split_numbered(name).is_some(),
+        }
     }
 
     /// Whether an entry of the source is none that the destination should have.
