@@ -200,10 +200,7 @@ fn a_read_only_destination_fails_every_entry_by_name() {
     let mount = Mount::tmpfs(&scratch.folder("there"), "size=1m");
     scratch.folder("there/source");
     mount.make_read_only();
-    let (summary, events) = copy(request(&source, &scratch.path("there/new")));
     let reason = "Read-only file system (os error 30)".to_owned();
-    assert_eq!(failures(&events), [(scratch.path("there/new"), Action::CreateDirectory, reason.clone())]);
-    assert_eq!((summary.n_found, summary.n_failed), (1, 1));
     let (summary, events) = copy(request(&source, &scratch.path("there")));
     let expected = [
         (scratch.path("there/source"), Action::SetTimes, reason.clone()),
