@@ -103,6 +103,9 @@ catalogue! {
     not_together(one: &str, other: &str):
         "'{one}' and '{other}' cannot be used together",
         "'{one}' 和 '{other}' 不能同时使用";
+    dry_run_of_rsync():
+        "what rsync calls -n is '--dry-run'",
+        "rsync 的 -n 在这里是 '--dry-run'";
     missing_source(): "missing source", "缺少源";
     missing_destination_after(path: &str):
         "missing destination after {path}",
@@ -200,6 +203,7 @@ counted! {
     skipped: "skipped", "skipped", "项跳过";
     failed: "failed", "failed", "项失败";
     deleted: "deleted", "deleted", "项已删除";
+    would_be_deleted: "would be deleted", "would be deleted", "项将被删除";
     not_deleted: "could not be deleted", "could not be deleted", "项无法删除";
     changed: "changed while being read", "changed while being read", "项在读取时发生变化";
     workers: "worker", "workers", "个工作进程";

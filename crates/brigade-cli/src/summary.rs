@@ -36,11 +36,12 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
         parts.push(rate);
     }
     parts.push(messages::workers(language, summary.n_workers as u64));
+    let deleted = if summary.writing == Writing::Rehearsed { messages::would_be_deleted } else { messages::deleted };
     let counts: &[Count] = &[
         (summary.n_unchanged, messages::unchanged),
         (summary.n_skipped, messages::skipped),
         (summary.n_failed, messages::failed),
-        (summary.n_deleted, messages::deleted),
+        (summary.n_deleted, deleted),
         (summary.n_undeleted, messages::not_deleted),
         (summary.n_changed, messages::changed),
         (summary.n_verified, messages::verified),

@@ -85,7 +85,14 @@ fn sentence(language: Language, error: &clap::Error) -> String {
         ErrorKind::ArgumentConflict => {
             let others = context.texts(ContextKind::PriorArg);
             let other = others.first().map_or("", |text| first_word(text));
-            messages::not_together(language, &option, other)
+            let sentence = messages::not_together(language, &option, other);
+            // With these, whoever types -n thinks of rsync.
+            let is_rsync = [&option, other].contains(&"--no-clobber");
+            if is_rsync {
+                format!("{sentence}{}{}", messages::semicolon(language), messages::dry_run_of_rsync(language))
+            } else {
+                sentence
+            }
         }
         ErrorKind::MissingRequiredArgument => messages::missing_shell(language),
         _ => clap_own_words(error),

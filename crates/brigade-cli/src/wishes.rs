@@ -8,7 +8,9 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use brigade_copy::{DEFAULT_STALL_TIMEOUT, Digests, Report, Request, Target, Times, Verify, Writing, shown};
+use brigade_copy::{
+    DEFAULT_STALL_TIMEOUT, Digests, EmptySource, Report, Request, Target, Times, Verify, Writing, shown,
+};
 
 use crate::arguments::CopyArguments;
 use crate::ask;
@@ -60,6 +62,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         bytes_per_second: arguments.speed.bwlimit.and_then(NonZeroU64::new),
         nice: arguments.speed.nice,
         delete: arguments.delete.wanted(),
+        empty_source: if arguments.policy.force { EmptySource::RemovesAll } else { EmptySource::RemovesNothing },
         fidelity: arguments.fidelity.read(&arguments.given),
         stall_timeout: stall_timeout(arguments.safety.stall_timeout),
         verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },

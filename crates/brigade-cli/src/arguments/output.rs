@@ -49,7 +49,7 @@ pub struct OutputArguments {
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
     /// Such a list, of which the entries are copied again.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["delete", "delete_excluded"])]
     pub retry_from: Option<PathBuf>,
 }
 

@@ -33,7 +33,7 @@ pub fn group(language: Language, name: &str) -> Option<&'static str> {
 texts! { heading:
     "what": "What and where", "复制什么，复制到哪里";
     "policy": "What is there already", "已存在的内容";
-    "fidelity": "Fidelity: everything is kept unless said otherwise", "保真度：除非另有说明，一切都会保留";
+    "fidelity": "Fidelity (everything is kept unless said otherwise)", "保真度（除非另有说明，一切都会保留）";
     "safety": "Safety", "安全";
     "speed": "Speed", "速度";
     "output": "Output", "输出";

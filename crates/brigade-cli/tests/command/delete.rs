@@ -67,7 +67,11 @@ fn what_does_not_go_with_it_is_refused() {
     let table: [(&[&str], &str); 3] = [
         (&["one", "two"], "with --delete there is exactly one source, and it is a folder"),
         (&["one/file"], "with --delete there is exactly one source, and it is a folder"),
-        (&["-n", "one"], "'--no-clobber' and '--delete' cannot be used together; try 'brigade copy --help'"),
+        (
+            &["-n", "one"],
+            "'--no-clobber' and '--delete' cannot be used together; what rsync calls -n is '--dry-run'; \
+             try 'brigade copy --help'",
+        ),
     ];
     for (arguments, sentence) in table {
         let run = scene.run(arguments.iter().chain([&"--delete", &"destination"]));
@@ -119,4 +123,41 @@ fn a_plain_user_empties_folders_that_are_read_only() {
     assert_eq!(tree(&scene.path("source")), tree(&scene.path("destination")));
     let mode = fs::metadata(scene.path("destination/closed")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o555);
+}
+
+#[test]
+fn force_lets_an_empty_source_delete_everything() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("source")).unwrap();
+    scene.file("destination/extra/file", "x");
+    let run = scene.run(["--delete", "-f", "-T", "source", "destination"]);
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+    assert_eq!(fs::read_dir(scene.path("destination")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_rehearsal_tells_what_would_be_deleted_and_deletes_nothing() {
+    let scene = Scene::new();
+    scene.file("source/file", "x");
+    scene.file("destination/extra/file", "x");
+    let before = tree(&scene.path("destination"));
+    let run = scene.run(["--dry-run", "--delete", "-T", "source", "destination"]);
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+    for line in ["would delete 'destination/extra/file'", "would delete 'destination/extra'"] {
+        assert!(run.stderr.lines().any(|told| told.starts_with(line)), "{}", run.stderr);
+    }
+    assert!(run.stderr.lines().last().unwrap().ends_with(", 2 would be deleted"), "{}", run.stderr);
+    assert_eq!(tree(&scene.path("destination")), before);
+}
+
+#[test]
+fn backups_are_not_deleted() {
+    let scene = Scene::new();
+    scene.file("source/file", "new");
+    scene.file("destination/file", "older");
+    scene.file("destination/extra", "x");
+    let run = scene.run(["--delete", "--backup=simple", "-T", "source", "destination"]);
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+    assert_eq!(fs::read_to_string(scene.path("destination/file~")).unwrap(), "older");
+    assert!(!scene.path("destination/extra").exists());
 }
