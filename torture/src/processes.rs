@@ -76,6 +76,21 @@ pub fn orphans() -> Vec<ProcessInfo> {
     all().into_iter().filter(is_orphan).collect()
 }
 
+/// The memory that all processes of a group have in use: the sum of their proportional set sizes, in which what several share
+/// counts once. A process that ends meanwhile has none.
+#[must_use]
+pub fn group_memory_bytes(group: u32) -> u64 {
+    let members = all().into_iter().filter(|process| process.group == group);
+    members.filter_map(|process| memory_bytes(process.pid)).sum()
+}
+
+fn memory_bytes(pid: u32) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kibibytes =
+        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.map(|kibibytes| kibibytes << 10)
+}
+
 fn all() -> Vec<ProcessInfo> {
     let listed = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -1,11 +1,17 @@
 //! Signals during a copy: a clean end, and then death of the signal.
 
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{self, Scene};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
+use torture::random::Random;
+use torture::{facts, processes};
 
 #[test]
 fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
@@ -40,4 +46,118 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
             assert_eq!(source.get(&name), Some(&contents), "{name:?} is not whole");
         }
     }
+}
+
+/// Old times, so that a file that has its source's is one that was finished.
+fn age(folder: &Path) {
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for name in support::tree(folder).keys() {
+        let path = folder.join(name);
+        if !path.is_symlink() {
+            File::open(path).unwrap().set_modified(old).unwrap();
+        }
+    }
+}
+
+/// Small and large files, second names, links, and destinations that are to be replaced.
+fn make_storm_source(scene: &Scene) {
+    scene.many_files("a", 1000);
+    for idx in 0..4_u8 {
+        fs::write(scene.path(format!("a/large {idx}")), vec![idx; 4 << 20]).unwrap();
+    }
+    for idx in 0..100 {
+        fs::hard_link(scene.path(format!("a/000/file {idx}")), scene.path(format!("a/{idx}"))).unwrap();
+        std::os::unix::fs::symlink("nowhere", scene.path(format!("a/link {idx}"))).unwrap();
+    }
+    age(&scene.path("a"));
+}
+
+fn make_storm_destination(scene: &Scene) {
+    let _ = fs::remove_dir_all(scene.path("b"));
+    for idx in 0..300 {
+        scene.file(format!("b/{:03}/file {idx}", idx / 100), "an older version");
+    }
+    scene.file("b/large 0", "an older version");
+}
+
+/// Nothing temporary, and each file that bears its source's time is as long and the same.
+fn assert_whole_as_far_as_it_goes(source: &Path, copy: &Path, moment: &str) {
+    for (name, contents) in support::tree(copy) {
+        let last = name.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(!last.starts_with(".brigade-"), "{moment}: {name:?} was left behind");
+        let (copied, original) = (copy.join(&name), source.join(&name));
+        if copied.is_symlink() || contents.is_none() {
+            continue;
+        }
+        let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+        if modified(&copied) == modified(&original) {
+            assert!(contents.unwrap() == fs::read(&original).unwrap(), "{moment}: {name:?} only looks whole");
+        }
+    }
+}
+
+/// C-37. `BRIGADE_SIGNALS` times, 30 without it; `BRIGADE_SEED` makes it happen again.
+#[test]
+fn a_signal_at_any_moment_leaves_only_whole_files_and_the_printed_command_completes() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("BRIGADE_SEED").unwrap_or_else(Random::fresh_seed);
+    let n_moments = number("BRIGADE_SIGNALS").unwrap_or(30);
+    println!("BRIGADE_SEED={seed} BRIGADE_SIGNALS={n_moments}");
+    let mut random = Random::new(seed);
+    let scene = Scene::new();
+    make_storm_source(&scene);
+    make_storm_destination(&scene);
+    let start = Instant::now();
+    assert_eq!(scene.run(["-T", "a", "b"]).status.code(), Some(0));
+    let whole_run = start.elapsed();
+    let mut n_interrupted = 0;
+    for moment_idx in 0..n_moments {
+        make_storm_destination(&scene);
+        let (signal, number) =
+            [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)][usize::try_from(random.below(3)).unwrap()];
+        let delay = Duration::from_micros(random.below(u64::try_from(whole_run.as_micros()).unwrap()));
+        let moment = format!("seed {seed}, moment {moment_idx}: {signal:?} after {delay:?}");
+        let mut child = scene.copy(["-T", "a", "b"]).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = support::collected(child.stderr.take().unwrap());
+        // Whatever happens at this moment is what the signal meets.
+        let status = facts::end_of(&mut child, delay).unwrap().unwrap_or_else(|| {
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            support::wait(&mut child)
+        });
+        let stderr = stderr.recv().unwrap();
+        assert!(status.signal() == Some(number) || status.success(), "{moment}: {status} {stderr}");
+        assert_whole_as_far_as_it_goes(&scene.path("a"), &scene.path("b"), &moment);
+        // One that came before the command listens ends it before it has begun, without a word.
+        if let Some((_, command)) = stderr.split_once("\nto go on: brigade ") {
+            n_interrupted += 1;
+            assert_eq!(status.signal(), Some(number), "{moment}: {stderr}");
+            assert_eq!(command, "copy -T a b\n", "{moment}");
+        }
+        let again = scene.run(["-T", "a", "b"]);
+        assert_eq!(again.status.code(), Some(0), "{moment}: {}", again.stderr);
+        let differences = torture::tree::differences(&scene.path("a"), &scene.path("b")).unwrap();
+        assert_eq!(differences, [""; 0], "{moment}");
+    }
+    println!("{n_interrupted} of {n_moments} were interrupted in the midst of the copy");
+    assert!(n_interrupted > 0, "no signal met the copy");
+}
+
+/// C-37. The report is never read, so the clean end that the first signal asks for cannot come.
+#[test]
+fn a_second_signal_ends_at_once() {
+    let scene = Scene::new();
+    scene.many_files("a", 5000);
+    let mut command = scene.copy(["--progress=json", "a", "b"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().unwrap();
+    let report = child.stdout.take().unwrap();
+    facts::wait_until("the report is stuck", || ioctl_fionread(&report).unwrap() > 60_000);
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    // Longer than what counts as the same wish; nothing ends by itself in that time.
+    assert!(facts::end_of(&mut child, Duration::from_millis(500)).unwrap().is_none(), "it did not wait");
+    kill_process(pid, Signal::INT).unwrap();
+    let status = facts::end_of(&mut child, Duration::from_secs(5)).unwrap().expect("the second signal ends it");
+    assert_eq!(status.signal(), Some(2));
+    facts::wait_until("its workers have ended too", || processes::group_memory_bytes(child.id()) == 0);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -134,8 +134,7 @@ impl Terminal {
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&controller, size).unwrap();
+        resize(&controller, columns, rows);
         let terminal: OwnedFd =
             fs::OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap().into();
         let child = command
@@ -165,6 +164,11 @@ impl Terminal {
         self.seen.drain(..end);
     }
 
+    /// Makes it as large as this.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        resize(&self.screen, columns, rows);
+    }
+
     /// Types.
     pub fn types(&mut self, keys: &str) {
         self.screen.write_all(keys.as_bytes()).unwrap();
@@ -186,6 +190,11 @@ impl Terminal {
     }
 }
 
+fn resize(controller: impl AsFd, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(controller, size).unwrap();
+}
+
 /// Names and contents of all files under a folder; a folder has none.
 pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
@@ -203,4 +212,13 @@ pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         }
     }
     found
+}
+
+/// The numbers before each `%`.
+pub fn percentages(text: &str) -> Vec<u32> {
+    let before = text.split('%').map(|part| {
+        let digits: Vec<char> = part.chars().rev().take_while(char::is_ascii_digit).collect();
+        digits.into_iter().rev().collect::<String>()
+    });
+    before.filter_map(|digits| digits.parse().ok()).collect()
 }

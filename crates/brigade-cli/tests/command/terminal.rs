@@ -58,15 +58,6 @@ fn a_dumb_terminal_gets_no_control_sequences() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// The numbers before each `%`.
-fn percentages(text: &str) -> Vec<u32> {
-    let before = text.split('%').map(|part| {
-        let digits: Vec<char> = part.chars().rev().take_while(char::is_ascii_digit).collect();
-        digits.into_iter().rev().collect::<String>()
-    });
-    before.filter_map(|digits| digits.parse().ok()).collect()
-}
-
 #[test]
 fn the_percentage_never_falls_and_ends_at_100() {
     let scene = Scene::new();
@@ -74,7 +65,7 @@ fn the_percentage_never_falls_and_ends_at_100() {
     let mut command = scene.copy(["-j1", "a\n\x1b[31m", "b"]);
     let (status, text) = Terminal::run(&mut command, 60, 24).ended();
     assert_eq!(status.code(), Some(0), "{text}");
-    let told = percentages(&text);
+    let told = support::percentages(&text);
     assert!(told.is_sorted(), "{told:?}");
     assert_eq!(told.last(), Some(&100), "{text:?}");
     assert_eq!(told.iter().filter(|percent| **percent >= 100).count(), 1);
