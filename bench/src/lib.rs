@@ -1,11 +1,12 @@
 //! Measures brigade against its peers: every tool in turn, in one run, on the same data, each result checked.
 //! The workspace's `cargo xtask bench` builds what is needed and starts the program `bench` of this package.
 //!
-//! `copy` is the bench of the command, `library` that of the library; the rest serves both.
+//! `copy` and `memory` are the benches of the command, `library` that of the library; the rest serves them all.
 #![forbid(unsafe_code)]
 
 pub mod copy;
 pub mod library;
+pub mod memory;
 
 mod ballast;
 mod data;

@@ -18,12 +18,15 @@ enum What {
     Copy(bench::copy::Request),
     /// Times pool, queue, process and shared memory, and those of other libraries.
     Library(bench::library::Request),
+    /// Looks at the memory of all processes while brigade copies very many entries.
+    Memory(bench::memory::Request),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Copy(request) => bench::copy::run(&request),
         What::Library(request) => bench::library::run(&request),
+        What::Memory(request) => bench::memory::run(&request),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
