@@ -48,6 +48,9 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
     }
 }
 
+/// What a signal meets: slowed down, so that many are met in the midst of a large file.
+const COPY: [&str; 4] = ["--bwlimit=80M", "-T", "a", "b"];
+
 /// Old times, so that a file that has its source's is one that was finished.
 fn age(folder: &Path) {
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
@@ -77,7 +80,9 @@ fn make_storm_destination(scene: &Scene) {
     for idx in 0..300 {
         scene.file(format!("b/{:03}/file {idx}", idx / 100), "an older version");
     }
-    scene.file("b/large 0", "an older version");
+    for idx in 0..2 {
+        scene.file(format!("b/large {idx}"), "an older version");
+    }
 }
 
 /// Nothing temporary, and each file that bears its source's time is as long and the same.
@@ -108,7 +113,7 @@ fn a_signal_at_any_moment_leaves_only_whole_files_and_the_printed_command_comple
     make_storm_source(&scene);
     make_storm_destination(&scene);
     let start = Instant::now();
-    assert_eq!(scene.run(["-T", "a", "b"]).status.code(), Some(0));
+    assert_eq!(scene.run(COPY).status.code(), Some(0));
     let whole_run = start.elapsed();
     let mut n_interrupted = 0;
     for moment_idx in 0..n_moments {
@@ -117,7 +122,7 @@ fn a_signal_at_any_moment_leaves_only_whole_files_and_the_printed_command_comple
             [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)][usize::try_from(random.below(3)).unwrap()];
         let delay = Duration::from_micros(random.below(u64::try_from(whole_run.as_micros()).unwrap()));
         let moment = format!("seed {seed}, moment {moment_idx}: {signal:?} after {delay:?}");
-        let mut child = scene.copy(["-T", "a", "b"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = scene.copy(COPY).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = support::collected(child.stderr.take().unwrap());
         // Whatever happens at this moment is what the signal meets.
         let status = facts::end_of(&mut child, delay).unwrap().unwrap_or_else(|| {
@@ -131,9 +136,9 @@ fn a_signal_at_any_moment_leaves_only_whole_files_and_the_printed_command_comple
         if let Some((_, command)) = stderr.split_once("\nto go on: brigade ") {
             n_interrupted += 1;
             assert_eq!(status.signal(), Some(number), "{moment}: {stderr}");
-            assert_eq!(command, "copy -T a b\n", "{moment}");
+            assert_eq!(command, format!("copy {}\n", COPY.join(" ")), "{moment}");
         }
-        let again = scene.run(["-T", "a", "b"]);
+        let again = scene.run(COPY);
         assert_eq!(again.status.code(), Some(0), "{moment}: {}", again.stderr);
         let differences = torture::tree::differences(&scene.path("a"), &scene.path("b")).unwrap();
         assert_eq!(differences, [""; 0], "{moment}");
