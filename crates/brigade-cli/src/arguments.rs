@@ -99,16 +99,17 @@ pub struct CopyArguments {
     #[arg(skip)]
     pub given: Given,
     #[command(flatten)]
-    habits: Habits,
+    pub habits: Habits,
 }
 
 /// What people type after `cp`; all of it is done anyway.
 #[derive(Args, Debug)]
-struct Habits {
+pub struct Habits {
     #[arg(short, long, hide = true)]
     archive: bool,
+    /// With a list of names, folders in it are copied with everything below them.
     #[arg(short, long, short_alias = 'R', hide = true)]
-    recursive: bool,
+    pub recursive: bool,
     #[arg(short = 'p', hide = true)]
     usual: bool,
     #[arg(short = 'd', hide = true)]

@@ -43,6 +43,7 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::NotAFolder { destination } => messages::refused_not_folder(language, &text(destination)),
         Refusal::Collision { destination } => messages::refused_collision(language, &text(destination)),
         Refusal::DeleteNeedsOneFolder => messages::delete_needs_one_folder(language),
+        Refusal::ListNeedsOneFolder => messages::list_needs_one_folder(language),
         Refusal::SeveralSources => messages::refused_several(language),
         Refusal::RootBeside => messages::refused_root(language),
         Refusal::NoRoom { destination, want } => {

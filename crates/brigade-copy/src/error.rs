@@ -273,6 +273,12 @@ pub enum Refusal {
     /// What the source does not have can be removed only where there is one source, and that a folder.
     #[error("with --delete there is exactly one source, and it is a folder")]
     DeleteNeedsOneFolder,
+    /// The names in a list are those of entries of one folder.
+    #[error("with a list of names there is exactly one source, and it is a folder")]
+    ListNeedsOneFolder,
+    /// What a list does not name cannot be told from what the source does not have.
+    #[error("with a list of names nothing can be deleted")]
+    ListWithDelete,
     /// The root folder has no name to put a copy beside.
     #[error("the root folder cannot be copied beside itself")]
     RootBeside,

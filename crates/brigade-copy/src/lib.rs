@@ -64,5 +64,5 @@ pub use request::{
     Policy, Reflink, Report, Request, Sameness, Sparse, Target, Times, Totals, TypeChange, Verify, Writing,
 };
 pub use run::Running;
-pub use selection::{Choice, IgnoreFiles, Lines, Links, Mounts, NoPattern, Rules, Selection};
+pub use selection::{BadList, Choice, Depth, IgnoreFiles, Lines, Links, Mounts, NameList, NoPattern, Rules, Selection};
 pub use shown::shown;

@@ -86,6 +86,17 @@ impl Plan {
         if request.delete != Delete::Nothing && !matches!(pairs.as_slice(), [Pair { kind: Kind::Folder, .. }]) {
             return Err(Refusal::DeleteNeedsOneFolder);
         }
+        if request.selection.list.is_some() {
+            let [pair @ Pair { kind: Kind::Folder, .. }] = pairs.as_mut_slice() else {
+                return Err(Refusal::ListNeedsOneFolder);
+            };
+            if request.delete != Delete::Nothing {
+                return Err(Refusal::ListWithDelete);
+            }
+            // Its names and rules begin in the folder, whatever that is called.
+            pair.called.clear();
+            pair.source_place = Place::Folder(pair.source.clone());
+        }
         let mut lineages = Lineages::default();
         for (pair, source) in pairs.iter().zip(&sources) {
             check(pair, source, request.policy.type_change, &mut lineages)?;

@@ -2,6 +2,7 @@
 //! for each name, so that what is left out costs nothing more. The same answers hold for the names at the destination.
 
 mod ignore_files;
+mod list;
 mod rules;
 mod wildcards;
 
@@ -9,14 +10,20 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
+pub use list::{BadList, Depth, NameList};
 pub use rules::{Choice, Lines, NoPattern, Rules};
 
+pub(crate) use list::Child;
+
 use ignore_files::IgnoreStack;
+use list::Mark;
 use rules::Framed;
 
 /// Which entries of the sources are copied. The default is all of them, links as links.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Selection {
+    /// The names that are copied, if not all. The one source is then the root of paths, and is itself a folder.
+    pub list: Option<NameList>,
     /// Rules about names and paths. The root of a path is where `rsync` has it: a source with a name is itself the first
     /// component, whether or not a slash follows; `SOURCE/.` is the root.
     pub rules: Rules,
@@ -71,6 +78,16 @@ pub(crate) struct Selector {
     ignored: IgnoreStack,
 }
 
+/// Which entries of a folder are asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wanted {
+    All,
+    /// Those in the list.
+    Listed,
+    /// All, and the list names some of them, which must be there.
+    AllAndListed,
+}
+
 /// A folder of the source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
@@ -116,6 +133,58 @@ impl Selector {
         let path = Framed::new(&self.path, self.n_folder_bytes);
         let decided = self.selection.rules.decide(path, is_folder).or_else(|| self.ignored.decide(path, is_folder));
         decided == Some(Choice::Exclude)
+    }
+
+    /// Which entries of a folder are asked for, by its path below the root.
+    pub(crate) fn wanted_in(&self, folder: &[u8]) -> Wanted {
+        let Some(list) = &self.selection.list else {
+            return Wanted::All;
+        };
+        match (self.is_taken_whole(list, folder), list.children_of(folder)) {
+            (false, _) => Wanted::Listed,
+            (true, None) => Wanted::All,
+            (true, Some(_)) => Wanted::AllAndListed,
+        }
+    }
+
+    /// Whether the list names a folder or something in it.
+    pub(crate) fn is_listed(&self, folder: &[u8]) -> bool {
+        let list = self.selection.list.as_ref();
+        list.is_some_and(|list| list.mark_of(folder).is_some() || list.children_of(folder).is_some())
+    }
+
+    /// The entry of a folder that begins at this place of the list; 0 is the folder's first, as no other's.
+    pub(crate) fn listed_at(&self, folder: &[u8], start: usize) -> Option<Child> {
+        let list = self.selection.list.as_ref()?;
+        let start = if start == 0 { list.children_of(folder)? } else { start };
+        list.child_at(folder, start)
+    }
+
+    fn is_taken_whole(&self, list: &NameList, folder: &[u8]) -> bool {
+        let is_named = |path: &[u8]| match list.depth() {
+            Depth::Shallow => list.mark_of(path) == Some(Mark::Contents),
+            Depth::Whole => list.mark_of(path).is_some(),
+        };
+        if list.depth() == Depth::Shallow {
+            return is_named(folder) && !self.excludes_folder(folder);
+        }
+        let slashes = folder.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(idx, _)| idx);
+        let ends = slashes.chain((!folder.is_empty()).then_some(folder.len()));
+        // A folder that a rule excludes is one only because the list names something in it.
+        ends.fold(is_named(b""), |is_whole, end| {
+            let path = &folder[..end];
+            (is_whole || is_named(path)) && !self.excludes_folder(path)
+        })
+    }
+
+    /// Whether a rule excludes a folder by its path below the root.
+    fn excludes_folder(&self, folder: &[u8]) -> bool {
+        if folder.is_empty() || self.selection.rules.is_empty() {
+            return false;
+        }
+        let framed = [b"/", folder, b"/"].concat();
+        let name_start = framed[..framed.len() - 1].iter().rposition(|&byte| byte == b'/').map_or(1, |slash| slash + 1);
+        self.selection.rules.decide(Framed::new(&framed, name_start), true) == Some(Choice::Exclude)
     }
 }
 

@@ -12,6 +12,7 @@ mod file;
 mod folders;
 mod follow;
 mod keeping;
+mod listed;
 mod metadata;
 mod placing;
 mod positions;

@@ -12,7 +12,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use brigade_copy::{Choice, IgnoreFiles, Lines, Plan, Request, Selection, Summary, Target};
+use brigade_copy::{
+    Choice, Delete, Depth, IgnoreFiles, Lines, Links, NameList, Plan, Refusal, Request, Selection, Summary, Target,
+};
 use torture::random::Random;
 
 /// Lists that the default run compares.
@@ -222,6 +224,29 @@ fn copy(request: Request) -> Summary {
     summary
 }
 
+/// Names of a tree as a list may write them, some of them of nothing.
+fn names(random: &mut Random, root: &Path, paths: &[Vec<u8>], end: u8) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..random.below(9) {
+        let path = &paths[random.below(paths.len() as u64) as usize];
+        let place = root.join(OsStr::from_bytes(path));
+        text.extend_from_slice(one_of(random, &[b"".as_slice(), b"", b"/", b"./", b"//./"]));
+        text.extend_from_slice(path);
+        if !place.is_symlink() {
+            text.extend_from_slice(one_of(random, &[b"".as_slice(), b"", b"/", b"/.", b"//"]));
+        }
+        if random.below(12) == 0 {
+            text.extend_from_slice(one_of(random, &[b"/missing".as_slice(), b"missing", b"/missing/more"]));
+        }
+        text.push(end);
+        if random.below(10) == 0 {
+            text.extend_from_slice(one_of(random, &[b"".as_slice(), b"# note", b"; note", b".", b"./"]));
+            text.push(end);
+        }
+    }
+    text
+}
+
 fn rsync(options: &[OsString], sources: &[PathBuf], destination: &Path) {
     let mut command = Command::new("rsync");
     command.arg("-a").args(options).args(sources).arg([destination.as_os_str(), OsStr::new("/")].concat());
@@ -285,6 +310,156 @@ fn random_lists_of_rules_select_what_rsync_selects() {
     }
     // Lists that select all or nothing would show nothing.
     assert!(n_selected > 1000 && n_left_out > 1000, "{n_selected} selected, {n_left_out} left out");
+}
+
+/// Whether an entry has the mode and the times of its original.
+fn is_faithful(copy: &Path, original: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let [copy, original] = [copy, original].map(|path| path.symlink_metadata().unwrap());
+    let described = [copy, original].map(|data| (data.mode(), data.mtime(), data.mtime_nsec()));
+    described[0] == described[1]
+}
+
+fn above_a_name(folder: &Path, text: &[u8], end: u8) -> bool {
+    let lines = text.split(|&byte| byte == end).filter(|line| !matches!(line.first(), None | Some(b'#' | b';')));
+    let mut names = lines.map(|line| {
+        let components = line.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b"."));
+        components.map(OsStr::from_bytes).collect::<PathBuf>()
+    });
+    names.any(|name| name != folder && name.starts_with(folder))
+}
+
+#[test]
+fn random_lists_of_names_copy_what_rsync_copies() {
+    let seed = seed();
+    let (mut n_copied, mut n_left_out, mut n_missed, mut n_exact) = (0, 0, 0, 0);
+    for tree_idx in 0..n_lists().div_ceil(3 * LISTS_PER_TREE) {
+        let mut random = Random::new(seed.wrapping_add(tree_idx));
+        let scratch = scratch();
+        let root = scratch.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let paths = grow(&mut random, &root);
+        let file = scratch.path().join("names");
+        for list_idx in 0..LISTS_PER_TREE {
+            let mut list = match random.below(2) {
+                0 => List::default(),
+                _ => list(&mut random, &paths, b"root", &scratch.path().join("rules")),
+            };
+            // Files with rules are read in the same way, and those have lines.
+            let has_file = list.options.iter().any(|option| option.as_bytes().starts_with(b"--exclude-from"));
+            let is_text = has_file || random.below(2) == 0;
+            let (lines, end) = if is_text { (Lines::Text, b'\n') } else { (Lines::ZeroEnded, 0) };
+            let text = names(&mut random, &root, &paths, end);
+            fs::write(&file, &text).unwrap();
+            list.options.push([OsStr::new("--files-from="), file.as_os_str()].concat());
+            if !is_text {
+                list.options.push("-0".into());
+            }
+            let depth = if random.below(3) == 0 { Depth::Whole } else { Depth::Shallow };
+            if depth == Depth::Whole {
+                list.options.push("-r".into());
+            }
+            let place = |whose: &str| scratch.path().join(format!("{whose}{list_idx}"));
+            fs::create_dir(place("ours")).unwrap();
+            fs::create_dir(place("theirs")).unwrap();
+            let names = NameList::new(&text, lines, depth).unwrap();
+            let (copied, target) = match random.below(2) {
+                0 => (place("ours"), Target::Exactly(place("ours"))),
+                _ => (place("ours").join("root"), Target::IntoOrAs(place("ours"))),
+            };
+            let mut request = Request::new(vec![root.clone()], target);
+            request.selection = Selection { list: Some(names), ..list.selection.clone() };
+            request.workers = std::num::NonZeroUsize::new(2);
+            let summary = Plan::new(request).unwrap().start(|_| {}).unwrap().wait();
+            assert_eq!(summary.n_found, summary.n_copied + summary.n_unchanged + summary.n_failed);
+            let mut command = Command::new("rsync");
+            let output = command.arg("-a").args(&list.options).args([&root, &place("theirs")]).output().unwrap();
+            let context = format!("BRIGADE_SEED={}: {list:#?} {}", seed.wrapping_add(tree_idx), text.escape_ascii());
+            let (ours, theirs) = (entries(&copied), entries(&place("theirs")));
+            assert!(ours.is_superset(&theirs), "{ours:?} {theirs:?} {context}");
+            // rsync does not make the folders above a name that is missing or excluded.
+            let above = |path: &PathBuf| above_a_name(path, &text, end) && root.join(path).is_dir();
+            assert!(ours.difference(&theirs).all(above), "{ours:?} {theirs:?} {context}");
+            n_exact += u32::from(ours == theirs && !ours.is_empty());
+            // Folders above what is named, too.
+            for path in &ours {
+                assert!(is_faithful(&copied.join(path), &root.join(path)), "{path:?} {context}");
+            }
+            let is_missed = output.status.code() == Some(23);
+            assert!(is_missed || output.status.success(), "{context}");
+            assert_eq!(summary.n_failed > 0, is_missed, "{context}");
+            n_copied += ours.len();
+            n_left_out += paths.len().saturating_sub(ours.len());
+            n_missed += u32::from(is_missed);
+        }
+    }
+    let figures =
+        format!("{n_copied} copied, {n_left_out} left out, {n_missed} lists with missing names, {n_exact} exact");
+    assert!(n_copied > 500 && n_left_out > 1000 && n_missed > 10 && n_exact > 30, "{figures}");
+}
+
+#[test]
+fn every_name_of_a_long_list_is_copied_and_nothing_else() {
+    let scratch = scratch();
+    let root = scratch.path().join("root");
+    let mut text = Vec::new();
+    for folder_idx in 0..2 {
+        fs::create_dir_all(root.join(format!("{folder_idx}"))).unwrap();
+        for file_idx in 0..20_000 {
+            let name = format!("{folder_idx}/{file_idx}");
+            fs::write(root.join(&name), "").unwrap();
+            if file_idx % 3 > 0 {
+                text.extend_from_slice(format!("{name}\n").as_bytes());
+            }
+        }
+    }
+    let names = NameList::new(&text, Lines::Text, Depth::Shallow).unwrap();
+    let mut request = Request::new(vec![root], Target::Exactly(scratch.path().join("copy")));
+    request.selection.list = Some(names);
+    copy(request);
+    let copied: Vec<_> = entries(&scratch.path().join("copy")).into_iter().collect();
+    let mut expected: Vec<_> = text.split(|&byte| byte == b'\n').filter(|name| !name.is_empty()).collect();
+    expected.extend([b"0".as_slice(), b"1"]);
+    let expected: BTreeSet<_> = expected.into_iter().map(|name| PathBuf::from(OsStr::from_bytes(name))).collect();
+    assert!(copied.into_iter().eq(expected));
+}
+
+#[test]
+fn names_below_a_link_are_refused_unless_links_are_followed() {
+    let scratch = scratch();
+    let root = scratch.path().join("root");
+    fs::create_dir_all(root.join("folder")).unwrap();
+    fs::write(root.join("folder/file"), "x").unwrap();
+    std::os::unix::fs::symlink("folder", root.join("link")).unwrap();
+    for (links, n_failed) in [(Links::Keep, 1), (Links::Follow, 0)] {
+        let place = scratch.path().join(format!("{links:?}"));
+        let mut request = Request::new(vec![root.clone()], Target::Exactly(place.clone()));
+        let list = NameList::new(b"folder\nlink/file\n", Lines::Text, Depth::Shallow).unwrap();
+        request.selection = Selection { list: Some(list), links, ..Selection::default() };
+        let summary = Plan::new(request).unwrap().start(|_| {}).unwrap().wait();
+        assert_eq!((summary.n_failed, summary.n_found), (n_failed, 4 - n_failed));
+        assert_eq!(place.join("link/file").exists(), n_failed == 0);
+        assert!(place.join("folder").is_dir() && !place.join("folder/file").exists());
+    }
+}
+
+#[test]
+fn a_list_needs_one_folder_and_deletes_nothing() {
+    let scratch = scratch();
+    let (folder, file) = (scratch.path().join("folder"), scratch.path().join("file"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, "x").unwrap();
+    for sources in [vec![folder.clone(), file.clone()], vec![file]] {
+        let mut request = Request::new(sources, Target::IntoOrAs(scratch.path().to_owned()));
+        request.selection.list = Some(NameList::new(b"x", Lines::Text, Depth::Shallow).unwrap());
+        request.target = Target::IntoOrAs(folder.clone());
+        let refused = Plan::new(request).err();
+        assert!(matches!(refused, Some(Refusal::ListNeedsOneFolder)), "{refused:?}");
+    }
+    let mut request = Request::new(vec![folder], Target::Exactly(scratch.path().join("copy")));
+    request.selection.list = Some(NameList::new(b"x", Lines::Text, Depth::Shallow).unwrap());
+    request.delete = Delete::Extra;
+    assert!(matches!(Plan::new(request), Err(Refusal::ListWithDelete)));
 }
 
 /// A `.gitignore` of patterns that were drawn for a tree, with what else such files may hold.

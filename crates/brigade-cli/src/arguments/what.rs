@@ -22,6 +22,13 @@ pub struct WhatArguments {
     include: Vec<OsString>,
     #[arg(long, value_name = "FILE", conflicts_with = "no_clobber")]
     exclude_from: Vec<PathBuf>,
+    /// The names that are copied.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["delete", "delete_excluded", "gitignore", "no_clobber", "retry_from"]
+    )]
+    pub files_from: Option<PathBuf>,
     /// The lines of files with lists end with zero bytes.
     #[arg(short = '0', long)]
     pub from0: bool,

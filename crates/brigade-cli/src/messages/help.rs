@@ -69,9 +69,12 @@ texts! { what:
     "exclude_from":
         "Read rules from FILE, one a line; lines may begin with '+ ' or '- '; - is standard input",
         "从 FILE 读取规则，每行一条，行首可以是“+ ”或“- ”；- 表示标准输入";
+    "files_from":
+        "Copy only the names in FILE, one a line: a folder alone, NAME/ with what is in it; -r: with everything below; - is standard input",
+        "只复制 FILE 中列出的名称，每行一个；文件夹不含内容，NAME/ 含其直接内容，-r 含全部内容；- 表示标准输入";
     "from0":
-        "Lines in files of --exclude-from end with a zero byte",
-        "--exclude-from 文件中的行以零字节结尾";
+        "Lines in files of --files-from and --exclude-from end with a zero byte",
+        "--files-from 和 --exclude-from 文件中的行以零字节结尾";
     "gitignore":
         "Leave out what .gitignore files in the source ignore, by git's rules",
         "不复制源中 .gitignore 文件所忽略的项，规则同 git";

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::support::{Scene, tree};
+use super::support::{self, Scene, tree};
 
 fn names(scene: &Scene, folder: &str) -> Vec<String> {
     tree(&scene.path(folder)).keys().map(|path| path.display().to_string()).collect()
@@ -65,5 +65,54 @@ fn options_that_make_no_sense_are_refused_before_anything_is_written() {
         let ended = scene.run([options.as_slice(), &["source", "copy"]].concat());
         assert_eq!(ended.status.code(), Some(2), "{options:?}: {}", ended.stderr);
         assert!(!scene.path("copy").exists());
+    }
+}
+
+#[test]
+fn only_the_names_in_a_list_are_copied_and_those_that_are_missing_are_named() {
+    let scene = Scene::new();
+    for name in ["source/a/b/file", "source/a/b/other", "source/c/d/e", "source/c/f", "source/g"] {
+        scene.file(name, name);
+    }
+    scene.file("list", "# comment\n/a/b/file\n./c\nmissing\n\na/none/file\n");
+    let ended = scene.run(["--files-from=list", "source", "copy"]);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    for missing in ["'source/missing'", "'source/a/none'"] {
+        assert!(ended.stderr.contains(missing), "{}", ended.stderr);
+    }
+    assert_eq!(names(&scene, "copy"), ["a", "a/b", "a/b/file", "c"]);
+    scene.file("list", "c/\0g\0");
+    for (options, copied) in
+        [(["-0", "-a"], vec!["c", "c/d", "c/f", "g"]), (["-0", "-ar"], vec!["c", "c/d", "c/d/e", "c/f", "g"])]
+    {
+        fs::create_dir_all(scene.path("into")).unwrap();
+        let mut command = scene.copy([options.as_slice(), &["--files-from=-", "source", "into"]].concat());
+        let ended = support::ended(command.stdin(fs::File::open(scene.path("list")).unwrap()));
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(names(&scene, "into/source"), copied);
+        fs::remove_dir_all(scene.path("into")).unwrap();
+    }
+}
+
+#[test]
+fn a_list_that_makes_no_sense_is_refused_before_anything_is_written() {
+    let scene = Scene::new();
+    scene.file("source/file", "contents");
+    scene.file("list", "file\n");
+    scene.file("upwards", "file\nx/../../file\n");
+    for (options, said) in [
+        (vec!["--files-from=upwards", "source"], "'..'"),
+        (vec!["--files-from=gone", "source"], "cannot read the list 'gone'"),
+        (vec!["--files-from=list", "source", "upwards"], "exactly one source"),
+        (vec!["--files-from=list", "list"], "exactly one source"),
+        (vec!["--files-from=list", "--delete", "source"], "--delete"),
+        (vec!["--files-from=list", "--gitignore", "source"], "--gitignore"),
+        (vec!["--files-from=-", "--exclude-from=-", "source"], "standard input"),
+    ] {
+        fs::create_dir(scene.path("copy")).unwrap();
+        let ended = scene.run([options.as_slice(), &["copy"]].concat());
+        assert_eq!(ended.status.code(), Some(2), "{options:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(said), "{options:?}: {}", ended.stderr);
+        fs::remove_dir(scene.path("copy")).expect("nothing is in it");
     }
 }

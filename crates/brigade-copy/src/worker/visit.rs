@@ -20,7 +20,7 @@ use crate::calls::{self, Patience, fstat, mkdirat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names};
-use crate::selection::Links;
+use crate::selection::{Links, Wanted};
 use crate::task::{Arrival, Asked, FolderRef, Identity, Leftover, OpenFolder, Position, SharedFile};
 
 /// A folder that is being visited.
@@ -104,8 +104,10 @@ impl Worker {
                 return self.fail_here(flaw);
             }
         };
+        let is_listed = self.selector.wanted_in(&self.path) == Wanted::Listed;
         // The descriptor may have been read before, by a task that was cut short.
-        if let Err(errno) = calls::seek(&pair.source, SeekFrom::Start(from.0))
+        if !is_listed
+            && let Err(errno) = calls::seek(&pair.source, SeekFrom::Start(from.0))
             && from != Position::default()
         {
             self.answer.failed_items.push(self.item_idx);
@@ -122,7 +124,7 @@ impl Worker {
             rest: None,
             reported: Some(FolderRef::Item(self.item_idx)),
         };
-        self.list(&pair, &mut frame);
+        self.list(&pair, &mut frame, from);
         if frame.outcome == Outcome::Failed {
             self.answer.failed_items.push(self.item_idx);
         }
@@ -169,8 +171,9 @@ impl Worker {
         match self.refuse_stuck(name).and_then(|()| self.open_both(name, arrival)) {
             Ok(Ok((pair, mut frame, extent))) => {
                 self.append_to_path(name);
-                if extent == Extent::Whole {
-                    self.list(&pair, &mut frame);
+                // What is named is wanted also where another file system begins.
+                if extent == Extent::Whole || self.selector.is_listed(&self.path) {
+                    self.list(&pair, &mut frame, Position::default());
                 }
                 self.chain.push(name, pair);
                 self.enter_frame(frame);
@@ -184,7 +187,9 @@ impl Worker {
     fn open_both(&mut self, name: &CStr, arrival: Arrival) -> Result<Result<(Pair, Frame, Extent), Unvisited>, Flaw> {
         let here = self.chain_current()?;
         let source = here.open_source_folder(name).map_err(|errno| match errno {
-            Errno::NOTDIR | Errno::LOOP if !here.follows() => Flaw::new(Action::Open, Reason::BecameOther),
+            Errno::NOTDIR | Errno::LOOP if !here.follows() && self.facts.selection.list.is_none() => {
+                Flaw::new(Action::Open, Reason::BecameOther)
+            }
             errno => Flaw::new(Action::Open, errno),
         })?;
         let stat = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
@@ -243,12 +248,22 @@ impl Worker {
         Ok(Ok((pair, frame(outcome, arrival), extent)))
     }
 
-    /// Reads the names in the folder whose path is the current one.
-    fn list(&mut self, pair: &Pair, frame: &mut Frame) {
+    /// Finds the entries of the folder whose path is the current one.
+    fn list(&mut self, pair: &Pair, frame: &mut Frame, from: Position) {
         let mut files = Names::default();
         let mut folders = Names::default();
         let mut listing = std::mem::take(&mut self.listing_buffer);
-        let read = self.read_names(pair, frame.arrival, &mut listing, &mut files, &mut folders);
+        if self.selector.is_needed() {
+            self.select_here(Some(pair));
+        }
+        let wanted = self.selector.wanted_in(&self.path);
+        if wanted == Wanted::AllAndListed && from == Position::default() {
+            self.take_listed_apart(pair, frame.arrival, &mut files, &mut folders);
+        }
+        let read = match wanted {
+            Wanted::Listed => Ok(self.take_listed(pair, frame.arrival, from, &mut files, &mut folders)),
+            _ => self.read_names(pair, frame.arrival, &mut listing, &mut files, &mut folders),
+        };
         self.listing_buffer = listing;
         match read {
             Ok(rest) => frame.rest = rest,
@@ -282,9 +297,6 @@ impl Worker {
         folders: &mut Names,
     ) -> Result<Option<Position>, Errno> {
         let is_selective = self.selector.is_needed();
-        if is_selective {
-            self.select_here(Some(pair));
-        }
         let mut entries = RawDir::new(&pair.source, listing.spare_capacity_mut());
         let mut patience = Patience::default();
         while let Some(entry) = entries.next() {
@@ -323,7 +335,7 @@ impl Worker {
     }
 
     /// Counts the size of a file, and what it takes of the room at the destination if it cannot be there yet.
-    fn count_found(&mut self, pair: &Pair, name: &CStr, arrival: Arrival) {
+    pub(super) fn count_found(&mut self, pair: &Pair, name: &CStr, arrival: Arrival) {
         let Ok(stat) = pair.stat_source(name) else { return };
         let n_bytes = stat.st_size as u64;
         let counts = &mut self.answer.counts;
