@@ -211,8 +211,8 @@ impl Supervisor {
 
     fn submit(&self, job: Job) {
         lock(&self.jobs).push(job);
-        // The counter cannot overflow by ones, so this neither fails nor waits.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        // The counter cannot overflow by ones, so this neither waits nor fails, but for what a sandbox may interrupt.
+        let _ = rustix::io::retry_on_intr(|| rustix::io::write(&self.bell, &1_u64.to_ne_bytes()));
     }
 }
 

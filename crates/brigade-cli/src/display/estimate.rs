@@ -184,6 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_goes_back_takes_nothing_back() {
+        let mut estimate = Estimate::default();
+        for tenth in 1..=50 {
+            estimate.update(&snapshot(tenth * 100, 10_000, 0, 0), Duration::from_millis(tenth * 100));
+        }
+        let percent = estimate.percent();
+        for (n_done, millis) in [(5_100, 0), (5_200, 1_000), (5_300, 5_000), (5_400, 5_100)] {
+            estimate.update(&snapshot(n_done, 10_000, 0, 0), Duration::from_millis(millis));
+            assert!(estimate.percent() >= percent, "{estimate:?}");
+            assert!(estimate.entries_per_second().is_finite() && estimate.entries_per_second() >= 0.0, "{estimate:?}");
+            assert!(estimate.time_left().is_some_and(|left| left < Duration::from_secs(10)), "{estimate:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_folder_has_no_estimate_but_a_percentage() {
         let mut estimate = Estimate::default();
         estimate.update(&snapshot(0, 0, 0, 0), Duration::from_secs(1));

@@ -99,6 +99,40 @@ fn a_plain_user_keeps_his_own_attributes_and_is_told_of_what_he_may_not_set() {
     }
 }
 
+#[test]
+fn a_plain_user_gets_what_closed_folders_hold_and_is_told_of_what_he_may_not_read() {
+    need_root();
+    let scene = Scene::new();
+    for name in ["closed/inner/file", "closed/file", "shut/file", "secret", "open"] {
+        scene.file(format!("source/{name}"), name);
+    }
+    let modes = [("closed/inner", 0o555), ("closed", 0o555), ("shut", 0), ("secret", 0)];
+    let owned = ["closed/inner/file", "closed/inner", "closed/file", "closed", "shut", "secret", "open", "."];
+    for name in owned {
+        chown(scene.path("source").join(name), Some(PLAIN), Some(PLAIN)).unwrap();
+    }
+    chown(scene.path("."), Some(PLAIN), Some(PLAIN)).unwrap();
+    for (name, mode) in modes {
+        fs::set_permissions(scene.path("source").join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // The second run finds folders that it may not write to.
+    for _ in 0..2 {
+        let run = ended(&mut as_plain_user(&scene, ["--lang=en", "-T", "source", "copy"]));
+        assert_eq!(run.status.code(), Some(1), "{}", run.stderr);
+        let denied: Vec<_> = run.stderr.lines().filter(|line| line.ends_with("(os error 13)")).collect();
+        assert_eq!(denied.len(), 2, "{}", run.stderr);
+        assert!(["/shut'", "/secret'"].iter().all(|name| run.stderr.contains(name)), "{}", run.stderr);
+        for name in ["closed/inner/file", "closed/file", "open"] {
+            assert_eq!(fs::read_to_string(scene.path("copy").join(name)).unwrap(), name);
+        }
+        for (name, mode) in &modes[..2] {
+            let copied = fs::metadata(scene.path("copy").join(name)).unwrap();
+            assert_eq!(copied.permissions().mode() & 0o7777, *mode, "{name}");
+        }
+        assert!(!scene.path("copy/secret").exists() && !scene.path("copy/shut/file").exists());
+    }
+}
+
 /// The command as somebody without rights, from where he may reach it.
 fn as_plain_user<'a>(scene: &Scene, arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let built = scene.copy(arguments);

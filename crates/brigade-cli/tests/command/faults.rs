@@ -1,13 +1,17 @@
 //! Errors of the kernel in the middle of a copy: what the command then says and does must be true.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use torture::faultline::Filter;
 use torture::faultline::campaign::{Options, campaign};
-use torture::faultline::{Act, Ended, Role, Rule, When, calls, run, run_with};
+use torture::faultline::{Act, Answer, Asked, Ended, Role, Rule, When, calls, run, run_with};
+use torture::mounts::{Mount, need_root};
 use torture::random::Random;
 use torture::tree::differences;
 
@@ -164,6 +168,78 @@ fn an_end_that_comes_too_early_is_no_success() {
 }
 
 #[test]
+fn an_end_that_comes_too_early_is_no_success_for_a_file_without_blocks_either() {
+    // Short files of some disks have no blocks, and so have all files of some file systems in user space.
+    for (n_bytes, calls) in [(3_000, &["read"][..]), (600_000, &["copy_file_range", "pread64"])] {
+        let scene = scene(0);
+        let file = scene.path("source/folder/file");
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(n_bytes).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().blocks(), 0);
+        let on_file = |name: &str, act| Rule::of(name, act).by(Role::Worker).below(&file);
+        // Nobody can say that it is all hole.
+        let no_holes = on_file("lseek", Act::Fail(Errno::INVAL)).when(When::EveryOther);
+        let ends = calls.iter().map(|name| on_file(name, Act::Nothing));
+        let ended = copied_under(&scene, ends.chain([no_holes]).collect());
+        assert!(ended.n_done.iter().all(|&n_done| n_done > 0), "{ended:?}");
+        assert_only_lacks(&scene, &ended, "folder/file", "it changed while it was being copied");
+    }
+}
+
+#[test]
+fn interrupted_listings_delete_what_is_extra_and_nothing_else() {
+    for errno in [Errno::INTR, Errno::AGAIN] {
+        let scene = scene(10);
+        assert_same_trees(&scene, &copied_under(&scene, Vec::new()));
+        scene.file("copy/folder/extra", "extra");
+        let mut command = brigade(&scene.path("source"), &scene.path("copy"));
+        command.arg("--delete");
+        let rules = ["source", "copy"].map(|tree| {
+            let listing = Rule::of("getdents64", Act::Fail(errno)).by(Role::Worker);
+            listing.below(scene.path(tree)).when(When::EveryOther)
+        });
+        let ended = run(command, rules.into(), LIMIT).unwrap();
+        assert!(!ended.is_hung && ended.n_done.iter().all(|&n_done| n_done >= 2), "{ended:?}");
+        assert_same_trees(&scene, &ended);
+    }
+}
+
+#[test]
+fn interrupted_sleeps_and_wakes_hang_nobody() {
+    let scene = scene(600_000);
+    let n_sleeps = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&n_sleeps);
+    let sleep = move |asked: &Asked| {
+        // FUTEX_WAIT and FUTEX_WAIT_BITSET. To wake is never interrupted.
+        let is_sleep = matches!(asked.call.arguments[1] & 0x7f, 0 | 9);
+        let is_interrupted = is_sleep && counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        if is_interrupted { Answer::Fail(Errno::INTR.raw_os_error()) } else { Answer::GoOn }
+    };
+    let rules = vec![
+        Rule::of("futex", Act::Hook(Box::new(sleep))),
+        Rule::of("write", Act::Fail(Errno::INTR)).below("anon_inode:[eventfd]").when(When::EveryOther),
+    ];
+    let ended = copied_under(&scene, rules);
+    assert!(n_sleeps.load(Ordering::Relaxed) > 0 && ended.n_done[1] > 0, "{ended:?}");
+    assert_same_trees(&scene, &ended);
+}
+
+#[test]
+fn a_file_that_is_too_large_for_the_kernels_own_copy_is_written_and_for_the_destination_is_named() {
+    let scene = scene(20 << 20);
+    let range = Rule::of("copy_file_range", Act::Fail(Errno::FBIG)).by(Role::Worker).when(When::Nth(2));
+    let ended = copied_under(&scene, vec![range]);
+    assert_eq!(ended.n_done, [1]);
+    assert_same_trees(&scene, &ended);
+    std::fs::remove_dir_all(scene.path("copy")).unwrap();
+
+    let file = scene.path("copy/folder/file");
+    let range = Rule::of("copy_file_range", Act::Fail(Errno::FBIG)).by(Role::Worker).when(When::From(2));
+    let write = Rule::of("pwrite64", Act::Fail(Errno::FBIG)).by(Role::Worker).below(file);
+    let ended = copied_under(&scene, vec![range, write]);
+    assert_only_lacks(&scene, &ended, "folder/file", "File too large (os error 27)");
+}
+
+#[test]
 fn a_folder_whose_listing_fails_half_way_is_named_and_the_rest_copied() {
     let scene = scene(10);
     for idx in 0..20 {
@@ -211,5 +287,26 @@ fn a_reflink_that_fails_is_an_error_and_one_that_cannot_be_is_none() {
         } else {
             assert_same_trees(&scene, &ended);
         }
+    }
+}
+
+#[test]
+fn a_reflink_that_works_and_then_cannot_be_leaves_the_same_tree() {
+    need_root();
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("at")).unwrap();
+    let mount = Mount::btrfs(&scene.path("image"), &scene.path("at"));
+    let (source, copy) = (mount.at().join("source"), mount.at().join("copy"));
+    std::fs::create_dir(&source).unwrap();
+    for idx in 0..20_u8 {
+        std::fs::write(source.join(idx.to_string()), vec![idx; 300_000]).unwrap();
+    }
+    for errno in [Errno::OPNOTSUPP, Errno::XDEV, Errno::INVAL] {
+        let refused = Rule::of("ioctl", Act::Fail(errno)).by(Role::Worker).below(&copy).when(When::From(6));
+        let ended = run(brigade(&source, &copy), vec![refused], LIMIT).unwrap();
+        assert_eq!((ended.n_met[0], ended.is_hung), (20, false), "{ended:?}");
+        assert_eq!(ended.output.status.code(), Some(0), "{}", error_of(&ended));
+        assert_eq!(differences(&source, &copy).unwrap(), [""; 0]);
+        std::fs::remove_dir_all(&copy).unwrap();
     }
 }

@@ -130,6 +130,20 @@ fn a_file_system_that_shuts_down_is_told_and_ends_the_copy() {
     assert_names(&ended, &["(os error 5)", "(os error 117)"]);
 }
 
+#[test]
+fn a_disk_that_disappears_is_told_and_ends_the_copy() {
+    let ended = disturbed(&Image::XFS, |mount, image| {
+        let listed = Command::new("losetup").args(["-n", "-O", "NAME", "-j"]).arg(image).output().unwrap();
+        let device = String::from_utf8(listed.stdout).unwrap();
+        // Nothing of it is left, and its driver notices.
+        std::fs::File::options().write(true).open(image).unwrap().set_len(0).unwrap();
+        run(Command::new("losetup").arg("-c").arg(device.trim()));
+        // What is in memory only cannot go there; that this fails is the point.
+        let _ = rustix::fs::syncfs(std::fs::File::open(mount.at()).unwrap());
+    });
+    assert_names(&ended, &["(os error 5)", "(os error 117)"]);
+}
+
 fn limited(scene: &Scene, limits: &str, arguments: &str) -> Ended {
     let program = env!("CARGO_BIN_EXE_brigade");
     let script = format!("ulimit {limits} && exec {program} copy {arguments} source copy");

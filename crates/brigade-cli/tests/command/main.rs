@@ -16,6 +16,7 @@ mod policy;
 mod retry;
 mod room;
 mod safety;
+mod scale;
 mod selection;
 mod signals;
 mod speed;

@@ -32,8 +32,8 @@ const SETTLED_SECONDS: i64 = 40;
 /// `kcore`; those that somebody may want to copy have some megabytes.
 const MADE_UP_BYTES: u64 = 256 << 20;
 
-/// File systems whose files the kernel makes up: proc, sysfs, debugfs and tracefs, from linux/magic.h.
-const MADE_UP: [i64; 4] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163];
+/// File systems whose files the kernel makes up: proc, sysfs, debugfs, tracefs and configfs, from linux/magic.h.
+const MADE_UP: [i64; 5] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x6265_6570];
 
 /// What becomes of zeros that are read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -349,7 +349,7 @@ fn is_empty(file: BorrowedFd<'_>) -> Result<bool, Flaw> {
     calls::fstat(file).map(|stat| stat.st_size == 0).map_err(|errno| Flaw::new(Action::Stat, errno))
 }
 
-fn is_made_up(source: BorrowedFd<'_>) -> bool {
+pub(super) fn is_made_up(source: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(source).is_ok_and(|file_system| MADE_UP.contains(&file_system.f_type))
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
-use super::contents::{Moved, streams};
+use super::contents::{Moved, is_made_up, streams};
 use super::existing::{Like, Verdict, mtime_of};
 use super::folders::{Newborn, Pair};
 use super::keeping::Refuser;
@@ -242,8 +242,7 @@ impl Worker {
         };
         let read_back = self.check_copy(&open.source, &open.destination, n_bytes)?;
         let after = fstat(&open.source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        // The sizes that the kernel gives for files it makes up, as in /proc, are not to be believed; they have no blocks.
-        let is_whole = n_bytes == open.before.st_size as u64 || open.before.st_blocks == 0;
+        let is_whole = n_bytes == open.before.st_size as u64 || is_size_unknown(&open.before, &open.source);
         Ok(match read_back {
             ReadBack::Stopped => Filled::Stopped,
             _ if !is_whole || !is_same_version(&open.before, &after) => Filled::Changed,
@@ -343,6 +342,12 @@ fn newborn(here: &Pair, file: impl AsFd) -> Result<Newborn, Flaw> {
     let newborn = Newborn { uid: stat.st_uid, gid: stat.st_gid, device: stat.st_dev };
     here.newborn.set(Some(newborn));
     Ok(newborn)
+}
+
+/// The sizes that the kernel gives for files it makes up are not to be believed: as in /proc they say that they are empty, or
+/// as in /sys that they are longer than they are. They have no blocks; but so have short files on some disks.
+fn is_size_unknown(source: &Stat, file: &OwnedFd) -> bool {
+    source.st_blocks == 0 && (source.st_size == 0 || is_made_up(file.as_fd()))
 }
 
 pub(super) fn is_same_version(before: &Stat, after: &Stat) -> bool {
