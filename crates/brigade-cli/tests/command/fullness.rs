@@ -83,15 +83,18 @@ fn names_that_differ_in_case_only_do_not_replace_each_other_in_silence() {
     assert!(ended.stderr.to_lowercase().contains("/name'"), "{}", ended.stderr);
 }
 
+/// What keeps a copy of [`disturbed`] going for twelve seconds if nothing happens to it.
+const SLOWLY: &str = "--bwlimit=3K";
+
 /// A copy that is slow enough that something can happen meanwhile, and what happens once it has begun.
-fn disturbed(image: &Image<'_>, disturb: impl FnOnce(&Mount, &Path)) -> Ended {
+fn disturbed(image: &Image<'_>, argument: &str, disturb: impl FnOnce(&Mount, &Path)) -> Ended {
     need_root();
     let scene = Scene::new();
     scene.many_files("source", 4000);
     std::fs::create_dir(scene.path("at")).unwrap();
     let file = scene.path("image");
     let mount = Mount::fresh(image, &file, &scene.path("at"));
-    let mut command = scene.copy(["-j2", "source", "at/copy"]);
+    let mut command = scene.copy(["-j2", argument, "source", "at/copy"]);
     let copied = std::thread::spawn(move || ended(&mut command));
     torture::facts::wait_until("the copy has begun", || mount.at().join("copy/000").exists());
     let began = Instant::now();
@@ -112,8 +115,9 @@ fn assert_names(ended: &Ended, reasons: &[&str]) {
 
 #[test]
 fn a_destination_that_becomes_read_only_is_told_and_ends_the_copy() {
-    // What nobody has open for writing can be made read-only; a moment for that comes between two files.
-    let ended = disturbed(&Image::EXT4, |mount, _| {
+    // What nobody has open for writing can be made read-only; a moment for that comes between two files, but not while one
+    // waits for its turn.
+    let ended = disturbed(&Image::EXT4, "--bwlimit=0", |mount, _| {
         torture::facts::wait_until("it can be made read-only", || {
             let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(mount.at()).output().unwrap();
             remounted.status.success()
@@ -124,7 +128,7 @@ fn a_destination_that_becomes_read_only_is_told_and_ends_the_copy() {
 
 #[test]
 fn a_file_system_that_shuts_down_is_told_and_ends_the_copy() {
-    let ended = disturbed(&Image::XFS, |mount, _| {
+    let ended = disturbed(&Image::XFS, SLOWLY, |mount, _| {
         run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(mount.at()));
     });
     assert_names(&ended, &["(os error 5)", "(os error 117)"]);
@@ -132,7 +136,7 @@ fn a_file_system_that_shuts_down_is_told_and_ends_the_copy() {
 
 #[test]
 fn a_disk_that_disappears_is_told_and_ends_the_copy() {
-    let ended = disturbed(&Image::XFS, |mount, image| {
+    let ended = disturbed(&Image::XFS, SLOWLY, |mount, image| {
         let listed = Command::new("losetup").args(["-n", "-O", "NAME", "-j"]).arg(image).output().unwrap();
         let device = String::from_utf8(listed.stdout).unwrap();
         // Nothing of it is left, and its driver notices.

@@ -126,8 +126,9 @@ fn more_names_than_the_destination_takes_for_one_file_all_arrive_and_it_is_told(
     let ended = run(command, vec![refused], LIMIT).unwrap();
     let error = String::from_utf8(ended.output.stderr).unwrap();
     assert!(!ended.is_hung && ended.output.status.code() == Some(0), "{error}");
+    // Which names go with which file depends on what the workers were about.
     let groups = groups(&scene.path("copy"));
-    assert_eq!((ended.n_done, groups), (vec![1], vec![200, 100]));
+    assert_eq!((ended.n_done[0], groups.len(), groups.iter().sum::<usize>()), (1, 2, 300), "{groups:?}");
     assert!(error.contains("298 kept, 1 not supported by the destination\n"), "{error}");
     for idx in 0..300 {
         let copy = scene.path(format!("copy/{:03}/{idx}", idx / 100));
