@@ -99,6 +99,15 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_names_goes_on_as_deep_as_it_began_and_what_means_nothing_is_left_out() {
+        let pairs = [("x".into(), "y".into())];
+        assert_eq!(
+            command(&parsed(&["-dpr0", "--files-from=list", "x", "y"]), &pairs).unwrap(),
+            "brigade copy --recursive --from0 --files-from=list -T x y"
+        );
+    }
+
+    #[test]
     fn several_sources_go_into_their_folder() {
         let pairs = [("a/.".into(), "dir".into()), ("b/c".into(), "dir/c".into())];
         for arguments in [["-v", "a/.", "b/c", "dir"], ["-vtdir", "--", "a/.", "b/c"]] {

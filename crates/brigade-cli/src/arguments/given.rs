@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-/// Arguments that say what goes where; a command that goes on names those anew.
-const PLACES: [&str; 3] = ["paths", "no_target_directory", "target_directory"];
+/// Arguments that say what goes where, which a command that goes on names anew, and habits that change nothing and have no long name.
+const NOT_REPEATED: [&str; 5] = ["paths", "no_target_directory", "target_directory", "usual", "links"];
 
 /// The options as they were typed, without sources and destination.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl Given {
             let (Ok(Some(values)), Some(indices)) = (matches.try_get_raw(id), matches.indices_of(id)) else {
                 continue;
             };
-            if is_typed && !PLACES.contains(&id) {
+            if is_typed && !NOT_REPEATED.contains(&id) {
                 found.extend(indices.zip(values).map(|(index, value)| (index, id, value)));
             }
         }
