@@ -16,6 +16,8 @@ struct Arguments {
 enum What {
     /// Copies data sets with brigade, cp, rsync and the floor.
     Copy(bench::copy::Request),
+    /// Tries what destroys sources, hangs or lies with each tool that is here.
+    Dangers(bench::dangers::Request),
     /// Times pool, queue, process and shared memory, and those of other libraries.
     Library(bench::library::Request),
     /// Looks at the memory of all processes while brigade copies very many entries.
@@ -25,6 +27,7 @@ enum What {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Copy(request) => bench::copy::run(&request),
+        What::Dangers(request) => bench::dangers::run(&request),
         What::Library(request) => bench::library::run(&request),
         What::Memory(request) => bench::memory::run(&request),
     };

@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod catalogue;
+pub mod dangers;
 pub mod facts;
 pub mod faultline;
 pub mod fidelity;

@@ -10,7 +10,7 @@ use crate::{cargo, workspace};
 pub fn run(arguments: &[&str]) -> ExitCode {
     let mut packages = vec!["--package", "bench"];
     let names_command = arguments.iter().any(|word| word.starts_with("--brigade"));
-    if matches!(arguments[0], "copy" | "memory") && !names_command {
+    if arguments[0] != "library" && !names_command {
         packages.extend(["--package", "brigade-cli"]);
     }
     let mut build = cargo();
