@@ -19,23 +19,25 @@ mod positions;
 mod rehearsing;
 mod removal;
 mod stuck;
+mod unread;
 mod verify;
 mod visit;
+mod whereabouts;
 
 use std::ffi::CStr;
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::error::{Action, Reason};
+use crate::error::Action;
 use crate::event::{EntryKind, Ground, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::pace::Pace;
 use crate::request::{Delete, EmptySource, Fidelity, Policy};
-use crate::selection::{self, Selection, Selector};
+use crate::selection::{Selection, Selector};
 use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Placing, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
@@ -43,7 +45,7 @@ use contents::{Offload, Spared};
 pub(crate) use examiner::Examiner;
 use file::Sharing;
 pub(crate) use folders::FOLDER;
-use folders::{Chain, Pair, open_folder};
+use folders::{Chain, Pair};
 use keeping::Keeping;
 use metadata::Clock;
 use removal::Clearing;
@@ -51,12 +53,10 @@ pub(crate) use removal::entry_kind;
 pub(crate) use verify::Checks;
 use verify::Tap;
 use visit::Frame;
+use whereabouts::{open_root, raise_limit_on_open_files};
 
 /// Bytes of the buffer for listings: room for about two thousand names in a call.
 const LISTING_BYTES: usize = 64 << 10;
-
-/// Open folders of each tree that a worker keeps at most, whatever the limit on open files.
-const MAX_HELD_FOLDERS: usize = 1024;
 
 /// What all workers of a run know.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -429,92 +429,4 @@ impl Worker {
             }
         }
     }
-
-    /// Goes to the folder of the current path.
-    fn enter(&mut self, root: u32) -> Result<Rc<Pair>, Flaw> {
-        self.lane.entry(&self.path, b"");
-        self.refuse_stuck(c"")?;
-        let is_rehearsal = self.is_rehearsal();
-        let opened = &self.roots[root as usize];
-        self.chain.enter(root, &self.path, || {
-            let source = open_root(&opened.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
-            if is_rehearsal {
-                let destination = open_root(&opened.destination);
-                return Pair::rehearsed(source, destination, opened.destination.as_fd())
-                    .map_err(|errno| Flaw::new(Action::Reach, errno));
-            }
-            let destination = open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno))?;
-            Ok(Pair::new(source, destination).with_links(self.facts.selection.links))
-        })
-    }
-
-    /// Goes to a folder of the destination tree, which the source need not have.
-    fn enter_destination(&mut self, root: u32, path: &[u8]) -> Result<Rc<OwnedFd>, Flaw> {
-        if self.is_stuck(root, path) {
-            return Err(Flaw::new(Action::Reach, Reason::Stalled));
-        }
-        let opened = &self.roots[root as usize];
-        self.destination_chain
-            .enter(root, path, || open_root(&opened.destination).map_err(|errno| Flaw::new(Action::Reach, errno)))
-    }
-
-    fn spot<'a>(&self, here: Rc<Pair>, name: &'a CStr, arrival: Arrival) -> Spot<'a> {
-        Spot { here, name, renamed: self.renamed(self.root, &self.path), arrival }
-    }
-
-    /// What the entries of a folder are called at the destination, if not the same.
-    fn renamed(&self, root: u32, folder: &[u8]) -> Option<Rc<CStr>> {
-        if folder.is_empty() { self.roots[root as usize].renamed.clone() } else { None }
-    }
-
-    /// Has the selector answer for names in the current folder, of either tree: excluded names at the destination are protected.
-    /// There may be no such folder in the source.
-    fn select_here(&mut self, pair: Option<&Pair>) {
-        let root = &self.roots[self.root as usize];
-        self.selector.enter(selection::Place {
-            root: self.root,
-            root_folder: root.source.as_fd(),
-            called: root.called.as_deref(),
-            path: &self.path,
-            folder: pair.map(|pair| pair.source.as_fd()),
-        });
-    }
-
-    fn chain_current(&mut self) -> Result<Rc<Pair>, Flaw> {
-        self.chain.current()
-    }
-
-    fn append_to_path(&mut self, name: &CStr) {
-        if !self.path.is_empty() {
-            self.path.push(b'/');
-        }
-        self.path.extend_from_slice(name.to_bytes());
-    }
-
-    fn cut_path(&mut self) {
-        let n_kept = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        self.path.truncate(n_kept);
-    }
-}
-
-/// Opens a root anew: its descriptor may be one that only marks a place, and it is shared with other workers.
-fn open_root(root: &OwnedFd) -> Result<OwnedFd, Errno> {
-    match open_folder(root.as_fd(), c".") {
-        // A folder that may be passed through but not read: enough where a single entry is copied from or to it.
-        Err(Errno::ACCESS) => rustix::io::fcntl_dupfd_cloexec(root, 0),
-        other => other,
-    }
-}
-
-/// Raises the limit as far as we may, and returns how many folders can be held open in each tree.
-fn raise_limit_on_open_files() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let n_files = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    // Two descriptors for each folder, one more for that of a first name, and as much again for everything else.
-    usize::try_from(n_files.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).div_ceil(6).clamp(4, MAX_HELD_FOLDERS)
 }

@@ -11,8 +11,9 @@ use rustix::io::Errno;
 
 use super::folders::{Chain, kind_of, open_folder};
 use super::placing::{Prior, Way};
-use super::removal::is_mount_point;
-use super::{Flaw, MAX_HELD_FOLDERS, Spot, Worker};
+use super::removal::taking::is_mount_point;
+use super::whereabouts::MAX_HELD_FOLDERS;
+use super::{Flaw, Spot, Worker};
 use crate::calls::{mkdirat, openat, statat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::Ground;

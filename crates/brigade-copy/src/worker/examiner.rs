@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::contents::new_buffer;
 use super::folders::{Chain, Pair, kind_of, open_folder};
-use super::visit::Unread;
+use super::unread::Unread;
 use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
 use crate::calls::{self, fstat, statat};
 use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};

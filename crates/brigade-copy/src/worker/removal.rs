@@ -3,19 +3,20 @@
 //! is decided in scheduler/removal.rs, what one of two folders has and the other has not in removal/listing.rs.
 
 mod listing;
+pub(super) mod taking;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, Mode, StatxAttributes, StatxFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::folders::{Pair, Reality, kind_of, open_folder};
 use super::follow::Extent;
-use super::visit::Unread;
+use super::unread::Unread;
 use super::{Flaw, Worker};
-use crate::calls::{fchmod, fstat, statat, statx, unlinkat};
+use crate::calls::{fstat, statat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome, RemovalCeased};
 use crate::names::{Bytes, Kind, Names, joined};
@@ -23,6 +24,7 @@ use crate::request::{Backup, Delete, EmptySource};
 use crate::selection::Selector;
 use crate::task::{Chore, Failure, FolderRef, Identity, OpenRemoval, Removed, Standing};
 use listing::{Differences, Filter, compare, list};
+use taking::{Gone, is_mount_point, try_remove};
 
 /// A folder that somebody else fills meanwhile is listed and emptied this often.
 const N_ROUNDS: u32 = 4;
@@ -65,15 +67,6 @@ impl Clearing {
 enum Attempt {
     First,
     Emptied,
-}
-
-/// What became of an entry that was to go.
-enum Gone {
-    Removed(EntryKind),
-    /// Somebody else was faster.
-    Vanished,
-    /// It is a folder that is not empty.
-    Full,
 }
 
 // One item.
@@ -453,45 +446,6 @@ impl Worker {
 fn filter<'a>(selector: &'a mut Selector, delete: Delete, backup: &'a Backup) -> Filter<'a> {
     let is_needed = selector.is_needed();
     Filter { selector: is_needed.then_some(selector), delete, backup }
-}
-
-/// Removes an entry, whatever it has become, unless it is a folder with something in it.
-fn try_remove(folder: &OwnedFd, mut kind: Kind, name: &CStr) -> Result<Gone, Flaw> {
-    let mut may_write = true;
-    // Each error but the last has one remedy.
-    for _ in 0..4 {
-        let flags = if kind == Kind::Folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        match unlinkat(folder, name, flags) {
-            Ok(()) => return Ok(Gone::Removed(entry_kind(kind))),
-            Err(Errno::NOENT) => return Ok(Gone::Vanished),
-            Err(Errno::NOTEMPTY | Errno::EXIST) if kind == Kind::Folder => return Ok(Gone::Full),
-            Err(Errno::ISDIR) if kind != Kind::Folder => kind = Kind::Folder,
-            Err(Errno::NOTDIR) if kind == Kind::Folder => kind = Kind::File,
-            // The kernel answers so for a folder on which something is mounted, before it looks into it.
-            Err(Errno::BUSY) if kind == Kind::Folder => return Err(Flaw::new(Action::Remove, Reason::MountPoint)),
-            Err(Errno::ACCESS) if may_write && make_writable(folder) => may_write = false,
-            Err(errno) => return Err(Flaw::new(Action::Remove, errno)),
-        }
-    }
-    Err(Flaw::new(Action::Remove, Reason::BecameOther))
-}
-
-/// Gives its owner, if that is us, the right to change what is in a folder. A common folder gets its mode back afterwards.
-fn make_writable(folder: &OwnedFd) -> bool {
-    fstat(folder).is_ok_and(|stat| fchmod(folder, Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o700)).is_ok())
-}
-
-/// A second look after the kernel did not say so: something may have been mounted since, or be a file system of its own
-/// without a mount, as sub-volumes of btrfs are.
-pub(super) fn is_mount_point(parent: &OwnedFd, folder: &OwnedFd) -> Result<bool, Flaw> {
-    let look = |folder| {
-        statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
-            .map_err(|errno| Flaw::new(Action::Remove, errno))
-    };
-    let (above, here) = (look(parent)?, look(folder)?);
-    let is_root = here.stx_attributes & here.stx_attributes_mask & StatxAttributes::MOUNT_ROOT;
-    let is_other = (above.stx_dev_major, above.stx_dev_minor) != (here.stx_dev_major, here.stx_dev_minor);
-    Ok(is_other || !is_root.is_empty())
 }
 
 pub(crate) fn entry_kind(kind: Kind) -> EntryKind {

@@ -1,27 +1,31 @@
-//! Visits folders: makes the copy of a folder, lists it, copies what is in it, goes down, and finishes it on the way back.
-//! When the budget is spent or another worker has nothing to do, what was found and not begun is given back.
+//! Visits folders: makes the copy of a folder, copies what is in it, goes down, and finishes it on the way back. How names are
+//! read is in visit/reading.rs, what is given back when the budget is spent or another worker has nothing to do in
+//! visit/sharing.rs.
+
+mod reading;
+mod sharing;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use rustix::fs::{FileType, Mode, RawDir, SeekFrom, Stat};
+use rustix::fs::{Mode, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::file::Sharing;
-use super::folders::{Pair, kind_of, open_folder};
+use super::folders::{Pair, open_folder};
 use super::follow::Extent;
 use super::keeping::{Keeping, Refuser};
 use super::metadata::Present;
-use super::positions::has_lasting_positions;
+use super::unread::Unread;
 use super::{Flaw, Worker};
-use crate::calls::{self, Patience, fstat, mkdirat};
+use crate::calls::{self, fstat, mkdirat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
-use crate::names::{Bytes, Kind, Names};
-use crate::selection::{Links, Wanted};
-use crate::task::{Arrival, Asked, FolderRef, Identity, Leftover, OpenFolder, Position, SharedFile};
+use crate::names::Kind;
+use crate::selection::Wanted;
+use crate::task::{Arrival, FolderRef, Identity, Position};
 
 /// A folder that is being visited.
 pub(super) struct Frame {
@@ -38,47 +42,6 @@ pub(super) struct Frame {
     reported: Option<FolderRef>,
 }
 
-/// Names of which some have been begun.
-#[derive(Default)]
-pub(super) struct Unread {
-    names: Names,
-    offset: usize,
-    n_begun: usize,
-}
-
-impl Unread {
-    pub(super) fn new(names: Names) -> Self {
-        Self { names, offset: 0, n_begun: 0 }
-    }
-
-    /// The next one, and where the one after it begins.
-    pub(super) fn next(&self) -> Option<(Kind, &CStr, usize)> {
-        self.names.at(self.offset)
-    }
-
-    pub(super) fn n_left(&self) -> usize {
-        self.names.len() - self.n_begun
-    }
-
-    pub(super) fn advance(&mut self, next: usize) {
-        self.offset = next;
-        self.n_begun += 1;
-    }
-
-    /// Takes the next one.
-    pub(super) fn take_next(&mut self) -> Option<(Kind, CString)> {
-        let (kind, name, next) = self.names.at(self.offset)?;
-        let name = name.to_owned();
-        self.advance(next);
-        Some((kind, name))
-    }
-
-    pub(super) fn take_rest(&mut self) -> Names {
-        let unread = std::mem::take(self);
-        unread.names.rest_from(unread.offset, unread.n_begun)
-    }
-}
-
 /// Why a folder was not gone to, where nothing failed.
 enum Unvisited {
     /// It is the destination itself, met through a bind mount.
@@ -89,9 +52,6 @@ enum Unvisited {
 
 /// How much a folder weighs against a file when it is asked whether there is enough to share.
 const FOLDER_WEIGHT: usize = 16;
-
-/// Less than this is not worth giving back.
-const LEAST_TO_SHARE: usize = 32;
 
 impl Worker {
     /// Visits the folder that an item names, which is there and is finished by the parent.
@@ -248,114 +208,6 @@ impl Worker {
         Ok(Ok((pair, frame(outcome, arrival), extent)))
     }
 
-    /// Finds the entries of the folder whose path is the current one.
-    fn list(&mut self, pair: &Pair, frame: &mut Frame, from: Position) {
-        let mut files = Names::default();
-        let mut folders = Names::default();
-        let mut listing = std::mem::take(&mut self.listing_buffer);
-        if self.selector.is_needed() {
-            self.select_here(Some(pair));
-        }
-        let wanted = self.selector.wanted_in(&self.path);
-        if wanted == Wanted::AllAndListed && from == Position::default() {
-            self.take_listed_apart(pair, frame.arrival, &mut files, &mut folders);
-        }
-        let read = match wanted {
-            Wanted::Listed => Ok(self.take_listed(pair, frame.arrival, from, &mut files, &mut folders)),
-            _ => self.read_names(pair, frame.arrival, &mut listing, &mut files, &mut folders),
-        };
-        self.listing_buffer = listing;
-        match read {
-            Ok(rest) => frame.rest = rest,
-            Err(errno) => {
-                // A root that may not be read is held by a descriptor that only marks its place.
-                let errno = if errno == Errno::BADF { Errno::ACCESS } else { errno };
-                // What was read before the error is copied nevertheless.
-                frame.outcome = Outcome::Failed;
-                self.answer.source_unread = true;
-                self.fail_here(Flaw::new(Action::List, errno));
-            }
-        }
-        let n_found = (files.len() + folders.len()) as u64;
-        self.answer.counts.n_found += n_found;
-        self.lane.found(n_found);
-        self.n_listed += n_found;
-        if frame.arrival == Arrival::Fresh {
-            self.answer.counts.n_needed += n_found;
-        }
-        self.n_left += files.len() + FOLDER_WEIGHT * folders.len();
-        frame.files = Unread::new(files);
-        frame.folders = Unread::new(folders);
-    }
-
-    fn read_names(
-        &mut self,
-        pair: &Pair,
-        arrival: Arrival,
-        listing: &mut Vec<u8>,
-        files: &mut Names,
-        folders: &mut Names,
-    ) -> Result<Option<Position>, Errno> {
-        let is_selective = self.selector.is_needed();
-        let mut entries = RawDir::new(&pair.source, listing.spare_capacity_mut());
-        let mut patience = Patience::default();
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Err(errno) if patience.allows(errno) => continue,
-                entry => entry?,
-            };
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            let listed = match entry.file_type() {
-                FileType::Unknown => type_of(pair, name),
-                FileType::Symlink if pair.follows() => type_of(pair, name),
-                listed => listed,
-            };
-            if is_selective && self.selector.excludes(name.to_bytes(), listed == FileType::Directory) {
-                continue;
-            }
-            let kind = Kind::of(listed);
-            if kind == Kind::File && self.facts.wants_sizes {
-                self.count_found(pair, name, arrival);
-            }
-            match kind {
-                Kind::Folder => folders.push(kind, name),
-                _ => files.push(kind, name),
-            }
-            let position = Position(entry.next_entry_cookie());
-            // Whoever has time goes on from here, so that no answer grows with the folder.
-            let n_read = self.n_listed + (files.len() + folders.len()) as u64;
-            if n_read >= u64::from(self.budget.n_listed) && entries.is_buffer_empty() && has_lasting_positions(pair) {
-                return Ok(Some(position));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Counts the size of a file, and what it takes of the room at the destination if it cannot be there yet.
-    pub(super) fn count_found(&mut self, pair: &Pair, name: &CStr, arrival: Arrival) {
-        let Ok(stat) = pair.stat_source(name) else { return };
-        let n_bytes = stat.st_size as u64;
-        let counts = &mut self.answer.counts;
-        counts.bytes_found += n_bytes;
-        // Further names of a file take no room, and which is the first is not known here.
-        if arrival == Arrival::Fresh && stat.st_nlink == 1 {
-            counts.bytes_needed += n_bytes.min(stat.st_blocks as u64 * 512);
-        }
-    }
-
-    /// What an entry is that no listing has found.
-    pub(super) fn kind_of_named(&mut self, pair: &Pair, name: &CStr) -> Result<Kind, Flaw> {
-        let stat = pair.stat_source(name).map_err(|errno| Flaw::new(Action::Stat, errno))?;
-        let kind = kind_of(&stat);
-        if self.facts.wants_sizes && kind == Kind::File {
-            self.answer.counts.bytes_found += stat.st_size as u64;
-        }
-        Ok(kind)
-    }
-
     fn enter_frame(&mut self, frame: Frame) {
         self.frames.push(frame);
         if self.budget.n_copied == 0 {
@@ -440,99 +292,4 @@ impl Worker {
         let refuser = Refuser { slate, uid: present.st_uid };
         self.set_times(pair.destination.as_fd(), present.st_dev, &source, refuser)
     }
-
-    /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
-    pub(super) fn share(&mut self, kind: Kind, name: &CStr, identity: Identity, n_links: u64) {
-        let folder = match self.frames.len() {
-            0 => FolderRef::Item(self.item_idx),
-            n_frames => self.report(n_frames - 1),
-        };
-        // Links that were followed are names, too, and nobody has counted those.
-        let n_links = if self.facts.selection.links == Links::Follow { u64::MAX } else { n_links };
-        self.answer.shared.push(SharedFile { folder, name: Names::one(kind, name), identity, n_links });
-    }
-
-    /// Reports an entry that somebody must be asked about, likewise.
-    pub(super) fn ask(&mut self, kind: Kind, name: &CStr, n_bytes: u64) {
-        let folder = match self.frames.len() {
-            0 => FolderRef::Item(self.item_idx),
-            n_frames => self.report(n_frames - 1),
-        };
-        let why = self.why.take();
-        self.answer.asked.push(Asked { folder, name: Names::one(kind, name), why, n_bytes });
-    }
-
-    /// Enters a folder, after its ancestors, into the answer as one that is not finished.
-    fn report(&mut self, frame_idx: usize) -> FolderRef {
-        // Not recursive, since folders may be nested deeper than a stack is.
-        let n_reported = self.frames[..=frame_idx].iter().rposition(|frame| frame.reported.is_some());
-        let mut parent = n_reported.and_then(|idx| self.frames[idx].reported).unwrap_or(FolderRef::Item(self.item_idx));
-        for frame in &mut self.frames[n_reported.map_or(0, |idx| idx + 1)..=frame_idx] {
-            let folder = FolderRef::New(self.answer.folders.len() as u32);
-            self.answer.folders.push(OpenFolder {
-                parent,
-                name: Bytes(frame.name.as_bytes().to_vec()),
-                outcome: frame.outcome,
-                arrival: frame.arrival,
-            });
-            frame.reported = Some(folder);
-            parent = folder;
-        }
-        parent
-    }
-
-    /// A walk copies nothing: the files of a folder go to whoever copies.
-    fn give_files_back(&mut self) {
-        let Some(frame) = self.frames.last_mut() else {
-            return;
-        };
-        if frame.files.n_left() == 0 {
-            return;
-        }
-        let files = frame.files.take_rest();
-        let rest = frame.rest.take();
-        self.n_left -= files.len().min(self.n_left);
-        self.n_given += files.len();
-        let folder = self.report(self.frames.len() - 1);
-        self.answer.leftovers.push(Leftover { folder, folders: Names::default(), files, rest });
-    }
-
-    /// Reports everything that has been found and not begun, and leaves all folders.
-    fn give_back(&mut self) {
-        for frame_idx in 0..self.frames.len() {
-            let frame = &mut self.frames[frame_idx];
-            let (files, folders, rest) = (frame.files.take_rest(), frame.folders.take_rest(), frame.rest.take());
-            if !files.is_empty() || !folders.is_empty() || rest.is_some() {
-                let folder = self.report(frame_idx);
-                self.answer.leftovers.push(Leftover { folder, folders, files, rest });
-            }
-        }
-        while let Some(frame) = self.frames.pop() {
-            if !frame.name.is_empty() {
-                self.chain.pop();
-                self.cut_path();
-            }
-        }
-        self.n_left = 0;
-    }
-
-    /// Whether nothing new may be begun in this task. Once it is, it stays so.
-    pub(super) fn is_over(&mut self) -> bool {
-        if !self.is_task_over {
-            self.is_task_over = self.lane.must_stop()
-                || (self.budget.n_copied > 0 && self.n_copied >= u64::from(self.budget.n_copied))
-                || self.n_listed >= u64::from(self.budget.n_listed)
-                || (self.lane.is_work_wanted() && self.has_enough_to_share() && self.lane.take_wish());
-        }
-        self.is_task_over
-    }
-
-    fn has_enough_to_share(&self) -> bool {
-        self.n_left + self.n_items_left + self.n_given >= LEAST_TO_SHARE
-    }
-}
-
-/// What an entry is where the listing does not say so. One that has vanished since is found missing when it is copied.
-fn type_of(pair: &Pair, name: &CStr) -> FileType {
-    pair.stat_source(name).map_or(FileType::RegularFile, |stat| FileType::from_raw_mode(stat.st_mode))
 }
