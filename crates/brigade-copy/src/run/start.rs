@@ -28,6 +28,9 @@ const N_SMALL: usize = 66;
 /// Bytes that are written in that time.
 const SMALL_BYTES: u64 = 2 << 20;
 
+/// A clock that was set back is not waited for.
+const MAX_LOOKS_AT_CLOCK: u32 = 200;
+
 /// Everything that a run begins with.
 #[derive(Default)]
 pub(super) struct Beginning {
@@ -245,18 +248,22 @@ fn open_no_folder() -> Result<OwnedFd, Errno> {
     openat(CWD, c"/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// A moment by the clock that stamps files. It stands still for some milliseconds at a time; where it matters that nothing
-/// from before the run is taken for ours, its next step is waited for.
+/// A moment by the clock that stamps files. That clock moves in steps of some milliseconds, late ones on a busy machine, but a
+/// stamp may be finer than a step. So where it matters that nothing from before the run is taken for ours, a step beyond the
+/// true time is waited for.
 pub(crate) fn moment_before_the_first_write(policy: &Policy) -> (i64, i64) {
-    let now = || {
-        let now = clock_gettime(ClockId::RealtimeCoarse);
+    let read = |clock| {
+        let now = clock_gettime(clock);
         (now.tv_sec, now.tv_nsec)
     };
-    let before = now();
-    while *policy != Policy::default() && now() == before {
+    let true_time = read(ClockId::Realtime);
+    for _ in 0..MAX_LOOKS_AT_CLOCK {
+        if *policy == Policy::default() || read(ClockId::RealtimeCoarse) > true_time {
+            break;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
-    now()
+    read(ClockId::RealtimeCoarse)
 }
 
 /// Whether a folder has no sub-folders and so little in it that starting a second worker takes longer than copying it all.
