@@ -80,15 +80,26 @@ pub fn orphans() -> Vec<ProcessInfo> {
 /// counts once. A process that ends meanwhile has none.
 #[must_use]
 pub fn group_memory_bytes(group: u32) -> u64 {
-    let members = all().into_iter().filter(|process| process.group == group);
-    members.filter_map(|process| memory_bytes(process.pid)).sum()
+    group_bytes(group, &["Pss:"])
 }
 
-fn memory_bytes(pid: u32) -> Option<u64> {
+/// Likewise, without the files that are mapped, such as the program itself: what of those counts here depends on who else
+/// runs it.
+#[must_use]
+pub fn group_data_bytes(group: u32) -> u64 {
+    group_bytes(group, &["Pss_Anon:", "Pss_Shmem:"])
+}
+
+fn group_bytes(group: u32, rows: &[&str]) -> u64 {
+    let members = all().into_iter().filter(|process| process.group == group);
+    members.filter_map(|process| bytes_of(process.pid, rows)).sum()
+}
+
+fn bytes_of(pid: u32, rows: &[&str]) -> Option<u64> {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let kibibytes =
-        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.map(|kibibytes| kibibytes << 10)
+    let lines = rollup.lines().filter_map(|line| rows.iter().find_map(|row| line.strip_prefix(row)));
+    let kibibytes = lines.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum::<u64>();
+    Some(kibibytes << 10)
 }
 
 fn all() -> Vec<ProcessInfo> {

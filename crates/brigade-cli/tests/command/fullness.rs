@@ -90,13 +90,15 @@ const SLOWLY: &str = "--bwlimit=3K";
 fn disturbed(image: &Image<'_>, argument: &str, disturb: impl FnOnce(&Mount, &Path)) -> Ended {
     need_root();
     let scene = Scene::new();
-    scene.many_files("source", 4000);
+    scene.many_files("source", 12_000);
     std::fs::create_dir(scene.path("at")).unwrap();
     let file = scene.path("image");
     let mount = Mount::fresh(image, &file, &scene.path("at"));
     let mut command = scene.copy(["-j2", argument, "source", "at/copy"]);
     let copied = std::thread::spawn(move || ended(&mut command));
-    torture::facts::wait_until("the copy has begun", || mount.at().join("copy/000").exists());
+    torture::facts::wait_until("the copy has begun", || {
+        std::fs::read_dir(mount.at().join("copy")).is_ok_and(|mut made| made.next().is_some())
+    });
     let began = Instant::now();
     disturb(&mount, &file);
     let ended = copied.join().unwrap();
@@ -115,9 +117,9 @@ fn assert_names(ended: &Ended, reasons: &[&str]) {
 
 #[test]
 fn a_destination_that_becomes_read_only_is_told_and_ends_the_copy() {
-    // What nobody has open for writing can be made read-only; a moment for that comes between two files, but not while one
-    // waits for its turn.
-    let ended = disturbed(&Image::EXT4, "--bwlimit=0", |mount, _| {
+    // What nobody has open for writing can be made read-only; a moment for that comes between two files of a single
+    // worker.
+    let ended = disturbed(&Image::EXT4, "--workers=1", |mount, _| {
         torture::facts::wait_until("it can be made read-only", || {
             let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(mount.at()).output().unwrap();
             remounted.status.success()

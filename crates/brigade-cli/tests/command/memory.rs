@@ -9,14 +9,14 @@ use torture::{facts, processes};
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(5);
 
-/// The largest sum of PSS that was seen while this many files were copied.
+/// The most memory for data that was seen while this many files were copied.
 fn peak_bytes(n_files: usize) -> u64 {
     let scene = Scene::new();
     scene.many_files("a", n_files);
     let mut child = scene.copy(["--quiet", "a", "b"]).process_group(0).spawn().unwrap();
     let mut peak = 0;
     let status = loop {
-        peak = peak.max(processes::group_memory_bytes(child.id()));
+        peak = peak.max(processes::group_data_bytes(child.id()));
         if let Some(status) = facts::end_of(&mut child, SAMPLE_EVERY).unwrap() {
             break status;
         }
