@@ -70,10 +70,9 @@ pub(crate) struct Lanes {
     n_lanes: usize,
 }
 
-/// What a worker has done of the task that it is working on.
+/// What workers have done of tasks that they are working on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct LiveCounts {
-    pub(crate) task_id: u64,
     pub(crate) n_found: u64,
     pub(crate) n_done: u64,
     pub(crate) n_bytes: u64,
@@ -120,16 +119,17 @@ impl Lanes {
         }
     }
 
-    pub(crate) fn live_counts(&self) -> impl Iterator<Item = LiveCounts> {
-        (0..self.n_lanes).map(|lane_idx| {
-            let base = lane_base(lane_idx);
-            LiveCounts {
-                task_id: self.words.load(base + TASK),
-                n_found: self.words.load(base + FOUND),
-                n_done: self.words.load(base + DONE),
-                n_bytes: self.words.load(base + BYTES),
+    /// Adds up what workers have done of tasks that are still with them.
+    pub(crate) fn live_counts(&self, is_in_flight: impl Fn(u64) -> bool) -> LiveCounts {
+        let mut sum = LiveCounts::default();
+        for base in (0..self.n_lanes).map(lane_base) {
+            if is_in_flight(self.words.load(base + TASK)) {
+                sum.n_found += self.words.load(base + FOUND);
+                sum.n_done += self.words.load(base + DONE);
+                sum.n_bytes += self.words.load(base + BYTES);
             }
-        })
+        }
+        sum
     }
 
     /// The last sign of each worker that is at work, with its process.
@@ -228,7 +228,7 @@ impl OwnLane {
         if self.base.is_none() {
             self.claim();
         }
-        self.live = LiveCounts { task_id, ..LiveCounts::default() };
+        self.live = LiveCounts::default();
         let Some(base) = self.base else { return };
         // The task's number comes last: until then the old one stands, which the parent knows to be answered.
         self.words.store(base + FOUND, 0);
@@ -394,7 +394,7 @@ mod tests {
         assert!(lanes.snapshot().is_empty());
         successor.begin_task(2);
         assert_eq!(lanes.snapshot()[0].pid, 8);
-        assert_eq!(lanes.live_counts().next().unwrap().task_id, 2);
+        assert_eq!(lanes.signs().next().unwrap().1.task_id, 2);
     }
 
     #[test]

@@ -27,6 +27,7 @@
 
 mod calls;
 mod compare;
+mod crew;
 mod error;
 mod event;
 mod facet;

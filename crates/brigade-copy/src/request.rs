@@ -129,3 +129,15 @@ pub enum Totals {
     /// The walk reads sizes too and runs ahead of the copying.
     Wanted,
 }
+
+impl Totals {
+    /// Bytes of names up to which a walk may be ahead.
+    pub(crate) fn walk_ahead_bytes(self) -> usize {
+        /// A million names or so.
+        const WALK_AHEAD_BYTES: usize = 16 << 20;
+        match self {
+            Self::NotNeeded => 0,
+            Self::Wanted => WALK_AHEAD_BYTES,
+        }
+    }
+}

@@ -1,43 +1,31 @@
 //! A copy that runs: hands the scheduler's tasks to the pool and the answers back, tells the caller what happens, and ends.
-//! The one place that knows the pool. What is done next is decided in scheduler.rs.
+//! The workers are in crew.rs; what is done next is decided in scheduler.rs.
 
 pub(crate) mod process;
 mod room;
-mod stall;
 mod start;
 mod state;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use brigade::{Pool, TaskError};
+use brigade::TaskError;
 
+use crate::crew::{Crew, Due, Ending, Silent, n_workers_wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
-use crate::lanes::{Lanes, Words, n_words};
 use crate::plan::Plan;
 use crate::request::{Answer, Delete, Digests, Report, Request, Times, Totals, Verify, Writing};
 use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, EntryDone, Failure};
 use crate::worker::{Checks, Facts};
-use process::{WorkerStart, begin_worker, give, run_task};
+use process::{GivenRoot, WorkerStart, begin_worker, run_task};
 use room::Room;
-use stall::Silent;
 #[cfg(test)]
 pub(crate) use start::moment_before_the_first_write;
 use start::{Beginning, ShownRoot};
 use state::Core;
-
-/// Bytes of names that a walk may be ahead of the copying, if totals are wanted: a million names or so.
-const WALK_AHEAD_BYTES: usize = 16 << 20;
-
-/// Workers that are silent for so long after the order to stop are ended.
-const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Restarts of workers within ten seconds beyond which something is wrong with more than a file.
-const MAX_RESTARTS: u32 = 1000;
 
 type Sink = Box<dyn FnMut(Event) + Send>;
 
@@ -50,13 +38,11 @@ struct Shared {
     core: Mutex<Core>,
     has_ended: Condvar,
     sink: Mutex<Sink>,
-    pool: RwLock<Option<Pool>>,
-    lanes: Lanes,
+    crew: Crew,
     roots: Vec<ShownRoot>,
     report: Report,
     delete: Delete,
     writing: Writing,
-    n_workers: usize,
     began: Instant,
 }
 
@@ -94,8 +80,8 @@ impl Running {
     /// What has been done so far. Takes microseconds, and disturbs no worker.
     pub fn progress(&self) -> Progress {
         let mut core = self.shared.core();
-        self.shared.free_lanes_of_the_dead();
-        core.progress(&self.shared.lanes)
+        self.shared.crew.free_lanes_of_the_dead();
+        core.progress(&self.shared.crew.lanes)
     }
 
     /// Answers an [`Event::Question`]; an answer that has been given, or comes after [`Running::stop`], changes nothing.
@@ -116,10 +102,9 @@ impl Running {
             return;
         }
         core.stopped = true;
-        core.last_sign = Instant::now();
-        core.watch.hurry();
+        core.watch.hurry(Instant::now());
         core.scheduler.stop();
-        self.shared.lanes.stop();
+        self.shared.crew.lanes.stop();
         drop(core);
         self.shared.go_on();
     }
@@ -133,27 +118,15 @@ impl Running {
                 return core.summary.clone();
             }
             let now = Instant::now();
-            let silent = core.watch.look(&self.shared.lanes, now);
-            if !silent.is_empty() {
-                drop(core);
-                silent.into_iter().for_each(|silent| self.shared.abandon(silent));
-                core = self.shared.core();
-                continue;
-            }
-            let mut pause = deadline.saturating_duration_since(now);
-            if let Some(until_next_look) = core.watch.pause(now) {
-                pause = pause.min(until_next_look);
-            }
-            if core.stopped {
-                let patience = (core.last_sign + STOP_PATIENCE).saturating_duration_since(now);
-                if patience.is_zero() {
+            let pause = match core.watch.due(&self.shared.crew.lanes, now) {
+                Due::Pause(pause) => pause.min(deadline.saturating_duration_since(now)),
+                due => {
                     drop(core);
-                    self.shared.break_off();
+                    self.shared.lose_patience(due);
                     core = self.shared.core();
                     continue;
                 }
-                pause = pause.min(patience);
-            }
+            };
             if deadline <= now {
                 return None;
             }
@@ -180,16 +153,7 @@ impl std::fmt::Debug for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let has_ended = self.shared.core().summary.is_some();
-        // Taken out here, so that the last handle is never dropped by the pool's own thread.
-        let pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(pool) = pool {
-            if has_ended {
-                pool.close();
-            } else {
-                pool.terminate();
-            }
-            pool.join();
-        }
+        self.shared.crew.dismiss(if has_ended { Ending::Whole } else { Ending::Early });
     }
 }
 
@@ -201,39 +165,27 @@ impl Shared {
         sink: Sink,
         began: Instant,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let n_wanted = request.workers.map_or_else(brigade::available_cpus, usize::from);
-        let n_workers = n_wanted.min(beginning.n_useful_workers).max(1);
-        // Twice as many lanes as workers: a successor may start before the lane of the dead is free.
-        let n_lanes = n_workers * 2;
-        let words = Words::new(n_words(n_lanes))?;
-        let lanes = Lanes::new(words.clone(), n_lanes);
         let room = match (beginning.roots.as_slice(), request.totals) {
             ([root], Totals::Wanted) => Room::between(&root.source, &root.destination),
             _ => Room::default(),
         };
         let (given, roots) = std::mem::take(&mut beginning.roots)
             .into_iter()
-            .map(|root| (give(root.source, root.destination, root.renamed, root.called), root.shown))
+            .map(|root| (GivenRoot::new(root.source, root.destination, root.renamed, root.called), root.shown))
             .unzip();
-        let start =
-            WorkerStart { facts: facts_for(request, beginning), roots: given, words, n_lanes, nice: request.nice };
-        let pool = Pool::builder()
-            .workers(1)
-            .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
-            .initializer(start, begin_worker)
-            .build()?;
-        let n_workers = widen(&pool, n_workers);
+        let facts = facts_for(request, beginning);
+        let start = |board| WorkerStart { facts, roots: given, board, nice: request.nice };
+        let n_wanted = n_workers_wanted(request.workers).min(beginning.n_useful_workers).max(1);
+        let crew = Crew::start(n_wanted, start, begin_worker)?;
         Ok(Self {
-            core: Mutex::new(Core::new(request, n_workers, room)),
+            core: Mutex::new(Core::new(request, crew.n_workers, room)),
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
-            pool: RwLock::new(Some(pool)),
-            lanes,
+            crew,
             roots,
             report: request.report,
             delete: request.delete,
             writing: request.policy.writing,
-            n_workers,
             began,
         })
     }
@@ -272,7 +224,7 @@ impl Shared {
                 break;
             }
             let Some(task) = core.scheduler.next_task() else {
-                self.lanes.want(core.scheduler.n_idle_workers());
+                self.crew.lanes.want(core.scheduler.n_idle_workers());
                 break;
             };
             drop(core);
@@ -283,14 +235,10 @@ impl Shared {
 
     fn submit(self: &Arc<Self>, task: CopyTask) {
         let task_id = task.id;
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(pool) = pool.as_ref() else { return };
-        match pool.apply_async(task, run_task) {
-            Ok(submitted) => {
-                let shared = Arc::clone(self);
-                submitted.on_done(move |result| shared.on_result(task_id, result));
-            }
-            Err(error) => self.core().broken = Some(error.to_string()),
+        let shared = Arc::clone(self);
+        let submitted = self.crew.submit(task, run_task, move |result| shared.on_result(task_id, result));
+        if let Err(cause) = submitted {
+            self.core().broken = Some(cause);
         }
     }
 
@@ -301,7 +249,7 @@ impl Shared {
         if core.summary.is_some() {
             return;
         }
-        core.last_sign = Instant::now();
+        core.watch.on_answer(Instant::now());
         match result {
             Ok(answer) => {
                 core.stalled.remove(&task_id);
@@ -360,21 +308,25 @@ impl Shared {
         events.extend(core.room.exceeded(&core.scheduler.counts).into_iter().map(Event::Note));
     }
 
+    fn lose_patience(&self, due: Due) {
+        match due {
+            Due::Abandon(silent) => silent.into_iter().for_each(|silent| self.abandon(silent)),
+            Due::BreakOff => self.break_off(),
+            Due::Pause(_) => {}
+        }
+    }
+
     /// Gives up a worker that is stuck, so that what else was in its task can go on.
     fn abandon(&self, silent: Silent) {
         let Silent { pid, task_id, silent_for } = silent;
-        let Some(place) = self.lanes.whereabouts(pid) else { return };
+        let Some(place) = self.crew.lanes.whereabouts(pid) else { return };
         let path = self.roots[place.root as usize].source_path(&place.path.0);
         let mut core = self.core();
         core.stalled.insert(task_id, place);
         core.known_pids.remove(&pid);
         core.lost_pids.insert(pid);
         drop(core);
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        // What follows for the task is told by the pool.
-        if pool.as_ref().is_some_and(|pool| pool.abandon(pid)) {
-            drop(pool);
-            self.lanes.keep_only(|alive| alive != pid);
+        if self.crew.abandon(pid) {
             self.core().n_lost_workers += 1;
             self.tell(vec![Event::WorkerStalled { pid, path, silent_for }]);
         } else {
@@ -409,7 +361,7 @@ impl Shared {
     /// Tells of a worker that is gone, once: its task knows of it, and so does a look at the pool.
     fn lost(&self, core: &mut Core, pid: u32, signal: Option<i32>, events: &mut Vec<Event>) {
         core.known_pids.remove(&pid);
-        self.lanes.keep_only(|alive| alive != pid);
+        self.crew.lanes.keep_only(|alive| alive != pid);
         if core.lost_pids.insert(pid) {
             core.n_lost_workers += 1;
             events.push(Event::WorkerLost { pid, signal });
@@ -418,7 +370,7 @@ impl Shared {
 
     /// Finds workers that are new, and those that were lost while they had no task.
     fn look_at_workers(&self, core: &mut Core, events: &mut Vec<Event>) {
-        let Some(pids) = self.pids() else { return };
+        let Some(pids) = self.crew.pids() else { return };
         for pid in core.known_pids.iter().copied().filter(|pid| !pids.contains(pid)).collect::<Vec<_>>() {
             self.lost(core, pid, None, events);
         }
@@ -428,17 +380,6 @@ impl Shared {
                 events.push(Event::WorkerStarted { pid });
             }
         }
-    }
-
-    fn free_lanes_of_the_dead(&self) {
-        if let Some(pids) = self.pids() {
-            self.lanes.keep_only(|pid| pids.contains(&pid));
-        }
-    }
-
-    fn pids(&self) -> Option<HashSet<u32>> {
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        pool.as_ref().map(|pool| pool.workers().iter().map(|worker| worker.pid).collect())
     }
 
     fn path_error(&self, failure: Failure) -> PathError {
@@ -501,27 +442,17 @@ impl Shared {
     /// Ends a run whose workers do not answer any more. The end comes first, so that nobody takes what follows for an accident.
     fn break_off(&self) {
         self.end();
-        if let Some(pool) = self.pool.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            pool.terminate();
-        }
+        self.crew.terminate();
     }
 
     fn end(&self) {
         let mut core = self.core();
         if core.summary.is_none() {
-            // The pool has counted also those that came and went between two looks.
-            let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-            core.n_lost_workers = pool.as_ref().map_or(core.n_lost_workers, Pool::lost_workers);
-            core.summary = Some(core.summarize(self.n_workers, self.began.elapsed(), self.writing));
+            core.n_lost_workers = self.crew.n_lost().unwrap_or(core.n_lost_workers);
+            core.summary = Some(core.summarize(self.crew.n_workers, self.began.elapsed(), self.writing));
             self.has_ended.notify_all();
         }
     }
-}
-
-/// Starts the other workers, as many as the limits on processes, files and memory allow. Returns how many there are then.
-fn widen(pool: &Pool, n_wanted: usize) -> usize {
-    let narrower = std::iter::successors(Some(n_wanted), |n_workers| Some(n_workers / 2));
-    narrower.take_while(|&n_workers| n_workers > 1).find(|&n_workers| pool.resize(n_workers).is_ok()).unwrap_or(1)
 }
 
 fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {

@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::event::Outcome;
-use crate::lanes::LiveCounts;
 use crate::names::{Bytes, Names};
 use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Position, Work};
@@ -176,15 +175,9 @@ impl Scheduler {
         self.n_walk_pieces == 0
     }
 
-    /// Adds up what workers have done of tasks that are not answered yet.
-    pub(crate) fn live(&self, lanes: impl Iterator<Item = LiveCounts>) -> LiveCounts {
-        let mut sum = LiveCounts::default();
-        for lane in lanes.filter(|lane| self.flights.contains_key(&lane.task_id)) {
-            sum.n_found += lane.n_found;
-            sum.n_done += lane.n_done;
-            sum.n_bytes += lane.n_bytes;
-        }
-        sum
+    /// Whether a task is with a worker, and not answered yet.
+    pub(crate) fn is_in_flight(&self, task_id: u64) -> bool {
+        self.flights.contains_key(&task_id)
     }
 
     pub(crate) fn take_failures(&mut self) -> Vec<Failure> {

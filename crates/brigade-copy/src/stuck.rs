@@ -1,5 +1,5 @@
 //! Places where workers got stuck: entries whose file system or device does not answer. Nobody touches them again in this run.
-//! How it is noticed is in run/stall.rs; what becomes of the work is in scheduler/deaths.rs.
+//! How it is noticed is in crew/stall.rs; what becomes of the work is in scheduler/deaths.rs.
 
 use serde::{Deserialize, Serialize};
 

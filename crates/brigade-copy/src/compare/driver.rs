@@ -1,34 +1,24 @@
 //! A comparison that runs: hands tasks to the pool and takes the answers, tells the caller what was found, and ends. What is done
 //! next is decided in books.rs.
 
-use std::collections::HashSet;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use brigade::{Descriptor, Pool, TaskError};
+use brigade::TaskError;
 
 use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
 use crate::calls;
+use crate::crew::{Answered, Board, Crew, Due, Ending, StallWatch, n_workers_wanted};
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
-use crate::lanes::{Lanes, LiveCounts, Words, n_words};
-use crate::names::Bytes;
 use crate::request::Totals;
-use crate::worker::{Examiner, Root};
-
-/// Bytes of names that a walk may be ahead, if totals are wanted: a million names or so.
-const WALK_AHEAD_BYTES: usize = 16 << 20;
-
-/// Workers that are silent for so long after the order to stop are ended.
-const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Restarts of workers within ten seconds beyond which something is wrong with more than a file.
-const MAX_RESTARTS: u32 = 1000;
+use crate::run::process::{GivenRoot, let_go_of_standard_streams};
+use crate::worker::Examiner;
 
 type Sink = Box<dyn FnMut(CompareEvent) + Send>;
 
@@ -41,17 +31,16 @@ struct Shared {
     core: Mutex<Core>,
     has_ended: Condvar,
     sink: Mutex<Sink>,
-    pool: RwLock<Option<Pool>>,
-    lanes: Lanes,
+    crew: Crew,
     source: PathBuf,
     destination: PathBuf,
-    n_workers: usize,
     began: Instant,
 }
 
 struct Core {
     books: Books,
-    stopped_at: Option<Instant>,
+    stopped: bool,
+    watch: StallWatch,
     broken: Option<String>,
     /// The most that has been shown, so that nothing ever falls.
     shown: Progress,
@@ -73,20 +62,20 @@ impl Comparing {
 
     /// What has been done so far. Takes microseconds, and disturbs no worker.
     pub fn progress(&self) -> Progress {
-        let alive = self.shared.pids();
-        self.shared.lanes.keep_only(|pid| alive.contains(&pid));
-        self.shared.core().progress(&self.shared.lanes, self.shared.n_lost_workers())
+        self.shared.crew.free_lanes_of_the_dead();
+        self.shared.core().progress(&self.shared.crew)
     }
 
     /// Asks for an early end. Returns at once.
     pub fn stop(&self) {
         let mut core = self.shared.core();
-        if core.stopped_at.is_some() || core.verdict.is_some() {
+        if core.stopped || core.verdict.is_some() {
             return;
         }
-        core.stopped_at = Some(Instant::now());
+        core.stopped = true;
+        core.watch.hurry(Instant::now());
         core.books.stop();
-        self.shared.lanes.stop();
+        self.shared.crew.lanes.stop();
         drop(core);
         self.shared.go_on();
     }
@@ -97,15 +86,16 @@ impl Comparing {
         let mut core = self.shared.core();
         loop {
             let now = Instant::now();
-            if core.stopped_at.is_some_and(|stopped_at| stopped_at + STOP_PATIENCE <= now) {
-                self.shared.end(&mut core);
-            }
+            let pause = match core.watch.due(&self.shared.crew.lanes, now) {
+                Due::Pause(pause) => pause.min(deadline.saturating_duration_since(now)),
+                Due::BreakOff | Due::Abandon(_) => {
+                    self.shared.end(&mut core);
+                    Duration::ZERO
+                }
+            };
             if core.verdict.is_some() || deadline <= now {
                 return core.verdict.clone();
             }
-            let patience =
-                core.stopped_at.map(|stopped_at| (stopped_at + STOP_PATIENCE).saturating_duration_since(now));
-            let pause = (deadline - now).min(patience.unwrap_or(Duration::MAX));
             core = self.shared.has_ended.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -120,16 +110,7 @@ impl std::fmt::Debug for Comparing {
 impl Drop for Comparing {
     fn drop(&mut self) {
         let is_complete = self.shared.core().verdict.as_ref().is_some_and(|verdict| !verdict.interrupted);
-        // Taken out here, so that the last handle is never dropped by the pool's own thread.
-        let pool = self.shared.pool.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(pool) = pool {
-            if is_complete {
-                pool.close();
-            } else {
-                pool.terminate();
-            }
-            pool.join();
-        }
+        self.shared.crew.dismiss(if is_complete { Ending::Whole } else { Ending::Early });
     }
 }
 
@@ -141,40 +122,24 @@ impl Shared {
         began: Instant,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let request = comparison.request;
-        let n_wanted = request.workers.map_or_else(brigade::available_cpus, usize::from);
-        let n_workers = if opened.first.is_whole { n_wanted.max(1) } else { 1 };
-        let n_lanes = n_workers * 2;
-        let words = Words::new(n_words(n_lanes))?;
-        let lanes = Lanes::new(words.clone(), n_lanes);
-        let walk_ahead_bytes = if request.totals == Totals::Wanted { WALK_AHEAD_BYTES } else { 0 };
-        let start = ExaminerStart {
-            source: opened.source.into(),
-            destination: opened.destination.into(),
-            renamed: opened.renamed.map(|name| Bytes(name.into_bytes())),
-            words,
-            n_lanes,
-            wants_sizes: request.totals == Totals::Wanted,
-        };
-        let pool = Pool::builder()
-            .workers(n_workers)
-            .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
-            .initializer(start, begin_examiner)
-            .build()?;
+        let n_wanted = if opened.first.is_whole { n_workers_wanted(request.workers) } else { 1 };
+        let root = GivenRoot::new(opened.source, opened.destination, opened.renamed, None);
+        let wants_sizes = request.totals == Totals::Wanted;
+        let crew = Crew::start(n_wanted, |board| ExaminerStart { root, board, wants_sizes }, begin_examiner)?;
         Ok(Self {
             core: Mutex::new(Core {
-                books: Books::new(n_workers, walk_ahead_bytes, opened.first),
-                stopped_at: None,
+                books: Books::new(crew.n_workers, request.totals.walk_ahead_bytes(), opened.first),
+                stopped: false,
+                watch: StallWatch::new(None),
                 broken: None,
                 shown: Progress::default(),
                 verdict: None,
             }),
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
-            pool: RwLock::new(Some(pool)),
-            lanes,
+            crew,
             source: request.source,
             destination: request.destination,
-            n_workers,
             began,
         })
     }
@@ -192,7 +157,7 @@ impl Shared {
             }
             let next = if core.broken.is_some() { None } else { core.books.next_task() };
             let Some(task) = next else {
-                self.lanes.want(core.books.n_idle_workers());
+                self.crew.lanes.want(core.books.n_idle_workers());
                 if core.broken.is_some() || core.books.is_done() {
                     self.end(&mut core);
                 }
@@ -205,14 +170,10 @@ impl Shared {
 
     fn submit(self: &Arc<Self>, task: CompareTask) {
         let task_id = task.id;
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(pool) = pool.as_ref() else { return };
-        match pool.apply_async(task, run_task) {
-            Ok(submitted) => {
-                let shared = Arc::clone(self);
-                submitted.on_done(move |result| shared.on_result(task_id, result));
-            }
-            Err(error) => self.core().broken = Some(error.to_string()),
+        let shared = Arc::clone(self);
+        let submitted = self.crew.submit(task, run_task, move |result| shared.on_result(task_id, result));
+        if let Err(cause) = submitted {
+            self.core().broken = Some(cause);
         }
     }
 
@@ -222,6 +183,7 @@ impl Shared {
         if core.verdict.is_some() {
             return;
         }
+        core.watch.on_answer(Instant::now());
         let mut events = Vec::new();
         let findings = match result {
             Ok(answer) => core.books.on_answer(task_id, answer),
@@ -270,16 +232,6 @@ impl Shared {
         PathError { action: failure.action, path, cause: failure.cause.into(), entry }
     }
 
-    fn pids(&self) -> HashSet<u32> {
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        pool.iter().flat_map(Pool::workers).map(|worker| worker.pid).collect()
-    }
-
-    fn n_lost_workers(&self) -> u64 {
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        pool.as_ref().map_or(0, Pool::lost_workers)
-    }
-
     fn end(&self, core: &mut Core) {
         if core.verdict.is_some() {
             return;
@@ -292,9 +244,9 @@ impl Shared {
             n_failed: counts.n_failed,
             bytes: counts.bytes_compared,
             elapsed: self.began.elapsed(),
-            n_workers: self.n_workers,
-            n_lost_workers: self.n_lost_workers(),
-            interrupted: core.stopped_at.is_some(),
+            n_workers: self.crew.n_workers,
+            n_lost_workers: self.crew.n_lost().unwrap_or(0),
+            interrupted: core.stopped,
             broken: core.broken.clone(),
         });
         self.has_ended.notify_all();
@@ -302,35 +254,26 @@ impl Shared {
 }
 
 impl Core {
-    fn progress(&mut self, lanes: &Lanes, n_lost_workers: u64) -> Progress {
+    fn progress(&mut self, crew: &Crew) -> Progress {
         let counts = self.books.counts;
-        let mut live = LiveCounts::default();
-        for lane in lanes.live_counts().filter(|lane| self.books.is_in_flight(lane.task_id)) {
-            live.n_found += lane.n_found;
-            live.n_done += lane.n_done;
-            live.n_bytes += lane.n_bytes;
-        }
-        let shown = &mut self.shown;
-        shown.n_found = shown.n_found.max(counts.n_found + live.n_found);
-        shown.n_done = shown.n_done.max(counts.n_done() + live.n_done).min(shown.n_found);
-        shown.bytes_done = shown.bytes_done.max(counts.bytes_done + live.n_bytes);
-        shown.walk_finished = self.books.is_walk_finished();
-        shown.bytes_found =
-            if shown.walk_finished { counts.bytes_found.max(shown.bytes_done) } else { counts.bytes_found };
-        shown.lanes = lanes.snapshot();
-        shown.n_lost_workers = n_lost_workers;
-        shown.clone()
+        let answered = Answered {
+            n_found: counts.n_found,
+            n_done: counts.n_done(),
+            bytes_found: counts.bytes_found,
+            bytes_done: counts.bytes_done,
+            walk_finished: self.books.is_walk_finished(),
+        };
+        let live = crew.lanes.live_counts(|task_id| self.books.is_in_flight(task_id));
+        answered.show(live, &crew.lanes, crew.n_lost().unwrap_or(0), &mut self.shown);
+        self.shown.clone()
     }
 }
 
 /// What a worker process is given when it starts.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct ExaminerStart {
-    source: Descriptor,
-    destination: Descriptor,
-    renamed: Option<Bytes>,
-    words: Words,
-    n_lanes: usize,
+    root: GivenRoot,
+    board: Board,
     wants_sizes: bool,
 }
 
@@ -340,14 +283,10 @@ thread_local! {
 
 /// Runs once in each worker process.
 fn begin_examiner(start: ExaminerStart) {
-    let root = Root {
-        source: start.source.into_owned_fd(),
-        destination: start.destination.into_owned_fd(),
-        renamed: start.renamed.and_then(|name| CString::new(name.0).ok()).map(Into::into),
-        called: None,
-    };
+    let_go_of_standard_streams();
+    let ExaminerStart { root, board: Board { words, n_lanes }, wants_sizes } = start;
     let pid = brigade::current().pid();
-    EXAMINER.set(Some(Examiner::new(root, start.words, start.n_lanes, pid, start.wants_sizes)));
+    EXAMINER.set(Some(Examiner::new(root.into_root(), words, n_lanes, pid, wants_sizes)));
 }
 
 fn run_task(task: CompareTask) -> CompareAnswer {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use brigade::Descriptor;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::lanes::Words;
+use crate::crew::Board;
 use crate::names::Bytes;
 use crate::task::{CopyAnswer, CopyTask};
 use crate::worker::{Facts, Root, Worker};
@@ -16,17 +16,33 @@ use crate::worker::{Facts, Root, Worker};
 pub(super) struct WorkerStart {
     pub(super) facts: Facts,
     pub(super) roots: Vec<GivenRoot>,
-    pub(super) words: Words,
-    pub(super) n_lanes: usize,
+    pub(super) board: Board,
     pub(super) nice: Option<i32>,
 }
 
+/// Two folders that correspond to each other, on their way to a worker.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct GivenRoot {
+pub(crate) struct GivenRoot {
     source: Descriptor,
     destination: Descriptor,
     renamed: Option<Bytes>,
     called: Option<Bytes>,
+}
+
+impl GivenRoot {
+    pub(crate) fn new(source: OwnedFd, destination: OwnedFd, renamed: Option<CString>, called: Option<Bytes>) -> Self {
+        let renamed = renamed.map(|name| Bytes(name.into_bytes()));
+        Self { source: source.into(), destination: destination.into(), renamed, called }
+    }
+
+    pub(crate) fn into_root(self) -> Root {
+        Root {
+            source: self.source.into_owned_fd(),
+            destination: self.destination.into_owned_fd(),
+            renamed: self.renamed.and_then(|name| CString::new(name.0).ok()).map(Into::into),
+            called: self.called.map(|called| called.0),
+        }
+    }
 }
 
 thread_local! {
@@ -46,13 +62,9 @@ fn set_nice(nice: i32) -> std::io::Result<()> {
 /// Runs once in each worker process.
 pub(super) fn begin_worker(start: WorkerStart) {
     let_go_of_standard_streams();
-    let roots = start.roots.into_iter().map(|root| Root {
-        source: root.source.into_owned_fd(),
-        destination: root.destination.into_owned_fd(),
-        renamed: root.renamed.and_then(|name| CString::new(name.0).ok()).map(Into::into),
-        called: root.called.map(|called| called.0),
-    });
-    let worker = Worker::new(start.facts, roots.collect(), start.words, start.n_lanes, brigade::current().pid());
+    let roots = start.roots.into_iter().map(GivenRoot::into_root).collect();
+    let Board { words, n_lanes } = start.board;
+    let worker = Worker::new(start.facts, roots, words, n_lanes, brigade::current().pid());
     if let Some(nice) = start.nice {
         // It was tried before the first write, and what changed since is no reason to leave files behind.
         let _ = set_nice(nice);
@@ -75,18 +87,4 @@ pub(super) fn run_task(task: CopyTask) -> CopyAnswer {
     WORKER.with_borrow_mut(|worker| {
         worker.as_mut().expect("the pool runs the initializer before the first task").run(task)
     })
-}
-
-pub(super) fn give(
-    source: OwnedFd,
-    destination: OwnedFd,
-    renamed: Option<CString>,
-    called: Option<Bytes>,
-) -> GivenRoot {
-    GivenRoot {
-        source: source.into(),
-        destination: destination.into(),
-        renamed: renamed.map(|name| Bytes(name.into_bytes())),
-        called,
-    }
 }

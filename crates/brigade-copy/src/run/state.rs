@@ -1,14 +1,13 @@
 //! What changes while a copy runs, and the two accounts of it: the snapshot for a display and the summary at the end.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::WALK_AHEAD_BYTES;
 use super::room::Room;
-use super::stall::StallWatch;
+use crate::crew::{Answered, StallWatch};
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
-use crate::request::{Request, Totals, Writing};
+use crate::request::{Request, Writing};
 use crate::scheduler::Scheduler;
 use crate::stuck::Stuck;
 
@@ -29,7 +28,6 @@ pub(super) struct Core {
     slowest: Vec<SlowEntry>,
     pub(super) stopped: bool,
     pub(super) broken: Option<String>,
-    pub(super) last_sign: Instant,
     pub(super) watch: StallWatch,
     /// Where the workers of these tasks got stuck and are being given up.
     pub(super) stalled: HashMap<u64, Stuck>,
@@ -40,9 +38,8 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(request: &Request, n_workers: usize, room: Room) -> Self {
-        let walk_ahead_bytes = if request.totals == Totals::Wanted { WALK_AHEAD_BYTES } else { 0 };
         Self {
-            scheduler: Scheduler::new(n_workers, walk_ahead_bytes),
+            scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes()),
             room,
             known_pids: HashSet::new(),
             lost_pids: HashSet::new(),
@@ -52,7 +49,6 @@ impl Core {
             slowest: Vec::new(),
             stopped: false,
             broken: None,
-            last_sign: Instant::now(),
             watch: StallWatch::new(request.stall_timeout),
             stalled: HashMap::new(),
             shown: Progress::default(),
@@ -62,20 +58,16 @@ impl Core {
 
     pub(super) fn progress(&mut self, lanes: &Lanes) -> Progress {
         let counts = &self.scheduler.counts;
-        let live = self.scheduler.live(lanes.live_counts());
-        let shown = &mut self.shown;
-        shown.n_found = shown.n_found.max(counts.n_found + live.n_found);
-        shown.n_done = shown.n_done.max(counts.n_done() + live.n_done).min(shown.n_found);
-        shown.bytes_found = counts.bytes_found;
-        shown.bytes_done = shown.bytes_done.max(counts.bytes_done + live.n_bytes);
-        shown.walk_finished = self.scheduler.is_walk_finished();
-        if shown.walk_finished && shown.bytes_found > 0 {
-            // Files may have grown since they were listed.
-            shown.bytes_found = shown.bytes_found.max(shown.bytes_done);
-        }
-        shown.lanes = lanes.snapshot();
-        shown.n_lost_workers = self.n_lost_workers;
-        shown.clone()
+        let answered = Answered {
+            n_found: counts.n_found,
+            n_done: counts.n_done(),
+            bytes_found: counts.bytes_found,
+            bytes_done: counts.bytes_done,
+            walk_finished: self.scheduler.is_walk_finished(),
+        };
+        let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
+        answered.show(live, lanes, self.n_lost_workers, &mut self.shown);
+        self.shown.clone()
     }
 
     /// Keeps the entry if it is one of the slowest so far.

@@ -1,5 +1,5 @@
-//! Notices workers that wait in the kernel for something that does not come: a dead mount, a device that hangs. What is done about
-//! it then is decided in run.rs and scheduler/deaths.rs.
+//! Notices workers that wait in the kernel for something that does not come: a dead mount, a device that hangs; and, after the
+//! order to stop, that no answer comes at all. What is done about it then is decided in run.rs and scheduler/deaths.rs.
 //!
 //! A sign of life is whatever the worker shows in its lane, which changes with every entry and every block of bytes; and, looked
 //! at only where a lane stands still, that the kernel says that it runs or has been woken since. So each completed system
@@ -14,15 +14,31 @@ use crate::pulse::Pulse;
 /// Workers that are silent for so long after the order to stop are not waited for.
 const STOP_SILENCE: Duration = Duration::from_millis(800);
 
+/// If no answer has come for so long after the order to stop, all workers are ended.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The longest and the shortest time between two looks.
 const MAX_STEP: Duration = Duration::from_secs(1);
 const MIN_STEP: Duration = Duration::from_millis(10);
 
 /// Watches the lanes of all workers.
-pub(super) struct StallWatch {
+pub(crate) struct StallWatch {
     timeout: Option<Duration>,
+    /// When the order to stop came, or the last task after it ended.
+    last_answer: Option<Instant>,
     last_look: Instant,
     watched: HashMap<u32, Watched>,
+}
+
+/// What is to be done by whoever waits for the end.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Due {
+    /// These are to be given up.
+    Abandon(Vec<Silent>),
+    /// All are to be ended.
+    BreakOff,
+    /// Nothing for so long.
+    Pause(Duration),
 }
 
 /// A worker that is at work.
@@ -34,25 +50,42 @@ struct Watched {
 
 /// A worker that is stuck.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Silent {
-    pub(super) pid: u32,
-    pub(super) task_id: u64,
-    pub(super) silent_for: Duration,
+pub(crate) struct Silent {
+    pub(crate) pid: u32,
+    pub(crate) task_id: u64,
+    pub(crate) silent_for: Duration,
 }
 
 impl StallWatch {
-    pub(super) fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, last_look: Instant::now(), watched: HashMap::new() }
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, last_answer: None, last_look: Instant::now(), watched: HashMap::new() }
     }
 
     /// From now on there is less patience, also where there was no limit.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self, now: Instant) {
         self.timeout = Some(self.timeout.map_or(STOP_SILENCE, |timeout| timeout.min(STOP_SILENCE)));
+        self.last_answer = Some(now);
     }
 
-    /// How long nobody needs to look; `None` is for ever.
-    pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
-        Some((self.last_look + self.step()?).saturating_duration_since(now))
+    /// A task has come to an end.
+    pub(crate) fn on_answer(&mut self, now: Instant) {
+        if let Some(last_answer) = &mut self.last_answer {
+            *last_answer = now;
+        }
+    }
+
+    /// What is to be done now.
+    pub(crate) fn due(&mut self, lanes: &Lanes, now: Instant) -> Due {
+        let silent = self.look(lanes, now);
+        if !silent.is_empty() {
+            return Due::Abandon(silent);
+        }
+        let patience = self.last_answer.map(|last| (last + STOP_PATIENCE).saturating_duration_since(now));
+        if patience == Some(Duration::ZERO) {
+            return Due::BreakOff;
+        }
+        let until_next_look = self.step().map(|step| (self.last_look + step).saturating_duration_since(now));
+        Due::Pause(patience.into_iter().chain(until_next_look).min().unwrap_or(Duration::MAX))
     }
 
     fn step(&self) -> Option<Duration> {
@@ -60,7 +93,7 @@ impl StallWatch {
     }
 
     /// Looks at all workers, if it is time. Returns those that are stuck.
-    pub(super) fn look(&mut self, lanes: &Lanes, now: Instant) -> Vec<Silent> {
+    fn look(&mut self, lanes: &Lanes, now: Instant) -> Vec<Silent> {
         let (Some(timeout), Some(step)) = (self.timeout, self.step()) else {
             return Vec::new();
         };
