@@ -1,16 +1,11 @@
 //! What the user sees of a comparison, in the same ways as of a copy. When a snapshot is taken is decided in verify.rs.
 
-use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use brigade_copy::{CompareEvent, Progress, Summary, Verdict, shown};
 
-use super::bar::{self, Bar};
-use super::estimate::Estimate;
-use super::json::Json;
-use super::{Detail, PLAIN_STEP, Told, Way, plain, write};
-use crate::ink;
+use super::painting::Painting;
+use super::{Detail, Told, Way};
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
@@ -20,41 +15,24 @@ use crate::units;
 pub struct VerifyDisplay {
     language: Language,
     detail: Detail,
-    started: Instant,
-    estimate: Estimate,
-    surface: Surface,
-    /// Lines that may wait until a bar is painted under them.
-    lines: String,
-}
-
-enum Surface {
-    Bar(Bar),
-    Plain { next_at: Duration },
-    Json(Json),
-    Nothing,
+    painting: Painting,
 }
 
 impl VerifyDisplay {
     /// A display that starts now.
     pub fn new(language: Language, way: Way, detail: Detail, source: &Path, destination: &Path) -> Self {
-        let surface = match way {
-            Way::Bar => Surface::Bar(Bar::default()),
-            Way::Plain => Surface::Plain { next_at: PLAIN_STEP },
-            Way::Json => {
-                let mut json = Json::new(Box::new(io::stdout()));
-                json.start_verify(source, destination);
-                Surface::Json(json)
-            }
-            Way::Nothing => Surface::Nothing,
-        };
-        Self { language, detail, started: Instant::now(), estimate: Estimate::default(), surface, lines: String::new() }
+        let mut painting = Painting::new(language, way);
+        if let Some(json) = painting.json() {
+            json.start_verify(source, destination);
+        }
+        Self { language, detail, painting }
     }
 
     /// Takes an event of the engine. Differences are what was asked for, so they are told however quiet it is to be.
     pub fn event(&mut self, event: &CompareEvent) {
         match event {
             CompareEvent::Different { path, aspects } => {
-                if let Surface::Json(json) = &mut self.surface {
+                if let Some(json) = self.painting.json() {
                     return json.different(path, aspects);
                 }
                 let words: Vec<_> = aspects.iter().map(|aspect| messages::aspect(self.language, *aspect)).collect();
@@ -66,13 +44,13 @@ impl VerifyDisplay {
                 self.say(&messages::differs(self.language, &path, &words));
             }
             CompareEvent::Failed(error) => {
-                if let Surface::Json(json) = &mut self.surface {
+                if let Some(json) = self.painting.json() {
                     json.failed(error);
                 }
                 self.complain(&problem::path_error(self.language, error));
             }
             CompareEvent::WorkerLost { pid, signal } => {
-                if let Surface::Json(json) = &mut self.surface {
+                if let Some(json) = self.painting.json() {
                     json.worker_lost(*pid, *signal);
                 }
                 if self.detail != Detail::Errors {
@@ -88,54 +66,28 @@ impl VerifyDisplay {
 
     /// Shows a snapshot, if it is time.
     pub fn tick(&mut self, snapshot: impl FnOnce() -> Progress) {
-        let elapsed = self.started.elapsed();
-        match &mut self.surface {
-            Surface::Nothing => {}
-            Surface::Json(json) => json.tick(snapshot, elapsed),
-            Surface::Plain { next_at } => {
-                if elapsed >= *next_at {
-                    *next_at = elapsed + PLAIN_STEP;
-                    let progress = snapshot();
-                    self.estimate.update(&progress, elapsed);
-                    let line = plain::line(self.language, &progress, &self.estimate);
-                    self.lines.push_str(&line);
-                    self.lines.push('\n');
-                }
-            }
-            Surface::Bar(bar) => {
-                let progress = snapshot();
-                self.estimate.update(&progress, elapsed);
-                if elapsed >= bar::FIRST_AFTER {
-                    let lines = std::mem::take(&mut self.lines);
-                    write(&bar.paint(self.language, &lines, &progress, &self.estimate));
-                }
-            }
-        }
-        self.flush();
+        self.painting.tick(snapshot);
+        self.tell_lost_report();
     }
 
     /// Shows the end. `within` is where the copy may be instead.
     pub fn end(&mut self, verdict: &Verdict, within: Option<&Path>) -> Told {
-        if let Surface::Bar(bar) = &mut self.surface {
-            let lines = std::mem::take(&mut self.lines);
-            let summary = Summary {
-                n_found: verdict.n_found,
-                bytes: verdict.bytes,
-                interrupted: verdict.interrupted,
-                broken: verdict.broken.clone(),
-                ..Summary::default()
-            };
-            write(&bar.finish(self.language, &lines, &summary));
-        }
+        self.painting.finish(&Summary {
+            n_found: verdict.n_found,
+            bytes: verdict.bytes,
+            interrupted: verdict.interrupted,
+            broken: verdict.broken.clone(),
+            ..Summary::default()
+        });
         if let Some(cause) = &verdict.broken {
             self.complain(&messages::verify_broke_off(self.language, cause));
         }
-        let told = match &mut self.surface {
-            Surface::Json(json) => {
+        let told = match self.painting.json() {
+            Some(json) => {
                 json.verdict(verdict);
                 json.pen().told()
             }
-            _ => {
+            None => {
                 if self.detail != Detail::Errors {
                     self.say(&line(self.language, verdict));
                 }
@@ -145,41 +97,23 @@ impl VerifyDisplay {
         if let Some(within) = within {
             self.say(&messages::verify_within(self.language, &shown(within).to_string()));
         }
-        self.flush();
+        self.painting.flush();
+        self.tell_lost_report();
         told
     }
 
     fn complain(&mut self, sentence: &str) {
-        self.say(&ink::complaint(sentence));
+        self.painting.complain(sentence);
     }
 
-    /// A line: at once, unless a bar will be painted under it in a moment.
     fn say(&mut self, line: &str) {
-        /// A bar leaves the screen to lines that come faster than this within a tick.
-        const MOST_WAITING_BYTES: usize = 64 << 10;
-        self.lines.push_str(line);
-        self.lines.push('\n');
-        match &mut self.surface {
-            Surface::Bar(bar) if bar.is_drawn() => {
-                if self.lines.len() >= MOST_WAITING_BYTES {
-                    write(&bar.erase());
-                    self.flush();
-                }
-            }
-            _ => self.flush(),
-        }
+        self.painting.say_now(line);
     }
 
-    fn flush(&mut self) {
-        if !self.lines.is_empty() {
-            write(&self.lines);
-            self.lines.clear();
-        }
-        if let Surface::Json(json) = &mut self.surface
-            && let Some(cause) = json.pen().take_loss()
-        {
+    fn tell_lost_report(&mut self) {
+        if let Some(cause) = self.painting.json().and_then(|json| json.pen().take_loss()) {
             let reason = problem::reason(self.language, &cause);
-            write(&format!("{}\n", ink::complaint(&messages::cannot_print(self.language, &reason))));
+            self.complain(&messages::cannot_print(self.language, &reason));
         }
     }
 }
