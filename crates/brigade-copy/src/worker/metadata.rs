@@ -136,14 +136,7 @@ impl Worker {
         source: &Stat,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        if !self.is_kept(Facet::Timestamps) {
-            return Ok(());
-        }
-        self.keeping.had.insert(Facet::Timestamps);
-        match calls::futimens(entry, &times_of(source)) {
-            Ok(()) => self.check_times(device, source, || fstat(entry)),
-            Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
-        }
+        self.set_times_by(device, source, refuser, |times| calls::futimens(entry, times), || fstat(entry))
     }
 
     /// Gives the times of its source to an entry that cannot be opened.
@@ -155,12 +148,24 @@ impl Worker {
         source: &Stat,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
+        let set = |times: &_| calls::utimensat(folder, name, times, AtFlags::SYMLINK_NOFOLLOW);
+        self.set_times_by(device, source, refuser, set, || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    fn set_times_by(
+        &mut self,
+        device: u64,
+        source: &Stat,
+        refuser: Refuser,
+        set: impl FnOnce(&Timestamps) -> Result<(), Errno>,
+        look: impl FnOnce() -> Result<Stat, Errno>,
+    ) -> Result<(), Flaw> {
         if !self.is_kept(Facet::Timestamps) {
             return Ok(());
         }
         self.keeping.had.insert(Facet::Timestamps);
-        match calls::utimensat(folder, name, &times_of(source), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(()) => self.check_times(device, source, || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)),
+        match set(&times_of(source)) {
+            Ok(()) => self.check_times(device, source, look),
             Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
         }
     }
