@@ -1,6 +1,7 @@
 //! What the tests of this workspace share, and the tools of the campaigns in `src/bin`. Never part of the product.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod arguments;
 pub mod catalogue;
 pub mod dangers;

@@ -16,6 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::acl::{Rights, acl};
 use crate::random::Random;
 
 /// How large a tree is to be.
@@ -260,19 +261,9 @@ impl Garden {
         lsetxattr(path, attribute, value, XattrFlags::empty())
     }
 
-    /// As the kernel takes it: version 2, then tag, rights and number of the owner, a user, the group, the mask and all others.
     fn acl(&self) -> Vec<u8> {
-        let nobody = u32::MAX;
         let rights = self.random.clone().below(8) as u16;
-        let entries =
-            [(1, 7, nobody), (2, rights, 4242), (4, 4, nobody), (0x10, 7, nobody), (0x20, rights & 4, nobody)];
-        let mut bytes = 2_u32.to_le_bytes().to_vec();
-        for (tag, rights, id) in entries {
-            bytes.extend(u16::to_le_bytes(tag));
-            bytes.extend(u16::to_le_bytes(rights));
-            bytes.extend(u32::to_le_bytes(id));
-        }
-        bytes
+        acl(Rights { user: rights, others: rights & 4 })
     }
 
     fn set_time(&mut self, folder: usize, name: &CStr) -> io::Result<()> {

@@ -70,18 +70,8 @@ fn get(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(value)
 }
 
-/// An ACL as the kernel takes it: version 2, then tag, rights and number of the owner, of user 4242, of the group, of the
-/// mask and of all others.
 fn acl(user_rights: u16) -> Vec<u8> {
-    let nobody = u32::MAX;
-    let entries = [(1, 7, nobody), (2, user_rights, 4242), (4, 4, nobody), (0x10, 7, nobody), (0x20, 0, nobody)];
-    let mut bytes = 2_u32.to_le_bytes().to_vec();
-    for (tag, rights, id) in entries {
-        bytes.extend(u16::to_le_bytes(tag));
-        bytes.extend(u16::to_le_bytes(rights));
-        bytes.extend(u32::to_le_bytes(id));
-    }
-    bytes
+    torture::acl::acl(torture::acl::Rights { user: user_rights, others: 0 })
 }
 
 /// Attributes of every kind on every kind of entry.

@@ -100,19 +100,34 @@ fn set_time(path: &Path, seconds: i64) {
     assert!(matches!(set, Ok(()) | Err(Errno::NOENT)), "{path:?}: {set:?}");
 }
 
+/// A source, and a destination for each of two tools, with the same in both.
+struct Trees {
+    source: PathBuf,
+    ours: PathBuf,
+    theirs: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Trees {
+    fn grown(random: &mut Random) -> Self {
+        let scratch = Scratch::new();
+        let [source, ours, theirs] = ["source", "ours", "theirs"].map(|name| scratch.path(name));
+        grow(&source, random, 3);
+        grow(&ours, random, 3);
+        fs::write(source.join("never empty"), "").unwrap();
+        set_time(&source, 7);
+        run(Command::new("cp").arg("-a").arg(&ours).arg(&theirs));
+        Self { source, ours, theirs, _scratch: scratch }
+    }
+}
+
 #[test]
 fn random_trees_end_as_rsync_leaves_them() {
     let first_seed = std::env::var("BRIGADE_SEED").map_or(1, |seed| seed.parse().unwrap());
     for seed in first_seed..first_seed + 25 {
         println!("BRIGADE_SEED={seed}");
-        let scratch = Scratch::new();
         let mut random = Random::new(seed);
-        let (source, ours, theirs) = (scratch.path("source"), scratch.path("ours"), scratch.path("theirs"));
-        grow(&source, &mut random, 3);
-        grow(&ours, &mut random, 3);
-        fs::write(source.join("never empty"), "").unwrap();
-        set_time(&source, 7);
-        run(Command::new("cp").arg("-a").arg(&ours).arg(&theirs));
+        let Trees { source, ours, theirs, _scratch } = Trees::grown(&mut random);
         let (summary, events) = copy(request(&source, &ours));
         assert_eq!((summary.n_failed, summary.n_undeleted), (0, 0), "seed {seed}: {:?}", failures(&events));
         run(Command::new("rsync").args(["-a", "--delete"]).arg(source.join("")).arg(theirs.join("")));
@@ -127,14 +142,8 @@ fn with_filters_random_trees_end_as_rsync_leaves_them() {
     for seed in first_seed..first_seed + 12 {
         println!("BRIGADE_SEED={seed}");
         for delete in [Delete::Extra, Delete::ExtraAndExcluded] {
-            let scratch = Scratch::new();
             let mut random = Random::new(seed);
-            let (source, ours, theirs) = (scratch.path("source"), scratch.path("ours"), scratch.path("theirs"));
-            grow(&source, &mut random, 3);
-            grow(&ours, &mut random, 3);
-            fs::write(source.join("never empty"), "").unwrap();
-            set_time(&source, 7);
-            run(Command::new("cp").arg("-a").arg(&ours).arg(&theirs));
+            let Trees { source, ours, theirs, _scratch } = Trees::grown(&mut random);
             let mut rsync = Command::new("rsync");
             rsync.arg(if delete == Delete::Extra { "--delete" } else { "--delete-excluded" });
             let patterns =
