@@ -10,6 +10,7 @@ mod safety;
 mod speed;
 mod verify;
 mod what;
+mod when;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use safety::SafetyArguments;
 pub use speed::{MOST_WORKERS, SpeedArguments};
 pub use verify::VerifyArguments;
 pub use what::WhatArguments;
+pub use when::When;
 
 /// Options of the command as a whole stand below those of what it does.
 const LAST: usize = 100;
@@ -47,13 +49,7 @@ pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "LANGUAGE", display_order = LAST,
-        hide_possible_values = true
-    )]
+    #[arg(long, global = true, value_name = "LANGUAGE", display_order = LAST)]
     lang: Option<Language>,
     #[arg(short = 'h', long, global = true, action = ArgAction::Help, display_order = LAST)]
     help: Option<bool>,
@@ -200,7 +196,8 @@ fn helped(argument: clap::Arg, language: Language) -> clap::Arg {
     }
     let heading = messages::group(language, argument.get_help_heading().unwrap_or("general"));
     let text = messages::help(language, argument.get_id().as_str());
-    argument.help_heading(heading).help(text)
+    let takes_values = argument.get_action().takes_values();
+    argument.help_heading(heading).help(text).hide_default_value(takes_values).hide_possible_values(takes_values)
 }
 
 #[cfg(test)]

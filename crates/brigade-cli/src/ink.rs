@@ -4,16 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::OnceLock;
 
-/// Whether colours are wanted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
-pub enum ColorWay {
-    /// On a terminal, unless the environment says otherwise.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere.
-    Never,
-}
+use crate::arguments::When;
 
 /// What a text is, as far as that has a colour.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,14 +44,14 @@ impl Ink {
     }
 
     /// The option, then `NO_COLOR`, then `CLICOLOR_FORCE`, then whether it is a terminal that knows colours.
-    fn of(way: ColorWay, variable: impl Fn(&str) -> Option<OsString>, is_terminal: bool) -> Self {
+    fn of(way: When, variable: impl Fn(&str) -> Option<OsString>, is_terminal: bool) -> Self {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
         let is_forced = is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").as_deref() != Some(OsStr::new("0"));
         let is_dumb = variable("TERM").is_none_or(|kind| kind.is_empty() || kind == "dumb");
         let is_coloured = match way {
-            ColorWay::Always => true,
-            ColorWay::Never => false,
-            ColorWay::Auto => !is_set("NO_COLOR") && (is_forced || (is_terminal && !is_dumb)),
+            When::Always => true,
+            When::Never => false,
+            When::Auto => !is_set("NO_COLOR") && (is_forced || (is_terminal && !is_dumb)),
         };
         if is_coloured { Self::Coloured } else { Self::Plain }
     }
@@ -83,22 +74,22 @@ pub fn complaint(sentence: &str) -> String {
 }
 
 /// What `--color` asks for; what is wrong with it is found when the arguments are parsed.
-fn asked_for(arguments: &[OsString]) -> ColorWay {
+fn asked_for(arguments: &[OsString]) -> When {
     let options = arguments.iter().take_while(|argument| *argument != "--");
     let ways = options.filter_map(|argument| match argument.to_str()? {
-        "--color" | "--color=always" => Some(ColorWay::Always),
-        "--color=never" => Some(ColorWay::Never),
-        "--color=auto" => Some(ColorWay::Auto),
+        "--color" | "--color=always" => Some(When::Always),
+        "--color=never" => Some(When::Never),
+        "--color=auto" => Some(When::Auto),
         _ => None,
     });
-    ways.last().unwrap_or(ColorWay::Auto)
+    ways.last().unwrap_or(When::Auto)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ink(way: ColorWay, variables: &[(&str, &str)], is_terminal: bool) -> Ink {
+    fn ink(way: When, variables: &[(&str, &str)], is_terminal: bool) -> Ink {
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         Ink::of(way, variable, is_terminal)
@@ -108,8 +99,8 @@ mod tests {
 
     #[test]
     fn colours_follow_the_option_then_the_environment_then_the_terminal() {
-        use ColorWay::{Always, Auto, Never};
-        type Row = (ColorWay, &'static [(&'static str, &'static str)], bool, Ink);
+        use When::{Always, Auto, Never};
+        type Row = (When, &'static [(&'static str, &'static str)], bool, Ink);
         let table: [Row; 12] = [
             (Auto, &[TERM], true, Ink::Coloured),
             (Auto, &[TERM], false, Ink::Plain),
@@ -132,9 +123,9 @@ mod tests {
     #[test]
     fn the_last_option_counts_and_what_follows_two_dashes_does_not() {
         let asked = |words: &[&str]| asked_for(&words.iter().map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(asked(&["copy", "--color=never", "--color"]), ColorWay::Always);
-        assert_eq!(asked(&["copy", "--", "--color"]), ColorWay::Auto);
-        assert_eq!(asked(&["copy", "--color=purple"]), ColorWay::Auto);
+        assert_eq!(asked(&["copy", "--color=never", "--color"]), When::Always);
+        assert_eq!(asked(&["copy", "--", "--color"]), When::Auto);
+        assert_eq!(asked(&["copy", "--color=purple"]), When::Auto);
     }
 
     #[test]

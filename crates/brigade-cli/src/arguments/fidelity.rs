@@ -1,9 +1,10 @@
 //! How faithful a copy is: what is kept, what becomes of a loss, and how contents are laid out.
 
 use brigade_copy::{Facet, Facets, Fidelity, NewMode, OnLoss, Reflink, Sparse};
+use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::Given;
+use super::{Given, When};
 
 /// How faithful a copy is.
 #[derive(Args, Debug)]
@@ -12,25 +13,16 @@ pub struct FidelityArguments {
     /// What is kept, and nothing else.
     #[arg(
         long,
-        value_enum,
         value_name = "LIST",
         action = ArgAction::Append,
         value_delimiter = ',',
         num_args = 0..,
         require_equals = true,
-        default_missing_values = ["mode", "ownership", "timestamps"],
-        hide_possible_values = true
+        default_missing_values = ["mode", "ownership", "timestamps"]
     )]
     pub preserve: Vec<Word>,
     /// What is not kept.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "LIST",
-        action = ArgAction::Append,
-        value_delimiter = ',',
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "LIST", action = ArgAction::Append, value_delimiter = ',')]
     pub no_preserve: Vec<Word>,
     /// A loss is a failure.
     #[arg(long)]
@@ -38,60 +30,25 @@ pub struct FidelityArguments {
     /// Whether contents are shared with the source.
     #[arg(
         long,
-        value_enum,
         value_name = "WHEN",
         num_args = 0..=1,
         require_equals = true,
         default_value = "auto",
-        default_missing_value = "always",
-        hide_default_value = true,
-        hide_possible_values = true
+        default_missing_value = "always"
     )]
     pub reflink: When,
     /// Whether the copy has holes.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub sparse: When,
 }
 
 /// A word in a list of what is kept: those of `cp`, and names for what `cp` has no word of its own for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Word {
-    /// The mode, and ACLs, as in `cp`.
-    Mode,
-    /// User and group.
-    Ownership,
-    /// Times.
-    Timestamps,
-    /// Hard links.
-    Links,
-    /// The label of SELinux.
-    Context,
-    /// Extended attributes, and capabilities, as in `cp`.
-    Xattr,
-    /// ACLs alone.
-    Acl,
-    /// Capabilities alone.
-    Capabilities,
+    /// One facet, and what `cp` means beside it.
+    Of(Facet),
     /// Everything.
     All,
-}
-
-/// When something is done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum When {
-    /// Where it fits.
-    Auto,
-    /// In any case.
-    Always,
-    /// In no case.
-    Never,
 }
 
 impl FidelityArguments {
@@ -106,10 +63,10 @@ impl FidelityArguments {
                 continue;
             };
             match name.as_str() {
-                "preserve" => word.facets().iter().for_each(|&facet| preserve.insert(facet)),
+                "preserve" => preserve = preserve.union(word.facets()),
                 "no-preserve" => {
-                    word.facets().iter().for_each(|&facet| preserve.remove(facet));
-                    if word.facets().contains(&Facet::Mode) {
+                    word.facets().iter().for_each(|facet| preserve.remove(facet));
+                    if word.facets().contains(Facet::Mode) {
                         new_mode = NewMode::Plain;
                     }
                 }
@@ -144,18 +101,38 @@ impl FidelityArguments {
 }
 
 impl Word {
-    const fn facets(self) -> &'static [Facet] {
+    /// ACLs go with modes and capabilities with extended attributes, as in `cp`.
+    fn facets(self) -> Facets {
         match self {
-            Self::Mode => &[Facet::Mode, Facet::Acl],
-            Self::Ownership => &[Facet::Ownership],
-            Self::Timestamps => &[Facet::Timestamps],
-            Self::Links => &[Facet::Links],
-            Self::Context => &[Facet::Context],
-            Self::Xattr => &[Facet::Xattr, Facet::Capabilities],
-            Self::Acl => &[Facet::Acl],
-            Self::Capabilities => &[Facet::Capabilities],
-            Self::All => &Facet::ALL,
+            Self::Of(Facet::Mode) => [Facet::Mode, Facet::Acl].into_iter().collect(),
+            Self::Of(Facet::Xattr) => [Facet::Xattr, Facet::Capabilities].into_iter().collect(),
+            Self::Of(facet) => std::iter::once(facet).collect(),
+            Self::All => Facets::ALL,
         }
+    }
+}
+
+impl ValueEnum for Word {
+    fn value_variants<'a>() -> &'a [Self] {
+        // What becomes of holes is said with --sparse.
+        &[
+            Self::Of(Facet::Mode),
+            Self::Of(Facet::Ownership),
+            Self::Of(Facet::Timestamps),
+            Self::Of(Facet::Links),
+            Self::Of(Facet::Context),
+            Self::Of(Facet::Xattr),
+            Self::Of(Facet::Acl),
+            Self::Of(Facet::Capabilities),
+            Self::All,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Of(facet) => facet.word(),
+            Self::All => "all",
+        }))
     }
 }
 

@@ -4,21 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::ink::ColorWay;
+use super::When;
 
 /// What is told about a copy, and how.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "output")]
 pub struct OutputArguments {
     /// How progress is shown.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WAY",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "WAY", default_value = "auto")]
     pub progress: ProgressWay,
     /// A line for each file.
     #[arg(short, long)]
@@ -32,16 +25,13 @@ pub struct OutputArguments {
     /// Whether errors, warnings and the bar have colours: read before everything else, in ink.rs.
     #[arg(
         long,
-        value_enum,
         value_name = "WHEN",
         num_args = 0..=1,
         require_equals = true,
         default_value = "auto",
-        default_missing_value = "always",
-        hide_default_value = true,
-        hide_possible_values = true
+        default_missing_value = "always"
     )]
-    color: ColorWay,
+    color: When,
     /// A line for each entry and each error.
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,

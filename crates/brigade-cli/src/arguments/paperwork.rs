@@ -7,6 +7,6 @@ use clap::Args;
 #[command(next_help_heading = "operands")]
 pub struct CompletionsArguments {
     /// The shell that is to complete.
-    #[arg(value_enum, value_name = "SHELL", hide_possible_values = true)]
+    #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
 }

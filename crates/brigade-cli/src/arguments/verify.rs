@@ -19,15 +19,7 @@ pub struct VerifyArguments {
     #[arg(short = 'j', long, value_name = "N", value_parser = worker_count, help_heading = "speed")]
     pub workers: Option<NonZeroUsize>,
     /// How progress is shown.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WAY",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true,
-        help_heading = "output"
-    )]
+    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "output")]
     pub progress: ProgressWay,
     /// Differences and errors only.
     #[arg(id = "quiet_verify", short = 'q', long = "quiet", help_heading = "output")]
