@@ -6,30 +6,24 @@
 
 mod nodes;
 mod passthrough;
+mod served;
 mod switches;
 
 use std::collections::HashSet;
-use std::ffi::CString;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use passthrough::Passthrough;
+pub(crate) use served::{Root, Served};
 use switches::Switches;
 pub use switches::{Fault, Operation, Options, Rule, Spelling};
 
 /// A mounted file system. Dropping it unmounts it, whoever is in it.
 #[derive(Debug)]
 pub struct FaultFs {
-    point: PathBuf,
+    served: Served,
     switches: Arc<Switches>,
-    server: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl FaultFs {
@@ -41,24 +35,14 @@ impl FaultFs {
         let (folder, point) = (folder.canonicalize()?, point.canonicalize()?);
         let switches = Arc::new(Switches::new(options));
         let files = Passthrough::new(folder, Arc::clone(&switches))?;
-        let device = File::options().read(true).write(true).open("/dev/fuse")?;
-        let data =
-            format!("fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", device.as_raw_fd());
-        let data = CString::new(data).expect("it is made of words and digits");
-        mount("faultfs", &point, "fuse.faultfs", MountFlags::empty(), data.as_c_str())?;
-        // From here on whatever fails unmounts it.
-        let mut mounted = Self { point, switches, server: None };
-        let mut config = fuser::Config::default();
-        config.n_threads = Some(options.n_threads);
-        let session = fuser::Session::from_fd(files, OwnedFd::from(device), fuser::SessionACL::All, config)?;
-        mounted.server = Some(std::thread::Builder::new().name("faultfs".to_owned()).spawn(move || session.run())?);
-        Ok(mounted)
+        let served = Served::mount(files, Root::Folder, &point, options.n_threads)?;
+        Ok(Self { served, switches })
     }
 
     /// Where it is mounted.
     #[must_use]
     pub fn point(&self) -> &Path {
-        &self.point
+        self.served.point()
     }
 
     /// From now on it misbehaves in this way too.
@@ -92,12 +76,8 @@ impl FaultFs {
 
 impl Drop for FaultFs {
     fn drop(&mut self) {
-        // Force ends all that wait in it, with an error, also those that only a kill could have ended; but it leaves the mount
-        // there if somebody holds a file of it open.
-        if unmount(&self.point, UnmountFlags::FORCE) == Err(Errno::BUSY) {
-            let _ = unmount(&self.point, UnmountFlags::DETACH);
-        }
+        self.served.unmount();
+        // Who serves it ends only when nobody is without an answer.
         self.switches.behave();
-        let _ = self.server.take().map(JoinHandle::join);
     }
 }

@@ -4,6 +4,7 @@
 pub mod acl;
 pub mod arguments;
 pub mod catalogue;
+pub mod crashbox;
 pub mod dangers;
 pub mod facts;
 pub mod faultline;

@@ -16,6 +16,13 @@ impl Scratch {
         Self(tempfile::Builder::new().prefix("brigade-test-").tempdir().unwrap())
     }
 
+    /// An empty folder in memory, where there is such a place: for images of disks, which are flushed often.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let made = tempfile::Builder::new().prefix("brigade-test-").tempdir_in("/dev/shm");
+        made.map_or_else(|_| Self::new(), Self)
+    }
+
     /// A path in it.
     #[must_use]
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -87,6 +94,17 @@ impl Mount {
         Self(at.to_owned())
     }
 
+    /// The same, where it may fail: what mount(8) says then.
+    ///
+    /// # Errors
+    /// That.
+    pub fn attempt(kind: &str, options: &str, what: &Path, at: &Path) -> Result<Self, String> {
+        let output = Command::new("mount").args(["-t", kind, "-o", options]).arg(what).arg(at).output();
+        let output = output.map_err(|error| error.to_string())?;
+        let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then(|| Self(at.to_owned())).ok_or_else(said)
+    }
+
     /// A file system in memory; `options` are those of `mount -o`, such as `size=2m`.
     #[must_use]
     pub fn tmpfs(at: &Path, options: &str) -> Self {
@@ -135,6 +153,17 @@ impl Mount {
     /// Nothing can be written there any more.
     pub fn make_read_only(&self) {
         self.remount("ro");
+    }
+
+    /// Takes it away once nobody is in it any more, so that everything is in the image afterwards.
+    pub fn end(self) {
+        crate::facts::wait_until("nobody is in what is to be unmounted", || {
+            match rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::empty()) {
+                Err(rustix::io::Errno::BUSY) => false,
+                ended => ended.map(|()| true).unwrap(),
+            }
+        });
+        std::mem::forget(self);
     }
 
     /// Changes the options of the mount.
