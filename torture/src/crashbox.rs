@@ -52,6 +52,12 @@ impl Method {
             _ => None,
         }
     }
+
+    /// btrfs cannot be shut down by its own means.
+    #[must_use]
+    pub fn works_on(self, kind: Kind) -> bool {
+        (self, kind) != (Self::Shutdown, Kind::Btrfs)
+    }
 }
 
 /// A campaign.
@@ -203,7 +209,7 @@ impl<'a> Scene<'a> {
     }
 
     fn take(&self, cut: &Cut, seen: &mut Seen) -> io::Result<()> {
-        let stranger = if seen.n_cuts % 2 == 0 { Stranger::Rsync } else { Stranger::CpUpdate };
+        let stranger = if seen.n_cuts.is_multiple_of(2) { Stranger::Rsync } else { Stranger::CpUpdate };
         if let Some(folder) = &self.options.keep {
             image::clone_image(&cut.image, &folder.join("cut.image"))?;
         }

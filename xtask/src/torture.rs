@@ -33,7 +33,14 @@ const CAMPAIGNS: [Campaign; 8] = [
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.
-const RED_CONTROLS: [&str; 4] = ["answers", "scribbler", "kill_storm", "stepkill"];
+const RED_CONTROLS: [(&str, &str); 6] = [
+    ("answers", "--red"),
+    ("scribbler", "--red"),
+    ("kill_storm", "--red"),
+    ("stepkill", "--red"),
+    ("crashbox", "--red --fs ext4 --method shutdown"),
+    ("crashbox", "--red --fs xfs --method blocklog"),
+];
 
 /// `--slice` or `--full`, and `--seed N`.
 pub fn run(arguments: &[&str]) -> ExitCode {
@@ -56,7 +63,7 @@ pub fn run(arguments: &[&str]) -> ExitCode {
         rows.push(played(campaign.program, &words));
     }
     if is_full {
-        rows.extend(RED_CONTROLS.iter().map(|program| played(program, &["--red"])));
+        rows.extend(RED_CONTROLS.iter().map(|(program, words)| played(program, &words.split(' ').collect::<Vec<_>>())));
     }
     eprintln!("── torture");
     for (line, took, is_good) in &rows {

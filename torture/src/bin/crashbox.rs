@@ -30,7 +30,8 @@ It mounts file systems, so it needs the right to.";
 fn main() -> ExitCode {
     let mut arguments = Arguments::of_program(USAGE);
     let (is_red, is_reference) = (arguments.flag("--red"), arguments.flag("--reference"));
-    let Some(options) = options(&mut arguments, is_red, is_reference) else {
+    let options = options(&mut arguments, is_red, is_reference);
+    let Some(options) = options.filter(|options| options.method.works_on(options.kind)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };

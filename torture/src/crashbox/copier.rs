@@ -213,6 +213,6 @@ mod tests {
         told.take(b"no event", Path::new("/c"), 7);
         assert_eq!(told.copied, HashMap::from([(PathBuf::from("a"), 3)]));
         assert_eq!(told.durable_by(6), [PathBuf::from("a")]);
-        assert_eq!(told.durable_by(4), [PathBuf::new(); 0]);
+        assert!(told.durable_by(4).is_empty());
     }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, INodeNo, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, INodeNo, LockOwner, OpenFlags, ReplyAttr,
+    ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
 use crate::fuse::{Root, Served};
@@ -61,7 +61,14 @@ impl Log {
     }
 
     /// Gives `image` what may or may not be there: of the writes from `from` to `to`, what `fate` leaves of them.
-    pub(super) fn gamble(&self, image: &File, (from, to): (usize, usize), fate: Fate, tear: u64, random: &mut Random) -> io::Result<()> {
+    pub(super) fn gamble(
+        &self,
+        image: &File,
+        (from, to): (usize, usize),
+        fate: Fate,
+        tear: u64,
+        random: &mut Random,
+    ) -> io::Result<()> {
         let entries = self.entries();
         let pending = entries[from..to].iter().filter_map(|entry| match entry {
             Entry::Write { offset, bytes } => Some((*offset, &**bytes)),
@@ -250,5 +257,56 @@ impl Filesystem for Recorded {
         self.log.entries().push(Entry::Flush);
         std::thread::sleep(self.delay);
         reply.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk of so many bytes after this log, cut at its end.
+    fn rebuilt(entries: Vec<Entry>, fate: Fate) -> Vec<u8> {
+        let log = Log(Mutex::new(entries));
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(8).unwrap();
+        let from = log.make_durable(&image, 0, log.moment()).unwrap();
+        log.gamble(&image, (from, log.moment()), fate, 1, &mut Random::new(7)).unwrap();
+        let mut bytes = vec![0; 8];
+        image.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    fn write(offset: u64, bytes: &[u8]) -> Entry {
+        Entry::Write { offset, bytes: bytes.into() }
+    }
+
+    #[test]
+    fn what_was_flushed_is_there_and_what_was_not_may_be() {
+        let entries = || vec![write(0, b"aaaa"), write(2, b"bb"), Entry::Flush, write(3, b"cc"), write(6, b"d")];
+        for fate in Fate::ALL {
+            let there = rebuilt(entries(), fate);
+            assert_eq!(&there[..3], b"aab", "{fate:?}");
+            assert!([b'b', b'c'].contains(&there[3]) && [0, b'd'].contains(&there[6]), "{fate:?}: {there:?}");
+        }
+        assert_eq!(rebuilt(entries(), Fate::AllThere), b"aabcc\0d\0");
+        assert_eq!(rebuilt(entries(), Fate::AllLost), b"aabb\0\0\0\0");
+    }
+
+    #[test]
+    fn a_write_can_be_torn_and_writes_to_one_place_can_change_places() {
+        let is_seen = |fate, is_it: fn(&[u8]) -> bool| {
+            (0..100).any(|seed| {
+                let log = Log(Mutex::new(vec![write(0, b"abcd"), write(0, b"efgh")]));
+                let image = tempfile::tempfile().unwrap();
+                image.set_len(8).unwrap();
+                log.gamble(&image, (0, 2), fate, 1, &mut Random::new(seed)).unwrap();
+                let mut bytes = [0; 4];
+                image.read_exact_at(&mut bytes, 0).unwrap();
+                is_it(&bytes)
+            })
+        };
+        assert!(is_seen(Fate::Torn, |bytes| bytes == b"efcd"));
+        assert!(is_seen(Fate::Reordered, |bytes| bytes == b"efgh"));
+        assert!(!is_seen(Fate::SomeThere, |bytes| bytes == b"efcd"));
     }
 }

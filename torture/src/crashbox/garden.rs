@@ -80,7 +80,10 @@ impl Garden {
             }
         }
         for folder in garden.folders.iter().rev() {
-            fs::set_permissions(root.join(folder), Permissions::from_mode([0o755, 0o700, 0o775][random.below(3) as usize]))?;
+            fs::set_permissions(
+                root.join(folder),
+                Permissions::from_mode([0o755, 0o700, 0o775][random.below(3) as usize]),
+            )?;
             set_time(&root.join(folder), time(random))?;
         }
         Ok(garden)

@@ -43,10 +43,24 @@ impl Kind {
         match self {
             Self::Ext4 => Image {
                 n_bytes,
-                mkfs: &["-q", "-F", "-b", "4096", "-J", "size=8", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
+                mkfs: &[
+                    "-q",
+                    "-F",
+                    "-b",
+                    "4096",
+                    "-J",
+                    "size=8",
+                    "-E",
+                    "nodiscard,lazy_itable_init=0,lazy_journal_init=0",
+                ],
                 ..Image::EXT4
             },
-            Self::Xfs => Image { n_bytes: n_bytes.max(Image::XFS.n_bytes), mkfs: &["-q", "-f", "-K"], options: "nouuid", ..Image::XFS },
+            Self::Xfs => Image {
+                n_bytes: n_bytes.max(Image::XFS.n_bytes),
+                mkfs: &["-q", "-f", "-K"],
+                options: "nouuid",
+                ..Image::XFS
+            },
             Self::Btrfs => Image {
                 n_bytes: n_bytes.max(Image::BTRFS.n_bytes) + (128 << 20),
                 mkfs: &["-q", "-f", "-K", "-m", "single"],
@@ -56,7 +70,13 @@ impl Kind {
     }
 
     /// Makes one and has it filled.
-    pub(super) fn make(self, file: &Path, at: &Path, n_bytes: u64, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn make(
+        self,
+        file: &Path,
+        at: &Path,
+        n_bytes: u64,
+        fill: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mount = Mount::fresh(&self.image(n_bytes), file, at);
         fill(at)?;
         mount.end();

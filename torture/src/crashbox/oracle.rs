@@ -82,7 +82,9 @@ impl Scene<'_> {
             let fault = match state {
                 State::Torn => Some("has its final time and other contents"),
                 State::Missing | State::Unfinished | State::Old if is_told => Some("was said to be on disk and is not"),
-                State::Whole { mode } if is_told && mode != file.mode => Some("was said to be on disk and has another mode"),
+                State::Whole { mode } if is_told && mode != file.mode => {
+                    Some("was said to be on disk and has another mode")
+                }
                 State::Missing | State::Unfinished if self.has_old && file.old.is_some() => {
                     Some("was there before, and is neither old nor new")
                 }
@@ -161,7 +163,9 @@ enum State {
     /// Its time says that it is not done.
     Unfinished,
     /// It has the source's time, size and contents.
-    Whole { mode: u32 },
+    Whole {
+        mode: u32,
+    },
     /// It has the source's time, but not its size and contents.
     Torn,
     /// It is what was there before.

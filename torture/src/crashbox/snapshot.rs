@@ -84,7 +84,8 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
-        let copied = if entry.file_type()?.is_dir() { copy_folder(&path, &copy) } else { fs::copy(&path, &copy).map(drop) };
+        let copied =
+            if entry.file_type()?.is_dir() { copy_folder(&path, &copy) } else { fs::copy(&path, &copy).map(drop) };
         if let Err(error) = copied
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -26,12 +26,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) fn mount(
-        files: impl fuser::Filesystem,
-        root: Root,
-        point: &Path,
-        n_threads: usize,
-    ) -> io::Result<Self> {
+    pub(crate) fn mount(files: impl fuser::Filesystem, root: Root, point: &Path, n_threads: usize) -> io::Result<Self> {
         let device = File::options().read(true).write(true).open("/dev/fuse")?;
         let (mode, options) = match root {
             Root::Folder => ("40000", "default_permissions,allow_other"),
