@@ -26,7 +26,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::TryRecvError;
@@ -390,24 +390,20 @@ impl Asked {
     fn descriptor(&self, argument_idx: usize) -> Option<PathBuf> {
         let number = self.call.arguments[argument_idx] as i32;
         if number < 0 {
-            return std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok();
+            return self.current_folder();
         }
         std::fs::read_link(format!("/proc/{}/fd/{number}", self.pid)).ok()
+    }
+
+    fn current_folder(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
     }
 
     fn text(&self, argument_idx: usize) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt as _;
         let mut bytes = self.bytes_at(self.call.arguments[argument_idx], 4096)?;
         bytes.truncate(bytes.iter().position(|&byte| byte == 0)?);
-        let text = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-        let Ok(below) = text.strip_prefix("/proc/self/fd") else {
-            return Some(text);
-        };
-        // What has no descriptor of its own is reached through that of its folder.
-        let mut parts = below.components();
-        let number = parts.next()?;
-        let folder = std::fs::read_link(Path::new(&format!("/proc/{}/fd", self.pid)).join(number)).ok()?;
-        Some(folder.join(parts.as_path()))
+        Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
     }
 
     /// At most `n_bytes` of its memory; fewer where it ends.

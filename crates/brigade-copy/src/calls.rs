@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use brigade_sys::kernel::{closing, modes};
 use rustix::fs::{
     AtFlags, Dev, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Statx, StatxFlags, Timestamps, Uid, XattrFlags,
 };
@@ -63,7 +64,7 @@ pub(crate) fn openat(folder: impl AsFd, name: impl Arg + Copy, flags: OFlags, mo
 ///
 /// An interruption is no error here: the descriptor is gone, and the kernel has nothing to say to it any more.
 pub(crate) fn close(file: OwnedFd) -> Result<(), Errno> {
-    match brigade_sys::kernel::closing::close(file).map_err(|error| errno_of(&error)) {
+    match closing::close(file).map_err(|error| errno_of(&error)) {
         Err(Errno::INTR) => Ok(()),
         closed => closed,
     }
@@ -154,8 +155,13 @@ pub(crate) fn fchmod(file: impl AsFd, mode: Mode) -> Result<(), Errno> {
     patiently(|| rustix::fs::fchmod(file.as_fd(), mode))
 }
 
-pub(crate) fn chmodat(folder: impl AsFd, name: impl Arg + Copy, mode: Mode, flags: AtFlags) -> Result<(), Errno> {
-    patiently(|| rustix::fs::chmodat(folder.as_fd(), name, mode, flags))
+pub(crate) fn fchdir(folder: impl AsFd) -> Result<(), Errno> {
+    patiently(|| rustix::process::fchdir(folder.as_fd()))
+}
+
+/// Sets the mode of what is marked by a descriptor and not opened.
+pub(crate) fn set_mode_of_mark(mark: impl AsFd, mode: u32) -> Result<(), Errno> {
+    patiently(|| modes::set_mode_of_mark(mark.as_fd(), mode).map_err(|error| errno_of(&error)))
 }
 
 pub(crate) fn futimens(file: impl AsFd, times: &Timestamps) -> Result<(), Errno> {

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
@@ -68,6 +69,9 @@ impl Rehearsal {
 
     /// Copies the source folder to the destination folder with three workers.
     pub(crate) fn play(&self) -> Played {
+        // Workers go to folders, and the current folder belongs to the process.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let started = crate::run::moment_before_the_first_write(&self.policy);
         let made = fs::DirBuilder::new().mode(0o700).create(self.destination());
         let outcome = if made.is_ok() { Outcome::Copied } else { Outcome::Unchanged };

@@ -18,6 +18,7 @@ mod placing;
 mod positions;
 mod rehearsing;
 mod removal;
+mod standing;
 mod stuck;
 mod unread;
 mod verify;

@@ -24,7 +24,7 @@ enum About {
     Open(usize),
     /// The descriptor of a folder and a name in it; without a name the descriptor itself.
     In(usize, usize),
-    /// A path.
+    /// A path, from the current folder on.
     Named(usize),
 }
 
@@ -33,7 +33,7 @@ impl Syscall {
         match self.about {
             NoFile => None,
             Open(descriptor) => asked.descriptor(descriptor),
-            Named(path) => asked.text(path),
+            Named(path) => Some(asked.current_folder()?.join(asked.text(path)?)),
             In(_, name) if asked.call.arguments[name] == 0 => asked.descriptor(name - 1),
             In(folder, name) => Some(asked.descriptor(folder)?.join(asked.text(name)?)),
         }
@@ -74,6 +74,7 @@ calls! {
         flock SYS_flock, sendfile SYS_sendfile;
     In(0, 1) => openat SYS_openat, openat2 SYS_openat2, newfstatat SYS_newfstatat, statx SYS_statx, mkdirat SYS_mkdirat,
         unlinkat SYS_unlinkat, mknodat SYS_mknodat, utimensat SYS_utimensat, fchownat SYS_fchownat, fchmodat SYS_fchmodat,
+        fchmodat2 SYS_fchmodat2,
         readlinkat SYS_readlinkat, faccessat SYS_faccessat, faccessat2 SYS_faccessat2,
         name_to_handle_at SYS_name_to_handle_at;
     // What is made counts, not what it is made of.

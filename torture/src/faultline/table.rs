@@ -134,13 +134,17 @@ pub(super) fn expected(call: &str, tree: Tree, errno: Errno) -> Expected {
             Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS,
         )
         | ("linkat", _, Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
-        | ("fchmod" | "utimensat", _, Errno::NOSYS | Errno::OPNOTSUPP) => Success,
+        | ("fchmod" | "fchmodat2" | "utimensat", _, Errno::NOSYS | Errno::OPNOTSUPP) => Success,
         // Whose entry it is decides whether it could have been changed, and a time may be out of range.
-        ("fchmod" | "utimensat", _, Errno::PERM | Errno::ACCESS | Errno::INVAL) => Truth,
+        ("fchmod" | "fchmodat2" | "utimensat", _, Errno::PERM | Errno::ACCESS | Errno::INVAL) => Truth,
         ("ioctl" | "copy_file_range", ..)
         | ("read" | "pread64" | "getdents64" | "readlinkat", Tree::Source, _)
         | ("write" | "pwrite64" | "ftruncate", Tree::Destination, _)
-        | ("fchmod" | "utimensat" | "fchown" | "fchownat" | "linkat" | "symlinkat" | "mknodat" | "mkdirat", ..)
+        | (
+            "fchmod" | "fchmodat2" | "utimensat" | "fchown" | "fchownat" | "linkat" | "symlinkat" | "mknodat"
+            | "mkdirat",
+            ..,
+        )
         | ("renameat" | "renameat2", Tree::Destination, _) => Partial,
         _ => Truth,
     }

@@ -20,7 +20,7 @@ use crate::plan::{Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
 use crate::request::{Policy, Writing};
 use crate::scheduler::Top;
 use crate::task::Identity;
-use crate::worker::{Bearer, remove_inherited_acl};
+use crate::worker::{Bearer, FOLDER, remove_inherited_acl};
 
 /// Entries that one worker copies in less time than a process takes to start, with the folder itself and the one above:
 /// some 15 µs each, against a millisecond or two.
@@ -201,7 +201,8 @@ impl Beginning {
         match mkdirat(&parent, name.as_c_str(), Mode::RWXU) {
             Ok(()) => {
                 // A default ACL of the folder above is not the source's.
-                let made = remove_inherited_acl(&Bearer::named(&parent, &name));
+                let made = openat(&parent, name.as_c_str(), FOLDER, Mode::empty())
+                    .and_then(|folder| remove_inherited_acl(&Bearer::open(&folder)));
                 self.made.push((parent, name));
                 Ok(made.map(|()| Outcome::Copied))
             }

@@ -3,17 +3,16 @@
 //! counted and fails nothing. Owner, mode and times are in metadata.rs.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{
-    Mode, XattrFlags, fgetxattr, flistxattr, fstatvfs, getxattr, lgetxattr, listxattr, llistxattr, statvfs,
-};
+use rustix::fs::{Mode, XattrFlags, fgetxattr, flistxattr, fstatvfs, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::Errno;
 
 use super::folders::Pair;
 use super::keeping::Keeping;
+use super::standing::Standing;
 use super::{Flaw, Worker};
 use crate::calls::{fchmod, fremovexattr, fsetxattr, fstat, lremovexattr, lsetxattr, patiently};
 use crate::error::Action;
@@ -42,9 +41,23 @@ pub(crate) enum Bearer<'a> {
     /// A file or folder that is open.
     Open(BorrowedFd<'a>),
     /// One that is not, by its name in a folder that is held.
-    Named(CString),
+    Named(Name<'a>),
     /// Likewise, but if that is a link, what it points to is meant; to be read only.
-    Followed(CString),
+    Followed(Name<'a>),
+}
+
+/// A name in a folder. The kernel takes no folder with a name for attributes, or only since Linux 6.13, so that is gone to first.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a> {
+    folder: BorrowedFd<'a>,
+    standing: &'a Standing,
+    name: &'a CStr,
+}
+
+impl<'a> Name<'a> {
+    fn reached(&self) -> Result<&'a CStr, Errno> {
+        self.standing.go_to(self.folder).map(|()| self.name)
+    }
 }
 
 /// Which attributes the copy of an entry may have before it gets those of its source.
@@ -57,31 +70,27 @@ pub(super) enum Slate {
 }
 
 impl<'a> Bearer<'a> {
-    pub(super) fn open(entry: &'a impl AsFd) -> Self {
+    pub(crate) fn open(entry: &'a impl AsFd) -> Self {
         Self::Open(entry.as_fd())
     }
 
     /// An entry of the source that is not open.
-    pub(super) fn of_source(here: &Pair, name: &CStr) -> Self {
-        match Self::named(&here.source, name) {
-            Self::Named(path) if here.follows() => Self::Followed(path),
-            bearer => bearer,
-        }
+    pub(super) fn of_source(here: &'a Pair, name: &'a CStr) -> Self {
+        let name = Name { folder: here.source.as_fd(), standing: &here.source_standing, name };
+        if here.follows() { Self::Followed(name) } else { Self::Named(name) }
     }
 
-    pub(crate) fn named(folder: impl AsFd, name: &CStr) -> Self {
-        // The kernel goes to the folder by its descriptor, and what is done here never follows the last component.
-        let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
-        path.extend_from_slice(name.to_bytes());
-        Self::Named(CString::new(path).expect("a C string holds no zero byte"))
+    /// An entry of the destination that is not open.
+    pub(super) fn of_destination(here: &'a Pair, name: &'a CStr) -> Self {
+        Self::Named(Name { folder: here.destination.as_fd(), standing: &here.destination_standing, name })
     }
 
     /// The names of all attributes, each with a zero byte after it. None where there can be none.
     fn list(&self) -> Result<Vec<u8>, Errno> {
         let names = read(|buffer| match self {
             Self::Open(entry) => flistxattr(entry, spare_capacity(buffer)),
-            Self::Named(path) => llistxattr(path, spare_capacity(buffer)),
-            Self::Followed(path) => listxattr(path, spare_capacity(buffer)),
+            Self::Named(name) => llistxattr(name.reached()?, spare_capacity(buffer)),
+            Self::Followed(name) => listxattr(name.reached()?, spare_capacity(buffer)),
         });
         match names {
             Err(errno) if is_unsupported(errno) => Ok(Vec::new()),
@@ -94,17 +103,32 @@ impl<'a> Bearer<'a> {
     fn get(&self, name: &CStr) -> Result<Vec<u8>, Errno> {
         read(|buffer| match self {
             Self::Open(entry) => fgetxattr(entry, name, spare_capacity(buffer)),
-            Self::Named(path) => lgetxattr(path, name, spare_capacity(buffer)),
-            Self::Followed(path) => getxattr(path, name, spare_capacity(buffer)),
+            Self::Named(entry) => lgetxattr(entry.reached()?, name, spare_capacity(buffer)),
+            Self::Followed(entry) => getxattr(entry.reached()?, name, spare_capacity(buffer)),
         })
     }
 
     fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Open(entry) => fsetxattr(entry, name, value, XattrFlags::empty()),
-            Self::Named(path) => lsetxattr(path, name, value, XattrFlags::empty()),
+            Self::Named(entry) => lsetxattr(entry.reached()?, name, value, XattrFlags::empty()),
             Self::Followed(_) => Err(Errno::ROFS),
         }
+    }
+
+    /// Sets the permissions, and nothing else of the mode, as an ACL that says no more than these: the kernel makes a mode of
+    /// it, and does not follow a link on the way.
+    pub(super) fn set_permissions(&self, mode: u32) -> Result<(), Errno> {
+        const VERSION: u32 = 2;
+        const NOBODY: u32 = u32::MAX;
+        let mut acl = VERSION.to_le_bytes().to_vec();
+        // What may be done by the owner, the group and all others, in the numbers of linux/posix_acl.h.
+        for (tag, permissions) in [(0x01_u16, mode >> 6), (0x04, mode >> 3), (0x20, mode)] {
+            acl.extend_from_slice(&tag.to_le_bytes());
+            acl.extend_from_slice(&((permissions & 0o7) as u16).to_le_bytes());
+            acl.extend_from_slice(&NOBODY.to_le_bytes());
+        }
+        self.set(ACCESS_ACL, &acl)
     }
 
     /// What is free in its file system for this user.
@@ -112,8 +136,7 @@ impl<'a> Bearer<'a> {
         let stat = match self {
             Self::Open(entry) => fstatvfs(entry)?,
             // A link would be followed, so its folder is asked.
-            Self::Named(path) => statvfs(folder_of(path).as_c_str())?,
-            Self::Followed(path) => statvfs(path.as_c_str())?,
+            Self::Named(name) | Self::Followed(name) => fstatvfs(name.folder)?,
         };
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
@@ -121,7 +144,7 @@ impl<'a> Bearer<'a> {
     fn remove(&self, name: &CStr) -> Result<(), Errno> {
         let removed = match self {
             Self::Open(entry) => fremovexattr(entry, name),
-            Self::Named(path) => lremovexattr(path, name),
+            Self::Named(entry) => lremovexattr(entry.reached()?, name),
             Self::Followed(_) => Err(Errno::ROFS),
         };
         if removed == Err(Errno::NODATA) { Ok(()) } else { removed }
@@ -168,7 +191,7 @@ impl Worker {
         }
         let ask = || match Bearer::open(&here.destination).get(DEFAULT_ACL) {
             // A folder that may be passed through but not read is held by a mark of its place.
-            Err(Errno::BADF) => Bearer::named(&here.destination, c".").get(DEFAULT_ACL).is_ok(),
+            Err(Errno::BADF) => Bearer::of_destination(here, c".").get(DEFAULT_ACL).is_ok(),
             acl => acl.is_ok(),
         };
         let is_inherited = here.is_acl_inherited.get().unwrap_or_else(ask);
@@ -325,8 +348,7 @@ impl Transfer<'_> {
 
     /// Counts what may not be read.
     fn lose_unread(&mut self, name: &CStr, errno: Errno) -> Result<(), Flaw> {
-        // What has no descriptor cannot be reached where /proc is missing.
-        if !is_denied(errno) && !is_unsupported(errno) && errno != Errno::NOENT {
+        if !is_denied(errno) && !is_unsupported(errno) {
             return Err(Flaw::new(Action::ReadAttributes, errno));
         }
         self.keeping.lose(facet_of(name), Why::Denied);
@@ -360,13 +382,6 @@ fn read(mut read: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Ve
 
 fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
     list.split_inclusive(|&byte| byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
-}
-
-/// The folder in a path that [`Bearer::named`] made.
-fn folder_of(path: &CStr) -> CString {
-    let bytes = path.to_bytes();
-    let n_kept = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    CString::new(&bytes[..n_kept]).expect("a part of a C string holds no zero byte")
 }
 
 /// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
@@ -13,15 +13,21 @@ use super::existing::{Like, Verdict};
 use super::file::Sharing;
 use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
-use super::metadata::{Owner, Present, SET_ID_BITS, set_mode_by_name};
+use super::metadata::{FILE_TYPE, Owner, Present, SET_ID_BITS, set_mode_of_mark};
 use super::placing::{Placed, Prior};
 use super::{Done, Flaw, Spot, Worker};
-use crate::calls::{self, linkat, mknodat, readlinkat, statat, symlinkat, unlinkat};
+use crate::calls::{self, fstat, linkat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::Facet;
 use crate::names::Kind;
 use crate::task::{Arrival, Cause, Identity};
+
+/// A copy that is not to be opened, held by a descriptor that marks its place.
+struct Mark {
+    entry: OwnedFd,
+    stat: Stat,
+}
 
 /// What came of making an entry.
 enum Put {
@@ -74,7 +80,7 @@ impl Worker {
             Put::Settled(outcome) => outcome,
             Put::Open(done) => return Ok(done),
         };
-        self.finish_by_name(spot, &source, outcome)?;
+        self.finish_marked(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Symlink, outcome, n_bytes: 0 })
     }
 
@@ -92,7 +98,7 @@ impl Worker {
             Put::Settled(outcome) => outcome,
             Put::Open(done) => return Ok(done),
         };
-        self.finish_by_name(spot, &source, outcome)?;
+        self.finish_marked(spot, &source, outcome)?;
         Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
     }
 
@@ -126,48 +132,47 @@ impl Worker {
         })
     }
 
-    /// Owner, attributes and times of an entry that is not opened. What is right already is left alone.
-    fn finish_by_name(&mut self, spot: &Spot<'_>, source: &Stat, outcome: Outcome) -> Result<(), Flaw> {
+    /// Owner, mode, attributes and times of an entry that is not opened but only marked. What is right already is left alone.
+    fn finish_marked(&mut self, spot: &Spot<'_>, source: &Stat, outcome: Outcome) -> Result<(), Flaw> {
         if outcome == Outcome::Skipped {
             return Ok(());
         }
-        let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
-        let present =
-            statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        let mark = open_mark(spot, source)?;
+        let present = mark.stat;
         let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
         let refuser = Refuser { slate, uid: present.st_uid };
-        let owner = self.set_owner_by_name(folder, name, Present::of(&present), source)?;
-        let (original, copy) = (Bearer::of_source(&spot.here, spot.name), Bearer::named(folder, name));
+        let owner = self.set_owner_of_mark(mark.entry.as_fd(), Present::of(&present), source)?;
+        let original = Bearer::of_source(&spot.here, spot.name);
+        let copy = Bearer::of_destination(&spot.here, spot.destination_name());
         // Links have neither modes nor ACLs.
         if kind_of(source) == Kind::Special {
-            self.set_mode_of_special(spot, source, &present, owner, refuser)?;
+            self.set_mode_of_special(spot, source, &mark, owner, refuser)?;
         }
         self.set_attributes(&original, &copy, slate)?;
         if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
             return Ok(());
         }
-        self.set_times_by_name(folder, name, present.st_dev, source, refuser)
+        self.set_times_of_mark(mark.entry.as_fd(), present.st_dev, source, refuser)
     }
 
     fn set_mode_of_special(
         &mut self,
         spot: &Spot<'_>,
         source: &Stat,
-        present: &Stat,
+        mark: &Mark,
         owner: Owner,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        let (folder, name) = (spot.here.destination.as_fd(), spot.destination_name());
+        let (present, copy) = (&mark.stat, Bearer::of_destination(&spot.here, spot.destination_name()));
         let is_freed = refuser.slate == Slate::Clean && self.is_acl_inherited(&spot.here, spot.arrival);
         if is_freed {
-            remove_inherited_acl(&Bearer::named(folder, name))
-                .map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
+            remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
         }
         // A change of owner cleared these.
         let is_owner_new = present.st_uid != source.st_uid || present.st_gid != source.st_gid;
         match self.mode_for(source, refuser.slate, owner) {
             Some(mode) if is_freed || mode != present.st_mode & 0o7777 || (is_owner_new && mode & SET_ID_BITS != 0) => {
-                set_mode_by_name(folder, name, source, mode)
+                set_mode_of_mark(mark.entry.as_fd(), &copy, mode)
                     .or_else(|errno| self.refused(Facet::Mode, Action::SetMode, errno, refuser))
             }
             _ => Ok(()),
@@ -268,6 +273,17 @@ impl Worker {
             Err(errno) => errno != Errno::NOENT,
         }
     }
+}
+
+fn open_mark(spot: &Spot<'_>, source: &Stat) -> Result<Mark, Flaw> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = openat(&spot.here.destination, spot.destination_name(), flags, Mode::empty())
+        .map_err(|errno| Flaw::new(Action::Stat, errno))?;
+    let stat = fstat(&entry).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+    if stat.st_mode & FILE_TYPE != source.st_mode & FILE_TYPE {
+        return Err(Flaw::new(Action::Stat, Errno::STALE));
+    }
+    Ok(Mark { entry, stat })
 }
 
 /// When an entry came into being, or was last changed where that is not recorded.

@@ -127,7 +127,7 @@ impl Worker {
     /// Whether owner, mode, attributes and times are as they should be. Looking by name costs less than opening.
     fn is_in_order(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat) -> bool {
         let original = Bearer::of_source(&spot.here, spot.name);
-        let copy = Bearer::named(&spot.here.destination, spot.destination_name());
+        let copy = Bearer::of_destination(&spot.here, spot.destination_name());
         let is_owner_same = present.st_uid == source.st_uid && present.st_gid == source.st_gid;
         let looked_at = [
             (Facet::Ownership, is_owner_same),
@@ -155,6 +155,11 @@ impl Worker {
             other => other,
         }
         .map_err(|errno| Flaw::new(Action::SetMode, errno))?;
+        // What was put in its place since it was looked at may be a name of a file that lies elsewhere.
+        let opened = fstat(&file).map_err(|errno| Flaw::new(Action::Stat, errno))?;
+        if Identity::of(&opened) != Identity::of(present) || opened.st_nlink > present.st_nlink {
+            return Err(Flaw::new(Action::SetMode, Errno::STALE));
+        }
         self.set_owner_and_mode(file.as_fd(), Present::of(present), source, Slate::Used)?;
         let original = Bearer::of_source(&spot.here, spot.name);
         self.set_attributes(&original, &Bearer::open(&file), Slate::Used)?;

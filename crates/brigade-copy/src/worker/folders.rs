@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::Flaw;
 use super::placing::NumberedBackups;
+use super::standing::Standing;
 use crate::calls::{fstat, openat, statat};
 use crate::error::Action;
 use crate::names::Kind;
@@ -37,6 +38,8 @@ pub(super) trait Held: Sized {
 pub(super) struct Pair {
     pub(super) source: OwnedFd,
     pub(super) destination: OwnedFd,
+    pub(super) source_standing: Standing,
+    pub(super) destination_standing: Standing,
     links: Links,
     /// Of the source folder, once that was asked.
     identity: Cell<Option<Identity>>,
@@ -74,6 +77,8 @@ impl Pair {
         Self {
             source,
             destination,
+            source_standing: Standing::new(),
+            destination_standing: Standing::new(),
             links: Links::Keep,
             identity: Cell::new(None),
             newborn,

@@ -1,16 +1,15 @@
 //! Owner, mode and times, in this order: a change of owner clears setuid bits, and setting the mode later is safe only once
 //! the owner is right. Only what differs is set. What comes between mode and times is in attributes.rs.
 
-use std::ffi::CStr;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::attributes::Slate;
+use super::attributes::{Bearer, Slate};
 use super::keeping::Refuser;
 use super::{Flaw, Worker};
-use crate::calls::{self, fstat, openat, statat};
+use crate::calls::{self, fstat};
 use crate::error::Action;
 use crate::facet::{Facet, Why};
 use crate::request::NewMode;
@@ -136,36 +135,35 @@ impl Worker {
         source: &Stat,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        self.set_times_by(device, source, refuser, |times| calls::futimens(entry, times), || fstat(entry))
+        self.set_times_by(entry, device, source, refuser, |times| calls::futimens(entry, times))
     }
 
-    /// Gives the times of its source to an entry that cannot be opened.
-    pub(super) fn set_times_by_name(
+    /// Gives the times of its source to an entry that is marked but not opened.
+    pub(super) fn set_times_of_mark(
         &mut self,
-        folder: BorrowedFd<'_>,
-        name: &CStr,
+        mark: BorrowedFd<'_>,
         device: u64,
         source: &Stat,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        let set = |times: &_| calls::utimensat(folder, name, times, AtFlags::SYMLINK_NOFOLLOW);
-        self.set_times_by(device, source, refuser, set, || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
+        let set = |times: &_| calls::utimensat(mark, c"", times, AtFlags::EMPTY_PATH);
+        self.set_times_by(mark, device, source, refuser, set)
     }
 
     fn set_times_by(
         &mut self,
+        entry: BorrowedFd<'_>,
         device: u64,
         source: &Stat,
         refuser: Refuser,
         set: impl FnOnce(&Timestamps) -> Result<(), Errno>,
-        look: impl FnOnce() -> Result<Stat, Errno>,
     ) -> Result<(), Flaw> {
         if !self.is_kept(Facet::Timestamps) {
             return Ok(());
         }
         self.keeping.had.insert(Facet::Timestamps);
         match set(&times_of(source)) {
-            Ok(()) => self.check_times(device, source, look),
+            Ok(()) => self.check_times(device, source, || fstat(entry)),
             Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
         }
     }
@@ -199,16 +197,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the owner of its source to an entry that cannot be opened.
-    pub(super) fn set_owner_by_name(
+    /// Gives the owner of its source to an entry that is marked but not opened.
+    pub(super) fn set_owner_of_mark(
         &mut self,
-        folder: BorrowedFd<'_>,
-        name: &CStr,
+        mark: BorrowedFd<'_>,
         present: Present,
         source: &Stat,
     ) -> Result<Owner, Flaw> {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        self.set_owner(present, source, |uid, gid| calls::chownat(folder, name, uid, gid, flags))
+        self.set_owner(present, source, |uid, gid| calls::chownat(mark, c"", uid, gid, AtFlags::EMPTY_PATH))
     }
 
     /// Sets the owner. Who may not give files away may still give them to a group of his, as cp does.
@@ -245,14 +241,12 @@ impl Worker {
 }
 
 /// Gives a mode to a FIFO, a socket or a device.
-pub(super) fn set_mode_by_name(folder: BorrowedFd<'_>, name: &CStr, source: &Stat, mode: u32) -> Result<(), Errno> {
-    let entry = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    if fstat(&entry)?.st_mode & FILE_TYPE != source.st_mode & FILE_TYPE {
-        return Err(Errno::STALE);
+pub(super) fn set_mode_of_mark(mark: BorrowedFd<'_>, named: &Bearer<'_>, mode: u32) -> Result<(), Errno> {
+    match calls::set_mode_of_mark(mark, mode) {
+        // Before Linux 6.6 every other way of changing a mode follows links, or opens what must not be opened.
+        Err(Errno::NOSYS) => named.set_permissions(mode),
+        set => set,
     }
-    // fchmod(2) does not take a descriptor that only marks a place.
-    let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
-    calls::chmodat(CWD, &path, Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
 fn times_of(source: &Stat) -> Timestamps {

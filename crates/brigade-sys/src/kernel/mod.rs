@@ -10,6 +10,7 @@ pub mod image;
 pub mod last_words;
 pub mod liveness;
 pub mod memory;
+pub mod modes;
 #[cfg(feature = "notification")]
 pub mod notification;
 pub mod passing;

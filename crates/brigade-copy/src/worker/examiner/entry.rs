@@ -55,7 +55,7 @@ impl Examiner {
             return Ok(Some(Compared::only(Aspect::Type, &source)));
         }
         let mut aspects = of_stats(&source, &destination);
-        let by_name = || (Bearer::named(&pair.source, source_name), Bearer::named(&pair.destination, destination_name));
+        let by_name = || (Bearer::of_source(pair, source_name), Bearer::of_destination(pair, destination_name));
         match file_type {
             FileType::RegularFile if source.st_size == destination.st_size && source.st_size > 0 => {
                 let open = Open {
