@@ -160,11 +160,15 @@ impl Inventory {
         }
     }
 
-    /// Names in places that all programs share: there only those count that say whose they are, for other programs run too.
+    /// Names in places that all programs share: there only those count that say whose they are, for other programs run too, and
+    /// other tests of ours.
     fn names(&mut self) {
+        let family: BTreeSet<u32> = crate::processes::family().iter().map(|process| process.pid).collect();
+        let is_ours = |pid: u32| pid == std::process::id() || family.contains(&pid);
         let temporary = std::env::temp_dir();
         for folder in [Path::new("/dev/shm"), temporary.as_path()] {
-            for name in entries(folder).into_iter().filter(|name| name.contains("brigade")) {
+            let names = entries(folder).into_iter().filter(|name| name.contains("brigade"));
+            for name in names.filter(|name| owner_of(name).is_none_or(is_ours)) {
                 self.add(format!("entry in {}", folder.display()), name);
             }
         }
@@ -200,6 +204,11 @@ impl Inventory {
         }
         Leaks(lines)
     }
+}
+
+/// The process that a name says it belongs to, as the scratch folders of tests do.
+fn owner_of(name: &str) -> Option<u32> {
+    name.split('-').find_map(|word| word.parse().ok())
 }
 
 fn entries(folder: impl AsRef<Path>) -> Vec<String> {

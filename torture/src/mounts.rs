@@ -13,14 +13,13 @@ impl Scratch {
     /// An empty folder among the temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("brigade-test-").tempdir().unwrap())
+        Self(within(&std::env::temp_dir()).unwrap())
     }
 
     /// An empty folder in memory, where there is such a place: for images of disks, which are flushed often.
     #[must_use]
     pub fn in_memory() -> Self {
-        let made = tempfile::Builder::new().prefix("brigade-test-").tempdir_in("/dev/shm");
-        made.map_or_else(|_| Self::new(), Self)
+        within(Path::new("/dev/shm")).map_or_else(|_| Self::new(), Self)
     }
 
     /// A path in it.
@@ -43,6 +42,12 @@ impl Scratch {
         fs::write(&path, name).unwrap();
         path
     }
+}
+
+/// A folder whose name says whose it is, so that nobody else takes it for something left behind.
+fn within(folder: &Path) -> std::io::Result<tempfile::TempDir> {
+    let prefix = format!("brigade-test-{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)
 }
 
 impl Default for Scratch {

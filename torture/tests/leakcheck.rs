@@ -63,7 +63,12 @@ fn what_is_left_is_told_and_nothing_else() {
     assert_contains(&told_of(memory), "descriptor /memfd:brigade-x");
     let file = || tempfile::Builder::new().prefix("brigade-left").tempfile().unwrap();
     assert_contains(&told_of(file), "brigade-left");
+    assert_contains(&told_of(torture::mounts::Scratch::new), "brigade-test-");
     assert_contains(&told_of(|| Thread::named("left over")), "thread left over: 1 where there were 0");
     assert_contains(&told_of(|| Running::program("sleep", "60")), "process sleep (S)");
     assert_contains(&told_of(|| Running::program("true", "")), "process true (Z)");
+    // Another run of tests beside this one: the first process of the machine is not of this family.
+    let guard = Guard::new();
+    let _theirs = tempfile::Builder::new().prefix("brigade-test-1-").tempdir().unwrap();
+    guard.check().unwrap();
 }

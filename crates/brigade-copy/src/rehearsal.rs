@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use torture::mounts::Scratch;
+
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
@@ -19,7 +21,7 @@ use crate::worker::{Facts, Root, Worker};
 
 /// A source and a destination folder, and how they are copied.
 pub(crate) struct Rehearsal {
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) folder: Scratch,
     pub(crate) walk_ahead_bytes: usize,
     /// In a hundred, how often a worker dies before and after it has done its task.
     pub(crate) deaths_percent: u64,
@@ -45,8 +47,8 @@ pub(crate) struct Played {
 
 impl Rehearsal {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("brigade-copy-").tempdir().unwrap();
-        fs::create_dir(folder.path().join("source")).unwrap();
+        let folder = Scratch::new();
+        folder.folder("source");
         Self {
             folder,
             walk_ahead_bytes: 0,
@@ -60,11 +62,11 @@ impl Rehearsal {
     }
 
     pub(crate) fn source(&self) -> PathBuf {
-        self.folder.path().join("source")
+        self.folder.path("source")
     }
 
     pub(crate) fn destination(&self) -> PathBuf {
-        self.folder.path().join("destination")
+        self.folder.path("destination")
     }
 
     /// Copies the source folder to the destination folder with three workers.

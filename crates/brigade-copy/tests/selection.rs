@@ -15,6 +15,7 @@ use std::process::Command;
 use brigade_copy::{
     Choice, Delete, Depth, IgnoreFiles, Lines, Links, NameList, Plan, Refusal, Request, Selection, Summary, Target,
 };
+use torture::mounts::Scratch;
 use torture::random::Random;
 
 /// Lists that the default run compares.
@@ -62,11 +63,6 @@ fn n_lists() -> u64 {
 
 fn one_of<'a, T: ?Sized>(random: &mut Random, all: &[&'a T]) -> &'a T {
     all[random.below(all.len() as u64) as usize]
-}
-
-/// A folder in memory, removed with it.
-fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("brigade-selection-").tempdir_in("/dev/shm").unwrap()
 }
 
 /// Makes a tree and returns the paths in it.
@@ -289,14 +285,14 @@ fn random_lists_of_rules_select_what_rsync_selects() {
     let mut n_left_out = 0;
     for tree_idx in 0..n_lists().div_ceil(LISTS_PER_TREE) {
         let mut random = Random::new(seed.wrapping_add(tree_idx));
-        let scratch = scratch();
-        let root = scratch.path().join("root");
+        let scratch = Scratch::in_memory();
+        let root = scratch.path("root");
         fs::create_dir(&root).unwrap();
         let paths = grow(&mut random, &root);
         for list_idx in 0..LISTS_PER_TREE {
-            let list = list(&mut random, &paths, b"root", &scratch.path().join("rules"));
+            let list = list(&mut random, &paths, b"root", &scratch.path("rules"));
             let (ours, theirs) = sources(&mut random, &root);
-            let place = |whose: &str| scratch.path().join(format!("{whose}{list_idx}"));
+            let place = |whose: &str| scratch.path(format!("{whose}{list_idx}"));
             fs::create_dir(place("ours")).unwrap();
             fs::create_dir(place("theirs")).unwrap();
             let request = Request::new(ours, Target::IntoOrAs(place("ours")));
@@ -335,15 +331,15 @@ fn random_lists_of_names_copy_what_rsync_copies() {
     let (mut n_copied, mut n_left_out, mut n_missed, mut n_exact) = (0, 0, 0, 0);
     for tree_idx in 0..n_lists().div_ceil(3 * LISTS_PER_TREE) {
         let mut random = Random::new(seed.wrapping_add(tree_idx));
-        let scratch = scratch();
-        let root = scratch.path().join("root");
+        let scratch = Scratch::in_memory();
+        let root = scratch.path("root");
         fs::create_dir(&root).unwrap();
         let paths = grow(&mut random, &root);
-        let file = scratch.path().join("names");
+        let file = scratch.path("names");
         for list_idx in 0..LISTS_PER_TREE {
             let mut list = match random.below(2) {
                 0 => List::default(),
-                _ => list(&mut random, &paths, b"root", &scratch.path().join("rules")),
+                _ => list(&mut random, &paths, b"root", &scratch.path("rules")),
             };
             // Files with rules are read in the same way, and those have lines.
             let has_file = list.options.iter().any(|option| option.as_bytes().starts_with(b"--exclude-from"));
@@ -359,7 +355,7 @@ fn random_lists_of_names_copy_what_rsync_copies() {
             if depth == Depth::Whole {
                 list.options.push("-r".into());
             }
-            let place = |whose: &str| scratch.path().join(format!("{whose}{list_idx}"));
+            let place = |whose: &str| scratch.path(format!("{whose}{list_idx}"));
             fs::create_dir(place("ours")).unwrap();
             fs::create_dir(place("theirs")).unwrap();
             let names = NameList::new(&text, lines, depth).unwrap();
@@ -400,8 +396,8 @@ fn random_lists_of_names_copy_what_rsync_copies() {
 
 #[test]
 fn every_name_of_a_long_list_is_copied_and_nothing_else() {
-    let scratch = scratch();
-    let root = scratch.path().join("root");
+    let scratch = Scratch::in_memory();
+    let root = scratch.path("root");
     let mut text = Vec::new();
     for folder_idx in 0..2 {
         fs::create_dir_all(root.join(format!("{folder_idx}"))).unwrap();
@@ -414,10 +410,10 @@ fn every_name_of_a_long_list_is_copied_and_nothing_else() {
         }
     }
     let names = NameList::new(&text, Lines::Text, Depth::Shallow).unwrap();
-    let mut request = Request::new(vec![root], Target::Exactly(scratch.path().join("copy")));
+    let mut request = Request::new(vec![root], Target::Exactly(scratch.path("copy")));
     request.selection.list = Some(names);
     copy(request);
-    let copied: Vec<_> = entries(&scratch.path().join("copy")).into_iter().collect();
+    let copied: Vec<_> = entries(&scratch.path("copy")).into_iter().collect();
     let mut expected: Vec<_> = text.split(|&byte| byte == b'\n').filter(|name| !name.is_empty()).collect();
     expected.extend([b"0".as_slice(), b"1"]);
     let expected: BTreeSet<_> = expected.into_iter().map(|name| PathBuf::from(OsStr::from_bytes(name))).collect();
@@ -426,13 +422,13 @@ fn every_name_of_a_long_list_is_copied_and_nothing_else() {
 
 #[test]
 fn names_below_a_link_are_refused_unless_links_are_followed() {
-    let scratch = scratch();
-    let root = scratch.path().join("root");
+    let scratch = Scratch::in_memory();
+    let root = scratch.path("root");
     fs::create_dir_all(root.join("folder")).unwrap();
     fs::write(root.join("folder/file"), "x").unwrap();
     std::os::unix::fs::symlink("folder", root.join("link")).unwrap();
     for (links, n_failed) in [(Links::Keep, 1), (Links::Follow, 0)] {
-        let place = scratch.path().join(format!("{links:?}"));
+        let place = scratch.path(format!("{links:?}"));
         let mut request = Request::new(vec![root.clone()], Target::Exactly(place.clone()));
         let list = NameList::new(b"folder\nlink/file\n", Lines::Text, Depth::Shallow).unwrap();
         request.selection = Selection { list: Some(list), links, ..Selection::default() };
@@ -445,18 +441,18 @@ fn names_below_a_link_are_refused_unless_links_are_followed() {
 
 #[test]
 fn a_list_needs_one_folder_and_deletes_nothing() {
-    let scratch = scratch();
-    let (folder, file) = (scratch.path().join("folder"), scratch.path().join("file"));
+    let scratch = Scratch::in_memory();
+    let (folder, file) = (scratch.path("folder"), scratch.path("file"));
     fs::create_dir(&folder).unwrap();
     fs::write(&file, "x").unwrap();
     for sources in [vec![folder.clone(), file.clone()], vec![file]] {
-        let mut request = Request::new(sources, Target::IntoOrAs(scratch.path().to_owned()));
+        let mut request = Request::new(sources, Target::IntoOrAs(scratch.path("")));
         request.selection.list = Some(NameList::new(b"x", Lines::Text, Depth::Shallow).unwrap());
         request.target = Target::IntoOrAs(folder.clone());
         let refused = Plan::new(request).err();
         assert!(matches!(refused, Some(Refusal::ListNeedsOneFolder)), "{refused:?}");
     }
-    let mut request = Request::new(vec![folder], Target::Exactly(scratch.path().join("copy")));
+    let mut request = Request::new(vec![folder], Target::Exactly(scratch.path("copy")));
     request.selection.list = Some(NameList::new(b"x", Lines::Text, Depth::Shallow).unwrap());
     request.delete = Delete::Extra;
     assert!(matches!(Plan::new(request), Err(Refusal::ListWithDelete)));
@@ -498,8 +494,8 @@ fn random_ignore_files_leave_out_what_git_ignores() {
     let mut n_left_out = 0;
     for tree_idx in 0..n_lists() / 3 {
         let mut random = Random::new(seed.wrapping_add(tree_idx));
-        let scratch = scratch();
-        let root = scratch.path().join("root");
+        let scratch = Scratch::in_memory();
+        let root = scratch.path("root");
         fs::create_dir(&root).unwrap();
         let paths = grow(&mut random, &root);
         let mut files = Vec::new();
@@ -510,12 +506,12 @@ fn random_ignore_files_leave_out_what_git_ignores() {
                 files.push((folder.clone(), contents.escape_ascii().to_string()));
             }
         }
-        let copied = scratch.path().join("copy");
+        let copied = scratch.path("copy");
         let request = Request::new(vec![root.clone()], Target::IntoOrAs(copied.clone()));
         copy(Request { selection: Selection { ignore_files: IgnoreFiles::Obey, ..Selection::default() }, ..request });
         let mut ours = entries(&copied);
         ours.retain(|path| !copied.join(path).is_dir() || copied.join(path).is_symlink());
-        let theirs = not_ignored(&root, &scratch.path().join("repository"));
+        let theirs = not_ignored(&root, &scratch.path("repository"));
         assert_eq!(ours, theirs, "BRIGADE_SEED={}: {files:#?}", seed.wrapping_add(tree_idx));
         n_selected += ours.len();
         n_left_out += paths.len().saturating_sub(ours.len());
