@@ -198,7 +198,7 @@ impl End<'_> {
 }
 
 fn status(summary: &Summary, told: Told) -> Exit {
-    let is_left = summary.n_undeleted > 0 || summary.removal_ceased.is_some();
+    let is_left = summary.n_unflushed > 0 || summary.n_undeleted > 0 || summary.removal_ceased.is_some();
     let is_whole = summary.n_failed == 0 && !is_left && summary.broken.is_none() && !summary.interrupted;
     if is_whole && told == Told::Wholly { Exit::Done } else { Exit::Incomplete }
 }

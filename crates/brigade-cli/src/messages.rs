@@ -287,6 +287,7 @@ pub fn copy_reason(language: Language, reason: &Reason) -> String {
         (Language::Chinese, Reason::BecameOther) => "复制过程中它变成了别的类型",
         (Language::Chinese, Reason::FolderInTheWay) => "同名文件夹挡住了位置",
         (Language::Chinese, Reason::NoFolder) => "同名的非文件夹项挡住了位置",
+        (Language::Chinese, Reason::Replaced) => "它的位置已被别的东西占据",
         (Language::Chinese, Reason::Spoilt) => "读回的内容与写入的不同，重新写入后仍然如此",
         (Language::Chinese, Reason::ChangedInComparison) => "比较过程中它发生了变化",
         (Language::Chinese, Reason::MountPoint) => "那里挂载了另一个文件系统",
@@ -328,6 +329,8 @@ fn cannot_in_chinese(action: Action, path: &str) -> String {
         Action::Clone => format!("无法克隆 {path}"),
         Action::Preserve => format!("无法完整保留 {path}"),
         Action::Verify => format!("无法校验 {path}"),
+        Action::Flush => format!("无法把 {path} 写入磁盘"),
+        Action::Commit => format!("无法完成 {path}"),
         // The engine may learn to do more; its own verb is better than none.
         other => format!("无法处理 {path}（{other}）"),
     }

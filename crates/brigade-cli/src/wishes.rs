@@ -66,6 +66,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         fidelity: arguments.fidelity.read(&arguments.given),
         stall_timeout: stall_timeout(arguments.safety.stall_timeout),
         verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },
+        durability: arguments.safety.sync.into(),
         digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
         selection: selected::read(arguments, language)?,
         policy,

@@ -2,14 +2,14 @@
 //! kernel asks to be tried again, is. The engine makes its calls from here and not from rustix. Other errors are their
 //! callers' affair.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use brigade_sys::kernel::{closing, modes};
 use rustix::fs::{
-    AtFlags, Dev, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Statx, StatxFlags, Timestamps, Uid, XattrFlags,
+    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Statx, StatxFlags, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -208,6 +208,27 @@ pub(crate) fn ftruncate(file: impl AsFd, n_bytes: u64) -> Result<(), Errno> {
 
 pub(crate) fn fdatasync(file: impl AsFd) -> Result<(), Errno> {
     patiently(|| rustix::fs::fdatasync(file.as_fd()))
+}
+
+pub(crate) fn fsync(file: impl AsFd) -> Result<(), Errno> {
+    patiently(|| rustix::fs::fsync(file.as_fd()))
+}
+
+/// Writes everything in a file system to its disk.
+pub(crate) fn syncfs(folder: impl AsFd) -> Result<(), Errno> {
+    patiently(|| rustix::fs::syncfs(folder.as_fd()))
+}
+
+/// Gives a file that has no name one, unless that is taken.
+pub(crate) fn link_unnamed(file: impl AsFd, folder: impl AsFd, name: &CStr) -> Result<(), Errno> {
+    match linkat(file.as_fd(), c"", folder.as_fd(), name, AtFlags::EMPTY_PATH) {
+        // Before Linux 6.10 only who may read and search everything could do it so.
+        Err(Errno::NOENT | Errno::INVAL) => {
+            let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+            linkat(CWD, path.as_str(), folder, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        linked => linked,
+    }
 }
 
 pub(crate) fn ioctl_ficlone(file: impl AsFd, source: impl AsFd) -> Result<(), Errno> {

@@ -86,6 +86,10 @@ pub enum Action {
     Preserve,
     /// Reading what was written.
     Verify,
+    /// Making sure that it is on disk.
+    Flush,
+    /// Giving a file that is on disk its time, its mode and its name.
+    Commit,
 }
 
 impl std::fmt::Display for Action {
@@ -116,6 +120,8 @@ impl std::fmt::Display for Action {
             Self::Clone => "clone",
             Self::Preserve => "keep all of",
             Self::Verify => "verify",
+            Self::Flush => "flush",
+            Self::Commit => "finish",
         })
     }
 }
@@ -153,6 +159,9 @@ pub enum Reason {
     /// What was read back was not what was written, twice.
     #[error("what was read back is not what was written, also when it was written again")]
     Spoilt,
+    /// Between copying and finishing it, somebody has put something else in its place.
+    #[error("something else has taken its place")]
+    Replaced,
     /// The kernel makes it up as it is read, and there was no end after 256 MiB.
     #[error("the kernel makes it up without an end")]
     Endless,

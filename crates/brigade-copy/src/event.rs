@@ -31,6 +31,18 @@ pub enum Event {
         /// What could not be kept of it.
         lost: Lost,
     },
+    /// An entry that was copied is on disk; sent only if [`Report::EveryEntry`](crate::Report::EveryEntry) was asked for, after
+    /// its [`Event::File`].
+    Durable {
+        /// Where it was read.
+        source: PathBuf,
+        /// Where it is.
+        destination: PathBuf,
+        /// What it is.
+        kind: EntryKind,
+        /// Bytes of content, 0 for all but regular files.
+        bytes: u64,
+    },
     /// An entry could not be copied.
     Failed(PathError),
     /// What a file of the copy holds; sent only if [`Digests::Wanted`](crate::Digests::Wanted).
@@ -200,6 +212,10 @@ pub struct Progress {
     pub lanes: Vec<Lane>,
     /// Worker processes lost so far.
     pub n_lost_workers: u64,
+    /// Everything is copied, and what is left is to get it on disk.
+    pub is_flushing: bool,
+    /// Bytes of files that are copied and not known to be on disk.
+    pub bytes_unflushed: u64,
 }
 
 /// What one worker process is doing.
@@ -226,6 +242,8 @@ pub enum LaneState {
     Verifying,
     /// It removes what the source does not have.
     Removing,
+    /// It waits until the disk has what was written.
+    Flushing,
 }
 
 /// An entry that took long.
@@ -282,6 +300,10 @@ pub struct Summary {
     pub bytes_in_holes: u64,
     /// Bytes of content that was at the destination already.
     pub bytes_unchanged: u64,
+    /// Whether everything that was copied is on disk.
+    pub durable: bool,
+    /// Flushes at the end that failed; each was an [`Event::Failed`]. What was copied may not be on disk.
+    pub n_unflushed: u64,
     /// From the start to the end.
     pub elapsed: Duration,
     /// From the start to the end of the walk, if it came to its end.

@@ -12,7 +12,7 @@
 //! | word of a lane | meaning | written by |
 //! |---|---|---|
 //! | `PID` | the worker that has this lane, 0 = free | its worker from 0 to its pid; the parent back to 0 when that process is gone |
-//! | `STATE` | `IDLE`, `LISTING`, `COPYING`, `VERIFYING`, `REMOVING` | its worker; the parent when it frees the lane |
+//! | `STATE` | `IDLE`, `LISTING`, `COPYING`, `VERIFYING`, `REMOVING`, `FLUSHING` | its worker; the parent when it frees the lane |
 //! | `TASK` | the task that the counts below belong to, 0 = none | likewise |
 //! | `FOUND` `DONE` `BYTES` | counts within that task | its worker |
 //! | `SEQUENCE` | odd while the path is being written | its worker |
@@ -57,6 +57,7 @@ const LISTING: u64 = 1;
 const COPYING: u64 = 2;
 const VERIFYING: u64 = 3;
 const REMOVING: u64 = 4;
+const FLUSHING: u64 = 5;
 
 /// How many words are needed for `n_lanes`.
 pub(crate) fn n_words(n_lanes: usize) -> usize {
@@ -85,6 +86,13 @@ pub(crate) struct Sign {
     state: u64,
     counts: [u64; 3],
     sequence: u64,
+}
+
+impl Sign {
+    /// Whether it waits for a disk to take what is in memory.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.state == FLUSHING
+    }
 }
 
 impl Lanes {
@@ -166,6 +174,7 @@ impl Lanes {
             COPYING => LaneState::Copying,
             VERIFYING => LaneState::Verifying,
             REMOVING => LaneState::Removing,
+            FLUSHING => LaneState::Flushing,
             _ => LaneState::Idle,
         };
         Some(Lane { pid: pid as u32, state, path: self.read_path(base) })
@@ -260,6 +269,13 @@ impl OwnLane {
     pub(crate) fn removing(&mut self) {
         if let Some(base) = self.base {
             self.words.store(base + STATE, REMOVING);
+        }
+    }
+
+    /// Shows that it waits for a disk.
+    pub(crate) fn flushing(&mut self) {
+        if let Some(base) = self.base {
+            self.words.store(base + STATE, FLUSHING);
         }
     }
 

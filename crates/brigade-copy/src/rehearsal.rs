@@ -14,8 +14,8 @@ use torture::mounts::Scratch;
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
-use crate::request::{Answer, Delete, EmptySource, Policy};
-use crate::scheduler::{Scheduler, Top};
+use crate::request::{Answer, Delete, Durability, EmptySource, Policy};
+use crate::scheduler::{Commits, Scheduler, Top};
 use crate::task::{CopyAnswer, Counts, EntryDone, Failure, Identity};
 use crate::worker::{Facts, Root, Worker};
 
@@ -29,6 +29,7 @@ pub(crate) struct Rehearsal {
     pub(crate) poison: Option<&'static str>,
     pub(crate) seed: u64,
     pub(crate) policy: Policy,
+    pub(crate) durability: Durability,
     /// Stop after this many answers.
     pub(crate) stop_after: Option<usize>,
     /// Who else changes the folders: called after each task until it says that it has.
@@ -56,6 +57,7 @@ impl Rehearsal {
             poison: None,
             seed: 1,
             policy: Policy::default(),
+            durability: Durability::Never,
             stop_after: None,
             meanwhile: None,
         }
@@ -92,12 +94,13 @@ impl Rehearsal {
             empty_source: EmptySource::RemovesNothing,
             fidelity: crate::request::Fidelity::default(),
             checks: crate::worker::Checks::default(),
+            durability: self.durability,
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);
         let mut workers: Vec<_> =
             (1..=3).map(|pid| Worker::new(facts.clone(), vec![self.root()], words.clone(), 3, pid)).collect();
-        let mut scheduler = Scheduler::new(3, self.walk_ahead_bytes);
+        let mut scheduler = Scheduler::new(3, self.walk_ahead_bytes, Commits::new(self.durability, true));
         scheduler.counts.n_found += 1;
         scheduler.add(0, Top::Folder { path: Bytes::default(), outcome });
         let mut random = Random(self.seed);

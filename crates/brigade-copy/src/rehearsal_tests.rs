@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::rehearsal::{Random, Rehearsal, grow_tree, look, set_mtime};
+use crate::request::Durability;
 use crate::task::Cause;
 
 #[test]
@@ -32,6 +33,7 @@ fn deaths_at_any_time_change_neither_the_tree_nor_the_books() {
         let rehearsal = Rehearsal {
             walk_ahead_bytes: if seed % 2 == 0 { 2_000 } else { 0 },
             deaths_percent: 15,
+            durability: if seed % 3 == 0 { Durability::Batch } else { Durability::Never },
             seed,
             ..Rehearsal::new()
         };

@@ -16,7 +16,7 @@ use crate::selection::Selection;
 pub use delete::{Delete, EmptySource};
 pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
 pub use policy::{Backup, Existing, Newer, Policy, Sameness, TypeChange, Writing};
-pub use safety::{Digests, Verify};
+pub use safety::{Digests, Durability, SENTINEL, Verify};
 
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub struct Request {
     pub verify: Verify,
     /// Whether the hash of each file is wanted.
     pub digests: Digests,
+    /// When what was copied is on disk.
+    pub durability: Durability,
 }
 
 impl Request {
@@ -76,6 +78,7 @@ impl Request {
             stall_timeout: Some(DEFAULT_STALL_TIMEOUT),
             verify: Verify::Nothing,
             digests: Digests::NotNeeded,
+            durability: Durability::default(),
         }
     }
 }

@@ -118,8 +118,17 @@ impl Running {
                 return core.summary.clone();
             }
             let now = Instant::now();
+            let until_flush = core.scheduler.commits.due().map(|due| due.saturating_duration_since(now));
+            if until_flush == Some(Duration::ZERO) {
+                drop(core);
+                self.shared.go_on();
+                core = self.shared.core();
+            }
             let pause = match core.watch.due(&self.shared.crew.lanes, now) {
-                Due::Pause(pause) => pause.min(deadline.saturating_duration_since(now)),
+                Due::Pause(pause) => {
+                    let until_flush = until_flush.filter(|pause| !pause.is_zero()).unwrap_or(Duration::MAX);
+                    pause.min(until_flush).min(deadline.saturating_duration_since(now))
+                }
                 due => {
                     drop(core);
                     self.shared.lose_patience(due);
@@ -295,6 +304,9 @@ impl Shared {
         }
         for entry in answer.entries.drain(..) {
             events.push(self.file_event(&entry));
+            if entry.outcome == Outcome::Copied && !entry.is_pending {
+                core.undurable.push(entry);
+            }
         }
         if let Some(slow) = answer.slowest.take() {
             let path = self.roots[slow.root as usize].source_path(&slow.path.0);
@@ -305,6 +317,9 @@ impl Shared {
             events.push(Event::Digest { destination, hash: digest.hash });
         }
         core.scheduler.on_answer(task_id, answer);
+        for durable in core.scheduler.commits.take_durable() {
+            events.push(self.durable_event(durable.root, &durable.path.0, EntryKind::File, durable.n_bytes));
+        }
         events.extend(core.room.exceeded(&core.scheduler.counts).into_iter().map(Event::Note));
     }
 
@@ -408,6 +423,12 @@ impl Shared {
         }
     }
 
+    fn durable_event(&self, root: u32, path: &[u8], kind: EntryKind, bytes: u64) -> Event {
+        let root = &self.roots[root as usize];
+        let (source, destination) = (root.source_path(path), root.destination_path(path));
+        Event::Durable { source, destination, kind, bytes }
+    }
+
     fn failed_entry(&self, failure: &Failure) -> Event {
         let root = &self.roots[failure.root as usize];
         Event::File {
@@ -433,6 +454,12 @@ impl Shared {
             let mut events = Vec::new();
             self.look_at_workers(&mut core, &mut events);
             events.extend(core.scheduler.removal.ceased.map(|why| Event::Note(Note::RemovalCeased(why))));
+            if core.scheduler.commits.is_all_durable() {
+                let undurable = std::mem::take(&mut core.undurable);
+                let durable =
+                    |entry: &EntryDone| self.durable_event(entry.root, &entry.path.0, entry.kind, entry.n_bytes);
+                events.extend(undurable.iter().map(durable));
+            }
             drop(core);
             self.tell(events);
             self.end();
@@ -473,6 +500,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
             verifies: request.verify == Verify::Written,
             wants_digests: request.digests == Digests::Wanted,
         },
+        durability: request.durability,
     }
 }
 

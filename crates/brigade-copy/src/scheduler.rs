@@ -6,6 +6,7 @@
 //! so few folders are open at a time however large the tree is.
 
 mod answers;
+mod commits;
 mod deaths;
 mod groups;
 mod nodes;
@@ -21,6 +22,7 @@ use crate::event::Outcome;
 use crate::names::{Bytes, Names};
 use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Position, Work};
+pub(crate) use commits::Commits;
 use groups::Groups;
 use nodes::{NodeIdx, Nodes};
 use pieces::{Flight, Job, Piece, Stack};
@@ -76,6 +78,7 @@ pub(crate) struct Scheduler {
     failures: Vec<Failure>,
     /// Where workers got stuck: told with every task from then on.
     stuck: Vec<Stuck>,
+    pub(crate) commits: Commits,
 }
 
 /// What is copied from a root.
@@ -89,7 +92,7 @@ pub(crate) enum Top {
 }
 
 impl Scheduler {
-    pub(crate) fn new(n_workers: usize, walk_ahead_bytes: usize) -> Self {
+    pub(crate) fn new(n_workers: usize, walk_ahead_bytes: usize, commits: Commits) -> Self {
         Self {
             n_workers,
             walk_ahead_bytes,
@@ -111,11 +114,13 @@ impl Scheduler {
             counts: Counts::default(),
             failures: Vec::new(),
             stuck: Vec::new(),
+            commits,
         }
     }
 
     /// Adds what is to be copied. Files are found by this; a folder has been found by whoever made it.
     pub(crate) fn add(&mut self, root: u32, top: Top) {
+        self.commits.note_root(root);
         match top {
             Top::Folder { path, outcome } => {
                 let arrival = if outcome == Outcome::Copied { Arrival::Fresh } else { Arrival::Merged };
@@ -136,11 +141,8 @@ impl Scheduler {
 
     /// The next task for the pool, if there is one and the pool has too few.
     pub(crate) fn next_task(&mut self) -> Option<CopyTask> {
-        if self.flights.len() >= self.n_workers * TASKS_PER_WORKER {
-            return None;
-        }
-        let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());
-        let flight = left.or_else(|| self.begin_removal())?;
+        self.close_full_groups();
+        let flight = self.next_flush().or_else(|| self.next_work()).or_else(|| self.next_last_flush())?;
         let id = self.next_task_id;
         self.next_task_id += 1;
         self.n_walks_in_flight += usize::from(flight.is_walk());
@@ -150,13 +152,41 @@ impl Scheduler {
         Some(task)
     }
 
+    /// The next task that is no flush, if the pool has too few.
+    fn next_work(&mut self) -> Option<Flight> {
+        if self.flights.len() - self.n_flushing() >= self.n_workers * TASKS_PER_WORKER {
+            return None;
+        }
+        let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());
+        left.or_else(|| self.begin_removal())
+    }
+
+    /// A flush that is due since nothing else is left to be done.
+    fn next_last_flush(&mut self) -> Option<Flight> {
+        if self.is_idle() {
+            self.begin_last_flushes();
+        }
+        self.next_flush()
+    }
+
+    fn n_flushing(&self) -> usize {
+        self.flights.values().filter(|flight| flight.is_flush()).count()
+    }
+
+    /// Everything is copied, and what is left is to make it last.
+    pub(crate) fn only_flushes(&self) -> bool {
+        let are_stacks_empty = self.ready.is_empty() && self.folders.is_empty() && self.retries.is_empty();
+        let has_begun = !self.flights.is_empty() && self.flights.values().all(Flight::ends_something);
+        are_stacks_empty && has_begun && self.n_walk_pieces == 0
+    }
+
     /// How many workers have nothing to do and can be given nothing.
     pub(crate) fn n_idle_workers(&self) -> usize {
-        self.n_workers.saturating_sub(self.flights.len())
+        self.n_workers.saturating_sub(self.flights.len() - self.n_flushing())
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.is_idle() && !self.removal.is_due()
+        self.is_idle() && !self.removal.is_due() && self.commits.is_done()
     }
 
     /// Nothing new is begun.
@@ -167,7 +197,8 @@ impl Scheduler {
     fn is_idle(&self) -> bool {
         let are_empty = [&self.retries, &self.deferred].map(Vec::is_empty) == [true; 2];
         let are_stacks_empty = self.ready.is_empty() && self.folders.is_empty();
-        self.flights.is_empty() && are_empty && are_stacks_empty && self.waiting.is_empty()
+        let is_nothing_due = self.commits.is_nothing_due() && self.waiting.is_empty();
+        self.flights.is_empty() && are_empty && are_stacks_empty && is_nothing_due
     }
 
     /// Everything has been found.
@@ -213,6 +244,12 @@ impl Scheduler {
 // Handing out.
 impl Scheduler {
     fn next_flight(&mut self) -> Option<Flight> {
+        if let Some(commit) = self.next_commit() {
+            return Some(commit);
+        }
+        if self.commits.is_held_up() {
+            return None;
+        }
         let is_walk_due =
             self.walk_ahead_bytes > 0 && self.n_walks_in_flight == 0 && self.ready.n_bytes < self.walk_ahead_bytes;
         if self.folders.is_empty() || (!self.ready.is_empty() && !is_walk_due) {
@@ -262,6 +299,8 @@ impl Scheduler {
                 chain.iter().map(|&node| self.nodes.get(node).outcome.unwrap_or(Outcome::Unchanged)).collect(),
             ),
             Job::Sweep(names) => Work::Sweep(names.clone()),
+            Job::Flush { scope, .. } => Work::Flush(scope.clone()),
+            Job::Commit { batch, .. } => Work::Commit(batch.clone()),
             Job::Remove(chore) => Work::Remove(chore.clone()),
             Job::RemoveFolders(chain) => Work::Remove(Chore::RemoveFolders(chain.len() as u32)),
         };
@@ -283,8 +322,10 @@ impl Scheduler {
 
     /// Puts an open piece on its stack, or drops it once nothing new is begun.
     fn put_back(&mut self, piece: Piece) {
-        if self.is_over() && !matches!(piece.job, Job::Finish(_)) {
+        if self.is_over() && !piece.job.ends_something() {
             self.drop_piece(piece);
+        } else if matches!(piece.job, Job::Flush { .. } | Job::Commit { .. }) {
+            self.commits.put_back(piece);
         } else if piece.job.is_walk() {
             self.folders.push(piece);
         } else {
@@ -295,6 +336,7 @@ impl Scheduler {
     fn drop_piece(&mut self, piece: Piece) {
         match piece.job {
             Job::Finish(_) => self.ready.push(piece),
+            Job::Flush { .. } | Job::Commit { .. } => self.commits.put_back(piece),
             Job::RemoveFolders(chain) => self.finished(&chain),
             job => self.close_piece(piece.node, job.is_walk()),
         }

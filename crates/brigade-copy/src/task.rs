@@ -1,6 +1,7 @@
 //! What the parent and its workers say to each other: plain data, so that a worker can be confined, killed, replaced, or
 //! live elsewhere. Who does what when is decided in scheduler.rs, how it is done in worker.rs.
 
+mod commit;
 mod removal;
 
 use std::io;
@@ -14,6 +15,7 @@ use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{FidelityReport, Lost};
 use crate::names::{Bytes, Names};
 use crate::stuck::Stuck;
+pub(crate) use commit::{Batch, FileTimes, Medium, PendingFile, Prior, Scope, Step, Uncommitted};
 pub(crate) use removal::{Chore, OpenRemoval, RemovalAnswer, Removed, Standing};
 
 /// A piece of work for one worker process.
@@ -78,6 +80,10 @@ pub(crate) enum Work {
     Sweep(Names),
     /// Remove what the source does not have.
     Remove(Chore),
+    /// Make sure that these are on disk.
+    Flush(Scope),
+    /// Make these files whole, whose bytes are on disk.
+    Commit(Batch),
 }
 
 /// How the first name of a file came to be that.
@@ -97,6 +103,49 @@ impl Work {
             Self::Remove(chore) => chore.names().map_or(1, Names::len),
             _ => 1,
         }
+    }
+}
+
+/// Where something was made or altered: as many folders as can be flushed one by one, and no more.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Touched {
+    pub(crate) folders: Vec<(u32, Bytes)>,
+    /// There are more, or what was altered is not told by its folder.
+    pub(crate) is_much: bool,
+}
+
+impl Touched {
+    /// More folders than this are not flushed one by one.
+    const MOST: usize = 64;
+
+    pub(crate) fn note(&mut self, root: u32, folder: &[u8]) {
+        let is_known = |known: &(u32, Bytes)| known.0 == root && known.1.0 == folder;
+        if self.is_much || self.folders.last().is_some_and(is_known) {
+            return;
+        }
+        if self.folders.len() == Self::MOST {
+            return self.overflow();
+        }
+        self.folders.push((root, Bytes(folder.to_vec())));
+    }
+
+    /// Likewise, of a folder that may be known for long.
+    pub(crate) fn note_once(&mut self, root: u32, folder: Bytes) {
+        if self.is_much || self.folders.contains(&(root, folder.clone())) {
+            return;
+        }
+        if self.folders.len() == Self::MOST {
+            return self.overflow();
+        }
+        self.folders.push((root, folder));
+    }
+
+    pub(crate) fn overflow(&mut self) {
+        *self = Self { folders: Vec::new(), is_much: true };
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.folders.is_empty() && !self.is_much
     }
 }
 
@@ -140,10 +189,29 @@ pub(crate) struct CopyAnswer {
     /// Some of the source could not be seen: a folder could not be entered, or not be read to its end.
     pub(crate) source_unread: bool,
     pub(crate) removal: RemovalAnswer,
+    /// Files that are copied and not yet whole. A name stands in one batch only.
+    pub(crate) uncommitted: Vec<Uncommitted>,
+    /// For each `Commit` that was begun, in the order of the items, which files failed.
+    pub(crate) failed_commits: Vec<Vec<u32>>,
+    /// For each `Flush` that was begun, in the order of the items.
+    pub(crate) flushed: Vec<Flushed>,
+    /// Folders in which something was made or altered.
+    pub(crate) touched: Touched,
+}
+
+/// What came of a flush.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Flushed {
+    /// Everything is on disk.
+    Done,
+    /// These files of it are not; each was reported.
+    Except(Vec<u32>),
+    /// Nothing is known to be.
+    Failed(Cause),
 }
 
 /// A folder that an answer speaks of.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum FolderRef {
     /// The folder of the item with this index.
     Item(u32),
@@ -205,6 +273,8 @@ impl Identity {
 pub(crate) enum Joined {
     /// It is there.
     Done,
+    /// It will be there once it is committed.
+    Later,
     /// It is there, but is no longer a name of the file that was met: nothing may be linked to it.
     Apart,
     /// It failed and has been counted.
@@ -262,6 +332,8 @@ pub(crate) struct EntryDone {
     pub(crate) why: Option<Ground>,
     pub(crate) n_bytes: u64,
     pub(crate) lost: Lost,
+    /// It is not whole before it is committed.
+    pub(crate) is_pending: bool,
 }
 
 /// An entry, and how long it took.
@@ -316,6 +388,8 @@ pub(crate) struct Counts {
     pub(crate) n_deleted: u64,
     /// Such entries that could not be removed.
     pub(crate) n_undeleted: u64,
+    /// Flushes at the end that failed: what was copied may not be on disk.
+    pub(crate) n_unflushed: u64,
 }
 
 impl Counts {
@@ -349,6 +423,16 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// A file that was counted as copied is not whole, and will not be.
+    pub(crate) fn revoke(&mut self, n_bytes: u64) {
+        self.n_copied -= 1;
+        self.n_files -= 1;
+        self.bytes_copied -= n_bytes;
+        self.n_failed += 1;
+    }
+}
+
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.n_found += other.n_found;
@@ -375,5 +459,6 @@ impl AddAssign for Counts {
         self.n_rewritten += other.n_rewritten;
         self.n_deleted += other.n_deleted;
         self.n_undeleted += other.n_undeleted;
+        self.n_unflushed += other.n_unflushed;
     }
 }

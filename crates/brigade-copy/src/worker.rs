@@ -3,6 +3,7 @@
 
 mod attributes;
 mod books;
+mod committing;
 mod contents;
 mod emptying;
 mod entry;
@@ -37,7 +38,7 @@ use crate::event::{EntryKind, Ground, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::pace::Pace;
-use crate::request::{Delete, EmptySource, Fidelity, Policy};
+use crate::request::{Delete, Durability, EmptySource, Fidelity, Policy};
 use crate::selection::{Selection, Selector};
 use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Placing, Work};
@@ -82,6 +83,7 @@ pub(crate) struct Facts {
     pub(crate) empty_source: EmptySource,
     pub(crate) fidelity: Fidelity,
     pub(crate) checks: Checks,
+    pub(crate) durability: Durability,
 }
 
 /// Two folders that correspond to each other.
@@ -141,6 +143,12 @@ pub(crate) struct Worker {
     why: Option<Ground>,
     /// It may replace what is there: that was asked for, or nothing was there when that was looked at.
     is_agreed: bool,
+    /// Its ACL is not to hold before it has its mode.
+    is_acl_veiled: bool,
+    /// The destination gives names to files that were made without.
+    makes_unnamed: bool,
+    /// It is copied and left to be committed.
+    has_left_to_commit: bool,
 }
 
 /// Where one entry is read and where it is to be.
@@ -233,6 +241,9 @@ impl Worker {
             is_task_over: false,
             why: None,
             is_agreed: false,
+            is_acl_veiled: false,
+            makes_unnamed: true,
+            has_left_to_commit: false,
         }
     }
 
@@ -258,13 +269,25 @@ impl Worker {
 
     /// Returns whether all units of the item were begun.
     fn run_item(&mut self, item: Item) -> bool {
-        // Folders that are there get their metadata also after the order to stop.
-        if !matches!(item.work, Work::Finish(_)) && self.is_over() {
+        // What is there becomes whole also after the order to stop.
+        if !matches!(item.work, Work::Finish(_) | Work::Flush(_) | Work::Commit(_)) && self.is_over() {
             return false;
         }
         self.root = item.root;
         self.path = item.folder.0;
         self.lane.root(item.root);
+        // For what is copied already the source is not needed any more.
+        match &item.work {
+            Work::Flush(scope) => {
+                self.run_flush(scope);
+                return true;
+            }
+            Work::Commit(batch) => {
+                self.run_commit(batch, item.arrival);
+                return true;
+            }
+            _ => {}
+        }
         let entered = self.enter(item.root);
         // A worker that only rehearsed has left nothing behind when it died.
         let arrival = if self.is_rehearsal() { Arrival::Merged } else { item.arrival };
@@ -289,7 +312,14 @@ impl Worker {
                 let joined = worker.run_file(kind, name, &entered, arrival, Sharing::Copy(place));
                 // Asked afterwards: what was copied is what the name meant then.
                 let is_apart = joined == Joined::Done && !worker.is_name_of(name, &entered, identity);
-                let joined = if is_apart { Joined::Apart } else { joined };
+                let joined = match (is_apart, worker.has_left_to_commit) {
+                    (true, _) => {
+                        worker.forget_shared();
+                        Joined::Apart
+                    }
+                    (false, true) => Joined::Later,
+                    (false, false) => joined,
+                };
                 worker.answer.joined.push(joined);
             }),
             Work::Link { name, first, identity } => self.each(&name, |worker, kind, name| {
@@ -312,6 +342,8 @@ impl Worker {
                 self.run_chore(chore, entered);
                 true
             }
+            // Done above.
+            Work::Flush(_) | Work::Commit(_) => true,
         }
     }
 

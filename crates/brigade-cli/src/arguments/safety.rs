@@ -3,12 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use brigade_copy::Durability;
+use clap::{Args, ValueEnum};
 
 /// How much a copy trusts what it works with.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "safety")]
 pub struct SafetyArguments {
+    /// When what was copied is on disk.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "batch",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub sync: Sync,
     /// How long a worker may wait for one and the same thing; zero is for ever.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub stall_timeout: Option<Duration>,
@@ -18,6 +29,30 @@ pub struct SafetyArguments {
     /// Where the hashes of all files go.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
+}
+
+/// When what was copied is on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Sync {
+    /// In groups, while others are copied.
+    Batch,
+    /// At the end.
+    End,
+    /// Each file as soon as it is written.
+    File,
+    /// When the system gets to it.
+    None,
+}
+
+impl From<Sync> for Durability {
+    fn from(sync: Sync) -> Self {
+        match sync {
+            Sync::Batch => Self::Batch,
+            Sync::End => Self::End,
+            Sync::File => Self::File,
+            Sync::None => Self::Never,
+        }
+    }
 }
 
 /// A whole number with a unit: `500ms`, `60s`, `2m`, `1h`; without one, seconds.

@@ -100,7 +100,7 @@ fn full(language: Language, summary: &Summary, columns: usize) -> String {
 fn walking(language: Language, progress: &Progress, estimate: &Estimate) -> Vec<Part> {
     let entries_rate = units::count(estimate.entries_per_second());
     vec![
-        part(4, lanes::activity(language, &progress.lanes)),
+        part(4, lanes::activity(language, progress)),
         part(0, messages::found(language, &units::grouped(progress.n_found))),
         part(1, messages::done(language, &units::grouped(progress.n_done))),
         part(2, units::bytes(progress.bytes_done)),
@@ -183,7 +183,7 @@ mod tests {
                 lane(4712, LaneState::Listing, "icons"),
                 lane(4713, LaneState::Idle, ""),
             ],
-            n_lost_workers: 0,
+            ..Progress::default()
         }
     }
 

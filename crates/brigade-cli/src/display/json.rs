@@ -36,6 +36,8 @@ pub struct Json {
     pen: Pen,
     next_progress_at: Duration,
     estimate: Estimate,
+    /// That only flushing is left has been said.
+    said_flushing: bool,
     /// That only verifying is left has been said.
     said_verifying: bool,
 }
@@ -47,6 +49,7 @@ impl Json {
             pen: Pen::new(out),
             next_progress_at: PROGRESS_STEP,
             estimate: Estimate::default(),
+            said_flushing: false,
             said_verifying: false,
         }
     }
@@ -75,6 +78,9 @@ impl Json {
             self.next_progress_at = elapsed + PROGRESS_STEP;
             let progress = snapshot();
             self.estimate.update(&progress, elapsed);
+            if progress.is_flushing {
+                self.say_flushing();
+            }
             if progress.walk_finished && lanes::is_verifying(&progress.lanes) {
                 self.say_verifying();
             }
@@ -98,11 +104,21 @@ impl Json {
     /// The last event.
     pub fn summary(&mut self, summary: &Summary, stats: Stats) {
         let figures = (stats == Stats::Wanted).then(|| Figures::of(summary));
+        if summary.durable {
+            self.say_flushing();
+        }
         if summary.n_verified > 0 {
             self.say_verifying();
         }
         self.write(&Line::Summary(Account::of(summary, figures)));
         self.pen.flush();
+    }
+
+    /// From here on nothing is copied any more, only flushed.
+    fn say_flushing(&mut self) {
+        if !self.said_verifying && !std::mem::replace(&mut self.said_flushing, true) {
+            self.write(&Line::Phase { phase: "flushing" });
+        }
     }
 
     /// From here on nothing is written any more, only read back. Each file is read back as soon as it is written, so in a copy of
@@ -276,7 +292,7 @@ struct Account<'a> {
     /// Files that were read back and found right, and those that had to be written again for that.
     verified: u64,
     rewritten: u64,
-    /// Whether everything is known to be on disk. Nothing is flushed yet, so it is not.
+    /// Whether everything that was copied is known to be on disk.
     durable: bool,
     seconds: f64,
     workers: usize,
@@ -333,7 +349,7 @@ impl<'a> Account<'a> {
             bytes: summary.bytes,
             verified: summary.n_verified,
             rewritten: summary.n_rewritten,
-            durable: false,
+            durable: summary.durable,
             seconds: summary.elapsed.as_secs_f64(),
             workers: summary.n_workers,
             lost_workers: summary.n_lost_workers,
@@ -359,6 +375,16 @@ fn line_of(event: &Event) -> Option<Line<'_>> {
             reason: why.map(|why| messages::why(Language::English, why)),
             bytes: *bytes,
             lost: words_of(*lost),
+        },
+        Event::Durable { source, destination, kind, bytes } => Line::File {
+            path: Named::of(source),
+            source: Some(Source::of(source)),
+            destination: Destination::of(destination),
+            kind: kind_word(*kind),
+            state: "durable",
+            reason: None,
+            bytes: *bytes,
+            lost: Vec::new(),
         },
         Event::Removed { path, kind, writing } => Line::File {
             path: Named::of(path),

@@ -1,17 +1,29 @@
 //! A line for each worker process: its number, what it does, and the file. How many lines there is room for is decided in bar.rs.
 
-use brigade_copy::{Lane, LaneState};
+use brigade_copy::{Lane, LaneState, Progress};
 
 use crate::language::Language;
 use crate::messages;
-use crate::width;
+use crate::{units, width};
 
-const STATES: [LaneState; 5] =
-    [LaneState::Idle, LaneState::Listing, LaneState::Copying, LaneState::Verifying, LaneState::Removing];
+const STATES: [LaneState; 6] = [
+    LaneState::Idle,
+    LaneState::Listing,
+    LaneState::Copying,
+    LaneState::Verifying,
+    LaneState::Removing,
+    LaneState::Flushing,
+];
 
 /// What is done, in one word: copies are verified file by file, so as long as a worker copies that is what is told.
-pub fn activity(language: Language, lanes: &[Lane]) -> String {
-    if is_verifying(lanes) { messages::verifying(language) } else { messages::copying(language) }
+pub fn activity(language: Language, progress: &Progress) -> String {
+    if progress.is_flushing {
+        messages::flushing(language, &units::bytes(progress.bytes_unflushed))
+    } else if is_verifying(&progress.lanes) {
+        messages::verifying(language)
+    } else {
+        messages::copying(language)
+    }
 }
 
 /// Whether what is done is reading back, and nothing else.
@@ -30,7 +42,7 @@ pub fn lines(language: Language, lanes: &[Lane], columns: usize) -> Vec<String> 
         let head = format!("  {:>pid_columns$}  {state}  ", lane.pid);
         let room = columns.saturating_sub(width::columns(&head));
         let path = match lane.state {
-            LaneState::Idle => String::new(),
+            LaneState::Idle | LaneState::Flushing => String::new(),
             LaneState::Listing | LaneState::Copying | LaneState::Verifying | LaneState::Removing => {
                 width::path(lane.path.as_os_str(), room)
             }
@@ -48,6 +60,7 @@ fn word(language: Language, state: LaneState) -> String {
         LaneState::Copying => messages::lane_copying(language),
         LaneState::Verifying => messages::lane_verifying(language),
         LaneState::Removing => messages::lane_removing(language),
+        LaneState::Flushing => messages::lane_flushing(language),
     }
 }
 

@@ -15,7 +15,7 @@ pub fn line(language: Language, progress: &Progress, estimate: &Estimate) -> Str
     let done = units::grouped(progress.n_done.min(progress.n_found));
     let parts = match estimate.percent() {
         None => vec![
-            lanes::activity(language, &progress.lanes),
+            lanes::activity(language, progress),
             messages::found(language, &found),
             messages::done(language, &done),
             units::bytes(progress.bytes_done),

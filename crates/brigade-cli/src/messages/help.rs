@@ -147,6 +147,9 @@ texts! { fidelity:
 }
 
 texts! { safety:
+    "sync":
+        "Flush files in groups while others are copied (batch), all at the end (end), each one (file), or none (none); until a file is on disk it has mode 0600 and a time in 1902 [default: batch]",
+        "分组写入磁盘，同时继续复制（batch）；最后一次写入（end）；逐个文件写入（file）；不写入（none）。文件写入磁盘之前权限为 0600，时间为 1902 年 [默认：batch]";
     "stall_timeout":
         "Give up a worker that waits so long for one answer of a file system: 500ms, 60s, 2m; 0 = never [default: 60s]",
         "工作进程等待文件系统的同一个应答超过此时间即放弃：500ms、60s、2m；0 = 永不 [默认：60s]";

@@ -3,6 +3,8 @@
 use crate::language::Language;
 
 catalogue! {
+    flushing(in_memory: &str): "flushing {in_memory}", "正在写入磁盘，剩余 {in_memory}";
+    lane_flushing(): "syncing", "写盘";
     manifest_failed(path: &str, reason: &str):
         "cannot write manifest {path}: {reason}",
         "无法写入清单 {path}: {reason}";

@@ -262,6 +262,8 @@ impl Core {
             bytes_found: counts.bytes_found,
             bytes_done: counts.bytes_done,
             walk_finished: self.books.is_walk_finished(),
+            is_flushing: false,
+            bytes_unflushed: 0,
         };
         let live = crew.lanes.live_counts(|task_id| self.books.is_in_flight(task_id));
         answered.show(live, &crew.lanes, crew.n_lost().unwrap_or(0), &mut self.shown);

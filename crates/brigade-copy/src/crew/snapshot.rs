@@ -10,6 +10,8 @@ pub(crate) struct Answered {
     pub(crate) bytes_found: u64,
     pub(crate) bytes_done: u64,
     pub(crate) walk_finished: bool,
+    pub(crate) is_flushing: bool,
+    pub(crate) bytes_unflushed: u64,
 }
 
 impl Answered {
@@ -20,6 +22,8 @@ impl Answered {
         shown.bytes_found = self.bytes_found;
         shown.bytes_done = shown.bytes_done.max(self.bytes_done + live.n_bytes);
         shown.walk_finished = self.walk_finished;
+        shown.is_flushing = self.is_flushing;
+        shown.bytes_unflushed = self.bytes_unflushed;
         if shown.walk_finished && shown.bytes_found > 0 {
             // Files may have grown since they were listed.
             shown.bytes_found = shown.bytes_found.max(shown.bytes_done);

@@ -17,6 +17,11 @@ const STOP_SILENCE: Duration = Duration::from_millis(800);
 /// If no answer has come for so long after the order to stop, all workers are ended.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A disk may take long to write what is in memory, and says nothing meanwhile. So long at least it is waited for, and after the
+/// order to stop.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(600);
+const STOP_FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The longest and the shortest time between two looks.
 const MAX_STEP: Duration = Duration::from_secs(1);
 const MIN_STEP: Duration = Duration::from_millis(10);
@@ -80,7 +85,9 @@ impl StallWatch {
         if !silent.is_empty() {
             return Due::Abandon(silent);
         }
-        let patience = self.last_answer.map(|last| (last + STOP_PATIENCE).saturating_duration_since(now));
+        let is_flushing = lanes.signs().any(|(_, sign)| sign.is_flushing());
+        let patience = if is_flushing { STOP_FLUSH_PATIENCE } else { STOP_PATIENCE };
+        let patience = self.last_answer.map(|last| (last + patience).saturating_duration_since(now));
         if patience == Some(Duration::ZERO) {
             return Due::BreakOff;
         }
@@ -107,7 +114,12 @@ impl StallWatch {
         let mut silent = Vec::new();
         for (pid, sign) in lanes.signs() {
             let watched = Watched::next(before.remove(&pid), pid, sign, passed);
-            if watched.pulse.silent_for >= timeout {
+            let patience = match (sign.is_flushing(), self.last_answer) {
+                (false, _) => timeout,
+                (true, None) => timeout.max(FLUSH_PATIENCE),
+                (true, Some(_)) => STOP_FLUSH_PATIENCE,
+            };
+            if watched.pulse.silent_for >= patience {
                 silent.push(Silent { pid, task_id: sign.task_id, silent_for: watched.pulse.silent_for });
             }
             self.watched.insert(pid, watched);

@@ -20,3 +20,22 @@ pub enum Digests {
     /// Of files that were copied, that were there already, and of all names of a file.
     Wanted,
 }
+
+/// When what was copied is on disk, and how a file looks until then: with mode 0600 and [`SENTINEL`] as its time, or under a
+/// temporary name. Where files are in memory only, nothing is ever flushed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Durability {
+    /// Files are flushed in groups, while others are copied; everything is on disk when the run ends.
+    #[default]
+    Batch,
+    /// All files are flushed at the end.
+    End,
+    /// Each file is flushed before it gets its time; everything is on disk when the run ends.
+    File,
+    /// Nothing is flushed, and a file has its time at once.
+    Never,
+}
+
+/// The time of modification of a file that is copied but not known to be on disk, in seconds and nanoseconds since 1970:
+/// 1902-01-01T00:00:00.123456789Z. With mode 0600 it says that the file is unfinished.
+pub const SENTINEL: (i64, i64) = (-2_145_916_800, 123_456_789);

@@ -7,9 +7,10 @@ use super::room::Room;
 use crate::crew::{Answered, StallWatch};
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
-use crate::request::{Request, Writing};
-use crate::scheduler::Scheduler;
+use crate::request::{Report, Request, Writing};
+use crate::scheduler::{Commits, Scheduler};
 use crate::stuck::Stuck;
+use crate::task::EntryDone;
 
 /// Entries that a summary names as the slowest.
 const N_SLOWEST: usize = 3;
@@ -34,12 +35,15 @@ pub(super) struct Core {
     /// The most that has been shown, so that nothing ever falls.
     pub(super) shown: Progress,
     pub(super) summary: Option<Summary>,
+    /// Entries that the last flush makes durable, if each is to be told.
+    pub(super) undurable: Vec<EntryDone>,
 }
 
 impl Core {
     pub(super) fn new(request: &Request, n_workers: usize, room: Room) -> Self {
+        let commits = Commits::new(request.durability, request.report == Report::EveryEntry);
         Self {
-            scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes()),
+            scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes(), commits),
             room,
             known_pids: HashSet::new(),
             lost_pids: HashSet::new(),
@@ -53,6 +57,7 @@ impl Core {
             stalled: HashMap::new(),
             shown: Progress::default(),
             summary: None,
+            undurable: Vec::new(),
         }
     }
 
@@ -64,6 +69,8 @@ impl Core {
             bytes_found: counts.bytes_found,
             bytes_done: counts.bytes_done,
             walk_finished: self.scheduler.is_walk_finished(),
+            is_flushing: self.scheduler.only_flushes(),
+            bytes_unflushed: self.scheduler.commits.n_bytes(),
         };
         let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
         answered.show(live, lanes, self.n_lost_workers, &mut self.shown);
@@ -98,6 +105,8 @@ impl Core {
             n_rewritten: counts.n_rewritten,
             n_deleted: counts.n_deleted,
             n_undeleted: counts.n_undeleted,
+            durable: self.scheduler.commits.is_all_durable(),
+            n_unflushed: counts.n_unflushed,
             removal_ceased: self.scheduler.removal.ceased,
             bytes: counts.bytes_copied,
             bytes_reflinked: counts.bytes_reflinked,

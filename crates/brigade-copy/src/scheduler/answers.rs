@@ -5,25 +5,36 @@ use super::groups::{Member, Turn};
 use super::nodes::NodeIdx;
 use super::pieces::{Job, Piece};
 use crate::event::Outcome;
-use crate::task::{Arrival, CopyAnswer, FolderRef, Identity, Joined, Place, Placing, SharedFile};
+use crate::task::{Arrival, CopyAnswer, Flushed, FolderRef, Identity, Joined, Place, Placing, SharedFile};
+
+/// What an answer says of pieces of one kind each, in the order of the pieces.
+struct Results {
+    joined: std::vec::IntoIter<Joined>,
+    failed_commits: std::vec::IntoIter<Vec<u32>>,
+    flushed: std::vec::IntoIter<Flushed>,
+}
 
 impl Scheduler {
     /// Takes the answer to a task. Failures and entries in it are the caller's to report.
-    pub(crate) fn on_answer(&mut self, task_id: u64, answer: CopyAnswer) {
+    pub(crate) fn on_answer(&mut self, task_id: u64, mut answer: CopyAnswer) {
         let Some(flight) = self.flights.remove(&task_id) else {
             return;
         };
         self.n_walks_in_flight -= usize::from(flight.is_walk());
         self.counts += answer.counts;
-        self.take_found(&flight.pieces, &answer);
+        self.take_found(&flight.pieces, &mut answer);
         self.take_removal(&flight.pieces, &answer);
-        let mut joined = answer.joined.into_iter();
+        let mut results = Results {
+            joined: answer.joined.into_iter(),
+            failed_commits: answer.failed_commits.into_iter(),
+            flushed: answer.flushed.into_iter(),
+        };
         let mut n_reached = answer.n_reached;
         for piece in flight.pieces {
             let n_units = piece.job.n_units() as u64;
             if n_reached >= n_units {
                 n_reached -= n_units;
-                self.complete(piece, &mut joined);
+                self.complete(piece, &mut results);
             } else {
                 let rest = skip_units(piece, std::mem::take(&mut n_reached) as usize);
                 self.put_back(rest);
@@ -31,7 +42,7 @@ impl Scheduler {
         }
     }
 
-    fn take_found(&mut self, pieces: &[Piece], answer: &CopyAnswer) {
+    fn take_found(&mut self, pieces: &[Piece], answer: &mut CopyAnswer) {
         let mut new_nodes: Vec<NodeIdx> = Vec::with_capacity(answer.folders.len());
         let resolve = |folder: FolderRef, new_nodes: &[NodeIdx]| match folder {
             FolderRef::Item(idx) => pieces.get(idx as usize).map(|piece| piece.node),
@@ -41,7 +52,10 @@ impl Scheduler {
             let Some(parent) = resolve(folder.parent, &new_nodes) else {
                 continue;
             };
-            new_nodes.push(self.nodes.insert(parent, &folder.name, Some(folder.outcome), folder.arrival));
+            let node = self.nodes.insert(parent, &folder.name, Some(folder.outcome), folder.arrival);
+            // Held until all that is said of it is taken note of: after the order to stop things are dropped at once.
+            self.open_piece(node, false);
+            new_nodes.push(node);
         }
         for &item_idx in &answer.failed_items {
             if let Some(node) = resolve(FolderRef::Item(item_idx), &new_nodes) {
@@ -79,6 +93,15 @@ impl Scheduler {
             };
             self.take_shared(node, shared, is_redone);
         }
+        for uncommitted in answer.uncommitted.drain(..) {
+            if let Some(node) = resolve(uncommitted.folder, &new_nodes) {
+                self.take_uncommitted(node, uncommitted);
+            }
+        }
+        self.take_touched(std::mem::take(&mut answer.touched));
+        for node in new_nodes {
+            self.close_piece(node, false);
+        }
     }
 
     fn take_shared(&mut self, node: NodeIdx, shared: &SharedFile, is_redone: bool) {
@@ -108,16 +131,26 @@ impl Scheduler {
         self.put_back(Piece { node, is_redone, job });
     }
 
-    fn complete(&mut self, piece: Piece, joined: &mut impl Iterator<Item = Joined>) {
+    fn complete(&mut self, piece: Piece, results: &mut Results) {
         let node = piece.node;
         let is_walk = piece.job.is_walk();
         match piece.job {
             Job::Finish(chain) | Job::RemoveFolders(chain) => return self.finished(&chain),
-            Job::First(member) => match joined.next() {
+            Job::Flush { device, scope } => {
+                let flushed = results.flushed.next().unwrap_or(Flushed::Done);
+                return self.take_flushed(node, device, scope, flushed);
+            }
+            Job::Commit { device, batch } => {
+                let failed = results.failed_commits.next().unwrap_or_default();
+                return self.take_committed(node, device, batch, &failed);
+            }
+            Job::First(member) => match results.joined.next() {
                 Some(Joined::Done) => self.first_is_there(&member),
+                // When it is committed.
+                Some(Joined::Later) => {}
                 _ => self.first_failed(member.identity),
             },
-            Job::Link { member, first } if joined.next() == Some(Joined::Refused) => {
+            Job::Link { member, first } if results.joined.next() == Some(Joined::Refused) => {
                 // The next attempt makes it the first name of a file of its own, and others are linked to that.
                 let turn = self.groups.refused(member, &first);
                 return self.end_wait(turn);
@@ -127,7 +160,7 @@ impl Scheduler {
         self.close_piece(node, is_walk);
     }
 
-    fn first_is_there(&mut self, member: &Member) {
+    pub(super) fn first_is_there(&mut self, member: &Member) {
         let node = self.nodes.get(member.node);
         let place = Place { root: node.root, folder: self.nodes.path(member.node), name: member.name.clone() };
         for turn in self.groups.first_is_there(member.identity, place) {

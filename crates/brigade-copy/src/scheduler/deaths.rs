@@ -8,7 +8,7 @@ use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names, joined};
 use crate::stuck::{Remains, Stuck};
-use crate::task::{Cause, Chore, Failure};
+use crate::task::{Cause, Chore, Failure, Flushed};
 
 /// Deaths with the same task after which it is cut up.
 const MAX_DEATHS: u32 = 3;
@@ -57,7 +57,13 @@ impl Scheduler {
         for piece in &mut flight.pieces {
             piece.is_redone = true;
         }
-        if !self.note_stuck(place) {
+        if flight.is_flush() {
+            for piece in flight.pieces {
+                if let Job::Flush { device, scope } = piece.job {
+                    self.take_flushed(piece.node, device, scope, Flushed::Failed(Cause::Reason(Reason::Stalled)));
+                }
+            }
+        } else if !self.note_stuck(place) {
             // It got stuck where nothing was to be touched any more: there is nothing left to be tried.
             flight.pieces.into_iter().for_each(|piece| self.give_up(piece));
         } else if self.is_stopped {
@@ -127,6 +133,11 @@ impl Scheduler {
     fn give_up(&mut self, piece: Piece) {
         let node = piece.node;
         match piece.job {
+            Job::Flush { device, scope } => {
+                let flushed = Flushed::Failed(Cause::Reason(Reason::WorkersDied));
+                return self.take_flushed(node, device, scope, flushed);
+            }
+            Job::Commit { batch, .. } => return self.give_up_commit(node, batch),
             Job::Finish(chain) => {
                 for &node in &chain {
                     self.fail_folder(node);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::groups::Member;
 use super::nodes::NodeIdx;
 use crate::names::{Kind, Names};
-use crate::task::{Budget, Chore, Place, Position};
+use crate::task::{Batch, Budget, Chore, Place, Position, Scope};
 
 /// Work in one folder that nobody has finished.
 #[derive(Debug)]
@@ -33,6 +33,15 @@ pub(super) enum Job {
     /// Folders, each the parent of the one before it.
     Finish(Vec<NodeIdx>),
     Sweep(Names),
+    /// Of a group of this file system; without one, at the end of the run.
+    Flush {
+        device: Option<u64>,
+        scope: Scope,
+    },
+    Commit {
+        device: u64,
+        batch: Batch,
+    },
     /// Something about removing, but for `RemoveFolders`.
     Remove(Chore),
     /// Folders that go, each the parent of the one before it; nothing is left in the first.
@@ -76,6 +85,11 @@ impl Job {
         self.names().map_or(0, Names::n_bytes)
     }
 
+    /// It makes what is there whole, and is done also after the order to stop.
+    pub(super) fn ends_something(&self) -> bool {
+        matches!(self, Self::Finish(_) | Self::Flush { .. } | Self::Commit { .. })
+    }
+
     pub(super) fn is_walk(&self) -> bool {
         match self {
             Self::List { .. } | Self::Folders(_) => true,
@@ -96,6 +110,15 @@ pub(super) struct Flight {
 impl Flight {
     pub(super) fn n_units(&self) -> usize {
         self.pieces.iter().map(|piece| piece.job.n_units()).sum()
+    }
+
+    pub(super) fn ends_something(&self) -> bool {
+        self.pieces.iter().all(|piece| piece.job.ends_something())
+    }
+
+    /// It waits for a disk, alone.
+    pub(super) fn is_flush(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece.job, Job::Flush { .. }))
     }
 
     pub(super) fn is_walk(&self) -> bool {

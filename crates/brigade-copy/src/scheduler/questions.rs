@@ -52,7 +52,7 @@ impl Scheduler {
             Answer::Keep => self.path_of(node, &name).map(|(path, kind)| {
                 let (root, outcome, why) = (self.nodes.get(node).root, Outcome::Skipped, Some(Ground::Declined));
                 self.counts.count(kind, outcome, n_bytes);
-                EntryDone { root, path, kind, outcome, why, n_bytes, lost: Lost::default() }
+                EntryDone { root, path, kind, outcome, why, n_bytes, lost: Lost::default(), is_pending: false }
             }),
         };
         self.close_piece(node, false);

@@ -48,7 +48,7 @@ impl Scheduler {
 
     /// The first task of removing, if everything is copied.
     pub(super) fn begin_removal(&mut self) -> Option<Flight> {
-        if !self.is_idle() {
+        if !self.is_idle() || !self.commits.are_empty() {
             return None;
         }
         let (root, path) = self.removal.due.take()?;

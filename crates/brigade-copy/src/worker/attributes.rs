@@ -158,7 +158,8 @@ impl Worker {
         if !HELD_IN_ATTRIBUTES.iter().any(|&facet| preserve.contains(facet)) {
             return Ok(());
         }
-        let mut transfer = Transfer { source, copy, slate, preserve, keeping: &mut self.keeping, mode_before: None };
+        let (is_veiled, keeping) = (self.is_acl_veiled, &mut self.keeping);
+        let mut transfer = Transfer { source, copy, slate, preserve, keeping, mode_before: None, is_veiled };
         let set = transfer.run();
         let restored = transfer.restore_mode();
         set.and(restored)
@@ -250,6 +251,8 @@ struct Transfer<'a> {
     keeping: &'a mut Keeping,
     /// The mode that the copy is to have again.
     mode_before: Option<u32>,
+    /// The ACL is not to hold yet.
+    is_veiled: bool,
 }
 
 impl Transfer<'_> {
@@ -269,6 +272,7 @@ impl Transfer<'_> {
     fn keep(&mut self, name: &CStr) -> Result<(), Flaw> {
         self.keeping.had.insert(facet_of(name));
         let value = match self.source.get(name) {
+            Ok(value) if self.is_veiled && name == ACCESS_ACL => veiled(value),
             Ok(value) => value,
             // Removed since the names were read.
             Err(Errno::NODATA) => return Ok(()),
@@ -382,6 +386,29 @@ fn read(mut read: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Ve
 
 fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
     list.split_inclusive(|&byte| byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+}
+
+/// An ACL that gives nobody but the owner anything, until the mode is set, which is a part of it: see acl(5).
+fn veiled(mut acl: Vec<u8>) -> Vec<u8> {
+    const ENTRY_BYTES: usize = 8;
+    const VERSION_BYTES: usize = 4;
+    const OWNER: u16 = 0x01;
+    const GROUP: u16 = 0x04;
+    const MASK: u16 = 0x10;
+    const OTHERS: u16 = 0x20;
+    let tag_of = |entry: &[u8]| u16::from_le_bytes([entry[0], entry[1]]);
+    let entries = acl.get_mut(VERSION_BYTES..).unwrap_or_default();
+    let has_mask = entries.chunks_exact(ENTRY_BYTES).any(|entry| tag_of(entry) == MASK);
+    for entry in entries.chunks_exact_mut(ENTRY_BYTES) {
+        let permissions: u16 = match tag_of(entry) {
+            OWNER => 6,
+            MASK | OTHERS => 0,
+            GROUP if !has_mask => 0,
+            _ => continue,
+        };
+        entry[2..4].copy_from_slice(&permissions.to_le_bytes());
+    }
+    acl
 }
 
 /// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.

@@ -36,6 +36,7 @@ impl Worker {
             Ok(done) => match self.note_digest(spot, &done) {
                 Ok(()) => self.book(spot.name, done),
                 Err(flaw) => {
+                    self.note_failed();
                     self.book_failure(spot.name, flaw);
                     Joined::Failed
                 }
@@ -56,6 +57,7 @@ impl Worker {
     /// Begins the account of an entry.
     pub(super) fn begin_entry(&mut self, name: &CStr) {
         self.keeping = Keeping::default();
+        self.has_left_to_commit = false;
         self.lane.entry(&self.path, name.to_bytes());
     }
 
@@ -79,11 +81,26 @@ impl Worker {
                 if self.facts.wants_entries {
                     let path = self.path_of(name);
                     let why = self.why_of(outcome);
-                    self.answer.entries.push(EntryDone { root: self.root, path, kind, outcome, why, n_bytes, lost });
+                    self.answer.entries.push(EntryDone {
+                        root: self.root,
+                        path,
+                        kind,
+                        outcome,
+                        why,
+                        n_bytes,
+                        lost,
+                        is_pending: self.has_left_to_commit,
+                    });
                 }
                 self.count(kind, outcome, n_bytes);
+                if outcome == Outcome::Copied {
+                    self.touch_here();
+                }
             }
-            Err(flaw) => self.book_failure(name, flaw),
+            Err(flaw) => {
+                self.note_failed();
+                self.book_failure(name, flaw);
+            }
         }
     }
 
@@ -95,9 +112,19 @@ impl Worker {
                     let path = Bytes(self.path.clone());
                     let why = (outcome == Outcome::Copied).then_some(Ground::New);
                     let root = self.root;
-                    self.answer.entries.push(EntryDone { root, path, kind, outcome, why, n_bytes: 0, lost });
+                    self.answer.entries.push(EntryDone {
+                        root,
+                        path,
+                        kind,
+                        outcome,
+                        why,
+                        n_bytes: 0,
+                        lost,
+                        is_pending: false,
+                    });
                 }
                 self.count(kind, outcome, 0);
+                self.touch_here();
             }
             Err(flaw) => self.fail_here(flaw),
         }

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::folders::{Chain, kind_of, open_folder};
-use super::placing::{Prior, Way};
+use super::placing::Way;
 use super::removal::taking::is_mount_point;
 use super::whereabouts::MAX_HELD_FOLDERS;
 use super::{Flaw, Spot, Worker};
@@ -19,6 +19,7 @@ use crate::error::{Action, Reason};
 use crate::event::Ground;
 use crate::names::{Kind, Names};
 use crate::request::TypeChange;
+use crate::task::Prior;
 
 /// A folder that is being emptied.
 struct Level {

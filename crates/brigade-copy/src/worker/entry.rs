@@ -14,14 +14,14 @@ use super::file::Sharing;
 use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
 use super::metadata::{FILE_TYPE, Owner, Present, SET_ID_BITS, set_mode_of_mark};
-use super::placing::{Placed, Prior};
+use super::placing::Placed;
 use super::{Done, Flaw, Spot, Worker};
 use crate::calls::{self, fstat, linkat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::Facet;
 use crate::names::Kind;
-use crate::task::{Arrival, Cause, Identity};
+use crate::task::{Arrival, Cause, FileTimes, Identity, Prior};
 
 /// A copy that is not to be opened, held by a descriptor that marks its place.
 struct Mark {
@@ -152,7 +152,7 @@ impl Worker {
         if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
             return Ok(());
         }
-        self.set_times_of_mark(mark.entry.as_fd(), present.st_dev, source, refuser)
+        self.set_times_of_mark(mark.entry.as_fd(), present.st_dev, FileTimes::of(source), refuser)
     }
 
     fn set_mode_of_special(

@@ -7,18 +7,18 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::committing::is_unfinished;
 use super::contents::CHUNK_BYTES;
 use super::file::is_same_version;
 use super::folders::kind_of;
 use super::metadata::FILE_TYPE;
-use super::placing::Prior;
 use super::{Flaw, Spot, Worker};
 use crate::calls::{fstat, openat, readlinkat, statat};
 use crate::error::{Action, Reason};
 use crate::event::{Ground, Outcome};
 use crate::names::Kind;
 use crate::request::{Existing, Newer, Sameness, TypeChange};
-use crate::task::{Arrival, Identity};
+use crate::task::{Arrival, Identity, Prior};
 
 /// What is to be done about an entry.
 pub(super) enum Verdict {
@@ -75,6 +75,9 @@ impl Worker {
         if spot.arrival == Arrival::Fresh {
             // The folder is of this run, and so is what is in it: the destination takes two names of the source for one.
             return Err(Flaw::new(Action::Replace, Reason::NameTaken));
+        }
+        if is_unfinished(&present) && kind_of(source) == Kind::File {
+            return Ok(Verdict::Replace(Prior::Ours));
         }
         let origin = self.origin_of_present(spot);
         if origin == Origin::Before

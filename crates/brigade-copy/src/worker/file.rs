@@ -8,12 +8,13 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
+use super::committing::{Pending, Wholeness, flush};
 use super::contents::{Moved, is_made_up, streams};
 use super::existing::{Like, Verdict, mtime_of};
 use super::folders::{Newborn, Pair};
 use super::keeping::Refuser;
 use super::metadata::Present;
-use super::placing::{Placed, Prior};
+use super::placing::{Placed, put_where_nothing_is};
 use super::verify::ReadBack;
 use super::{Done, Flaw, Spot, Worker};
 use crate::calls::{self, fstat, openat, statat, unlinkat};
@@ -22,7 +23,7 @@ use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{Facet, Facets};
 use crate::names::Kind;
 use crate::request::Existing;
-use crate::task::{Arrival, Identity, Placing};
+use crate::task::{Arrival, FileTimes, Identity, Placing, Prior, Step};
 
 /// A file that changes under our hands is copied this often before we give up.
 const N_TRIES: usize = 4;
@@ -44,6 +45,22 @@ enum Landing {
     Aside,
     /// Under a temporary one, which then takes the place of what is there.
     Replace(Prior),
+}
+
+impl Landing {
+    /// Likewise, but nothing is seen under its own name before it is put there.
+    fn aside(self) -> Self {
+        if self == Self::Direct { Self::Aside } else { self }
+    }
+}
+
+/// What came of naming a file.
+enum Named {
+    There,
+    /// Something has the name.
+    Taken,
+    /// It cannot be done.
+    Never,
 }
 
 /// What one try came to.
@@ -160,6 +177,7 @@ impl Worker {
         if Identity::of(&opened) != Identity::of(present) || opened.st_nlink > present.st_nlink {
             return Err(Flaw::new(Action::SetMode, Errno::STALE));
         }
+        self.touch_file(&spot.here);
         self.set_owner_and_mode(file.as_fd(), Present::of(present), source, Slate::Used)?;
         let original = Bearer::of_source(&spot.here, spot.name);
         self.set_attributes(&original, &Bearer::open(&file), Slate::Used)?;
@@ -167,7 +185,7 @@ impl Worker {
             return Ok(());
         }
         let refuser = Refuser { slate: Slate::Used, uid: present.st_uid };
-        self.set_times(file.as_fd(), present.st_dev, source, refuser)
+        self.set_times(file.as_fd(), present.st_dev, FileTimes::of(source), refuser)
     }
 
     fn try_file(&mut self, spot: &Spot<'_>, sharing: Sharing, landing: Landing) -> Result<Tried, Flaw> {
@@ -182,25 +200,45 @@ impl Worker {
         if let Some(done) = self.check_file(&before, sharing)? {
             return Ok(Tried::Done(done));
         }
-        let temporary = match landing {
-            Landing::Direct => None,
-            Landing::Aside | Landing::Replace(_) => Some(self.temporary_name(spot.destination_name())),
-        };
+        let wholeness = self.wholeness_in(&spot.here);
+        // What is not whole at once is not seen before it has its looks.
+        let landing = if wholeness == Wholeness::AtOnce { landing } else { landing.aside() };
+        let temporary = (landing != Landing::Direct).then(|| self.temporary_name(spot.destination_name()));
         let name = temporary.as_deref().unwrap_or(spot.destination_name());
-        let access = self.access_to_new();
-        let destination = match create_file(&spot.here, name, access) {
-            Ok(destination) => destination,
-            Err(Errno::EXIST) if temporary.is_none() => return Ok(Tried::Taken),
-            Err(Errno::EXIST) => recreate_file(&spot.here, name, access)?,
-            Err(errno) => return Err(Flaw::new(Action::Create, errno)),
+        let unnamed = if wholeness == Wholeness::AtOnce { None } else { self.create_unnamed(&spot.here)? };
+        let (destination, birth) = match unnamed {
+            Some(file) => (file, Birth::Unnamed),
+            None => match create_file(&spot.here, name, self.access_to_new()) {
+                Ok(destination) => (destination, Birth::Named),
+                Err(Errno::EXIST) if landing == Landing::Direct => return Ok(Tried::Taken),
+                Err(Errno::EXIST) => (recreate_file(&spot.here, name, self.access_to_new())?, Birth::Named),
+                Err(errno) => return Err(Flaw::new(Action::Create, errno)),
+            },
         };
-        self.fill_and_place(spot, Open { source, destination, before }, landing, name)
+        self.fill_and_place(spot, Open { source, destination, before, wholeness, birth }, landing, name)
     }
 
-    /// Fills a new file, which is called `name`, and puts it under its own name, or removes it.
+    /// Creates a file without a name, so that nothing of it is left by whatever ends this process. `None` where the file system
+    /// knows no such files.
+    fn create_unnamed(&self, here: &Pair) -> Result<Option<OwnedFd>, Flaw> {
+        if !self.makes_unnamed {
+            return Ok(None);
+        }
+        let flags = self.access_to_new() | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match openat(&here.destination, c".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(Flaw::new(Action::Create, errno)),
+        }
+    }
+
+    /// Fills a new file, which is called `name` if it has a name, and puts it under its own name, or removes it. If it is not
+    /// whole, it waits there, or under `name`, until it is committed.
     fn fill_and_place(&mut self, spot: &Spot<'_>, open: Open, landing: Landing, name: &CStr) -> Result<Tried, Flaw> {
         let remove = |tried| {
-            remove_own(&spot.here, name, &open.destination);
+            if open.birth == Birth::Named {
+                remove_own(&spot.here, name, &open.destination);
+            }
             tried
         };
         let n_bytes = match self.fill(spot, &open) {
@@ -210,17 +248,40 @@ impl Worker {
             Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
             Err(flaw) => return remove(Err(flaw)),
         };
-        // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
-        let finished = self.finish_file(spot, &open);
+        let finished = match self.finish_file(spot, &open, n_bytes) {
+            Err(flaw) if flaw.action == Action::Flush => return remove(Err(flaw)),
+            finished => finished,
+        };
         self.remember_digest(&open.before, &open.destination);
+        // A file whose metadata cannot be kept still has its contents, so it stays; it is counted as failed.
+        let (pending, failure) = match finished {
+            Ok(pending) => (pending, None),
+            Err(flaw) => (None, Some(flaw)),
+        };
+        let step = pending.map(|pending| match landing {
+            Landing::Replace(prior) => Step::Replace(prior),
+            Landing::Direct | Landing::Aside if pending.may_show => Step::Stay,
+            Landing::Direct | Landing::Aside => Step::Appear,
+        });
+        let waits_aside = matches!(step, Some(Step::Appear | Step::Replace(_)));
+        let is_named_at_once = open.birth == Birth::Unnamed && landing == Landing::Aside && !waits_aside;
+        let name = if is_named_at_once { spot.destination_name() } else { name };
+        if open.birth == Birth::Unnamed {
+            match self.name_file(&spot.here, &open.destination, name, is_named_at_once)? {
+                Named::There => {}
+                Named::Taken => return Ok(Tried::Taken),
+                Named::Never => return Ok(Tried::Changed),
+            }
+        }
         // Some file systems say only when a file is closed that they could not keep what was written.
         if let Err(errno) = calls::close(open.destination) {
             self.remove_closed(spot, name);
             return Err(Flaw::new(Action::Write, errno));
         }
         let placed = match landing {
+            _ if is_named_at_once || waits_aside => Placed::There,
             Landing::Direct => Placed::There,
-            Landing::Aside => self.put_where_nothing_is(spot, name)?,
+            Landing::Aside => put_where_nothing_is(&spot.here.destination, name, spot.destination_name())?,
             Landing::Replace(prior) => self.put_in_place(spot, name, prior)?,
         };
         match placed {
@@ -228,8 +289,36 @@ impl Worker {
             Placed::Taken => return Ok(Tried::Taken),
             Placed::Stopped => return Ok(Tried::Done(Done::Stopped)),
         }
-        finished?;
+        if let Some(flaw) = failure {
+            return Err(flaw);
+        }
+        if let (Some(pending), Some(step)) = (pending, step) {
+            self.leave_to_commit(spot, pending, step, &open.before);
+        }
         Ok(Tried::Done(Done::Entry { kind: EntryKind::File, outcome: Outcome::Copied, n_bytes }))
+    }
+
+    /// Gives a file that has no name one.
+    fn name_file(&mut self, here: &Pair, file: &OwnedFd, name: &CStr, is_own: bool) -> Result<Named, Flaw> {
+        let linked = match calls::link_unnamed(file, &here.destination, name) {
+            // A worker that died has left it.
+            Err(Errno::EXIST) if !is_own => {
+                unlinkat(&here.destination, name, AtFlags::empty())
+                    .map_err(|errno| Flaw::new(Action::Remove, errno))?;
+                calls::link_unnamed(file, &here.destination, name)
+            }
+            linked => linked,
+        };
+        match linked {
+            Ok(()) => Ok(Named::There),
+            Err(Errno::EXIST) => Ok(Named::Taken),
+            // This kernel cannot, or not without /proc. Files are made with names from now on.
+            Err(Errno::NOENT | Errno::OPNOTSUPP | Errno::NOSYS) if self.makes_unnamed => {
+                self.makes_unnamed = false;
+                Ok(Named::Never)
+            }
+            Err(errno) => Err(Flaw::new(Action::Create, errno)),
+        }
     }
 
     /// Removes what this run has made under a name, although nothing is held any more by which it could be told for sure.
@@ -256,7 +345,8 @@ impl Worker {
         })
     }
 
-    fn finish_file(&mut self, spot: &Spot<'_>, open: &Open) -> Result<(), Flaw> {
+    /// Sets what is kept of the source. Of a file that is to become whole later, says what is still to be done.
+    fn finish_file(&mut self, spot: &Spot<'_>, open: &Open, n_bytes: u64) -> Result<Option<Pending>, Flaw> {
         let newborn = newborn(&spot.here, &open.destination)?;
         let mut present = Present { uid: newborn.uid, gid: newborn.gid, mode: 0o600 };
         let (original, copy) = (Bearer::open(&open.source), Bearer::open(&open.destination));
@@ -266,10 +356,38 @@ impl Worker {
             let stat = fstat(&open.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
             present = Present::of(&stat);
         }
+        match open.wholeness {
+            // What has no contents has nothing that could be missing.
+            Wholeness::Later(medium) if n_bytes > 0 => {
+                let (device, inode) = (newborn.device, 0);
+                let pending = Pending { device, medium, inode, n_bytes, mode: None, may_show: false };
+                return self.finish_for_now(open, present, pending).map(Some);
+            }
+            Wholeness::Flushed => flush(&open.destination)?,
+            Wholeness::Later(_) | Wholeness::AtOnce => {}
+        }
         self.set_owner_and_mode(open.destination.as_fd(), present, &open.before, Slate::Clean)?;
         self.set_attributes(&original, &copy, Slate::Clean)?;
         let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
-        self.set_times(open.destination.as_fd(), newborn.device, &open.before, refuser)
+        self.set_times(open.destination.as_fd(), newborn.device, FileTimes::of(&open.before), refuser)?;
+        Ok(None)
+    }
+
+    /// Sets all but the mode and the times, which tell that a file is whole.
+    fn finish_for_now(&mut self, open: &Open, present: Present, pending: Pending) -> Result<Pending, Flaw> {
+        let file = open.destination.as_fd();
+        let owner = self.set_owner(present, &open.before, |uid, gid| calls::fchown(file, uid, gid))?;
+        let mode = self.mode_for(&open.before, Slate::Clean, owner);
+        self.hide_from_others(file, present.mode)?;
+        self.is_acl_veiled = true;
+        let set = self.set_attributes(&Bearer::open(&open.source), &Bearer::open(&open.destination), Slate::Clean);
+        self.is_acl_veiled = false;
+        set?;
+        let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
+        self.mark_unfinished(file, pending.device, FileTimes::of(&open.before), refuser)?;
+        let may_show = self.may_wait_under_its_name(&open.destination, pending.device, &open.before)?;
+        let inode = fstat(&open.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?.st_ino;
+        Ok(Pending { inode, mode, may_show, ..pending })
     }
 
     /// Refuses what is no longer a file, and reports a file with several names if its group decides who is first.
@@ -307,6 +425,15 @@ struct Open {
     destination: OwnedFd,
     /// The source before its first byte was read.
     before: Stat,
+    wholeness: Wholeness,
+    birth: Birth,
+}
+
+/// Whether a new file has a name while it is filled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Birth {
+    Named,
+    Unnamed,
 }
 
 enum Filled {

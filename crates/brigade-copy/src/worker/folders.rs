@@ -16,7 +16,7 @@ use crate::calls::{fstat, openat, statat};
 use crate::error::Action;
 use crate::names::Kind;
 use crate::selection::Links;
-use crate::task::Identity;
+use crate::task::{Identity, Medium};
 
 /// How a folder is opened, in either tree, but for links that are followed in the source.
 pub(crate) const FOLDER: OFlags =
@@ -50,6 +50,8 @@ pub(super) struct Pair {
     /// The numbered backups in the destination folder, once they were looked for.
     numbered_backups: RefCell<Option<NumberedBackups>>,
     pub(super) reality: Reality,
+    /// Where the bytes of files in the destination folder are, once that was asked.
+    pub(super) medium: Cell<Option<Medium>>,
 }
 
 /// What the destination folder of a pair is.
@@ -85,6 +87,7 @@ impl Pair {
             is_acl_inherited,
             numbered_backups: RefCell::new(None),
             reality: Reality::Real,
+            medium: Cell::new(None),
         }
     }
 

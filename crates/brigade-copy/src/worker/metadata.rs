@@ -13,6 +13,7 @@ use crate::calls::{self, fstat};
 use crate::error::Action;
 use crate::facet::{Facet, Why};
 use crate::request::NewMode;
+use crate::task::FileTimes;
 
 pub(super) const SET_ID_BITS: u32 = 0o6000;
 const SET_GROUP_ID: u32 = 0o2000;
@@ -92,8 +93,13 @@ impl Worker {
         if mode == present.mode && !(is_owner_new && mode & SET_ID_BITS != 0) {
             return Ok(());
         }
+        self.set_mode(entry, mode, Refuser { slate, uid: present.uid })
+    }
+
+    /// Gives an open file or folder its mode.
+    pub(super) fn set_mode(&mut self, entry: BorrowedFd<'_>, mode: u32, refuser: Refuser) -> Result<(), Flaw> {
         if let Err(errno) = calls::fchmod(entry, Mode::from_raw_mode(mode)) {
-            return self.refused(Facet::Mode, Action::SetMode, errno, Refuser { slate, uid: present.uid });
+            return self.refused(Facet::Mode, Action::SetMode, errno, refuser);
         }
         // The kernel takes this bit without a word from who is not in the group.
         if mode & SET_GROUP_ID != 0 && self.user != 0 && fstat(entry).is_ok_and(|stat| stat.st_mode & SET_GROUP_ID == 0)
@@ -132,10 +138,10 @@ impl Worker {
         &mut self,
         entry: BorrowedFd<'_>,
         device: u64,
-        source: &Stat,
+        wanted: FileTimes,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        self.set_times_by(entry, device, source, refuser, |times| calls::futimens(entry, times))
+        self.set_times_by(entry, device, wanted, refuser, |times| calls::futimens(entry, times))
     }
 
     /// Gives the times of its source to an entry that is marked but not opened.
@@ -143,18 +149,18 @@ impl Worker {
         &mut self,
         mark: BorrowedFd<'_>,
         device: u64,
-        source: &Stat,
+        wanted: FileTimes,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
         let set = |times: &_| calls::utimensat(mark, c"", times, AtFlags::EMPTY_PATH);
-        self.set_times_by(mark, device, source, refuser, set)
+        self.set_times_by(mark, device, wanted, refuser, set)
     }
 
     fn set_times_by(
         &mut self,
         entry: BorrowedFd<'_>,
         device: u64,
-        source: &Stat,
+        wanted: FileTimes,
         refuser: Refuser,
         set: impl FnOnce(&Timestamps) -> Result<(), Errno>,
     ) -> Result<(), Flaw> {
@@ -162,8 +168,8 @@ impl Worker {
             return Ok(());
         }
         self.keeping.had.insert(Facet::Timestamps);
-        match set(&times_of(source)) {
-            Ok(()) => self.check_times(device, source, || fstat(entry)),
+        match set(&timestamps(wanted)) {
+            Ok(()) => self.check_times(device, wanted, || fstat(entry)),
             Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
         }
     }
@@ -173,14 +179,32 @@ impl Worker {
     fn check_times(
         &mut self,
         device: u64,
-        source: &Stat,
+        wanted: FileTimes,
         look: impl FnOnce() -> Result<Stat, Errno>,
     ) -> Result<(), Flaw> {
-        let wanted = (source.st_mtime, source.st_mtime_nsec as i64);
+        if !self.is_time_held(device, wanted.modification, look)? {
+            self.keeping.lose(Facet::Timestamps, Why::Unsupported);
+        }
+        Ok(())
+    }
+
+    /// Whether a file system holds a time, if a like one was read back.
+    pub(super) fn known_to_be_held(&self, device: u64, wanted: (i64, i64)) -> Option<bool> {
         let time = Time::of(wanted.0, wanted.1);
         let known = self.clocks.iter().find(|clock| clock.device == device && clock.time == time);
-        let is_exact = match known {
-            Some(clock) => clock.is_exact,
+        known.map(|clock| clock.is_exact)
+    }
+
+    /// Whether a file system holds the time that an entry was just given.
+    pub(super) fn is_time_held(
+        &mut self,
+        device: u64,
+        wanted: (i64, i64),
+        look: impl FnOnce() -> Result<Stat, Errno>,
+    ) -> Result<bool, Flaw> {
+        let time = Time::of(wanted.0, wanted.1);
+        let is_exact = match self.known_to_be_held(device, wanted) {
+            Some(is_exact) => is_exact,
             None => {
                 let there = look().map_err(|errno| Flaw::new(Action::Stat, errno))?;
                 let is_exact = (there.st_mtime, there.st_mtime_nsec as i64) == wanted;
@@ -191,10 +215,7 @@ impl Worker {
                 is_exact
             }
         };
-        if !is_exact {
-            self.keeping.lose(Facet::Timestamps, Why::Unsupported);
-        }
-        Ok(())
+        Ok(is_exact)
     }
 
     /// Gives the owner of its source to an entry that is marked but not opened.
@@ -208,7 +229,7 @@ impl Worker {
     }
 
     /// Sets the owner. Who may not give files away may still give them to a group of his, as cp does.
-    fn set_owner(
+    pub(super) fn set_owner(
         &mut self,
         present: Present,
         source: &Stat,
@@ -249,11 +270,9 @@ pub(super) fn set_mode_of_mark(mark: BorrowedFd<'_>, named: &Bearer<'_>, mode: u
     }
 }
 
-fn times_of(source: &Stat) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: source.st_atime, tv_nsec: source.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: source.st_mtime, tv_nsec: source.st_mtime_nsec as _ },
-    }
+pub(super) fn timestamps(times: FileTimes) -> Timestamps {
+    let timespec = |(seconds, nanoseconds): (i64, i64)| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+    Timestamps { last_access: timespec(times.access), last_modification: timespec(times.modification) }
 }
 
 #[cfg(test)]

@@ -13,17 +13,7 @@ use crate::calls::{renameat, statat, unlinkat};
 use crate::error::Action;
 use crate::names::Kind;
 use crate::request::Backup;
-
-/// What gives way to an entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Prior {
-    /// What was there before this run.
-    Before(Kind),
-    /// What a worker of this run left when it died; nobody misses it.
-    Ours,
-    /// Nothing: it went away after it was looked at.
-    Nothing,
-}
+use crate::task::Prior;
 
 /// What came of putting an entry in its place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,18 +58,6 @@ impl Worker {
         placed
     }
 
-    /// Puts an entry where nothing is, and replaces nothing.
-    pub(super) fn put_where_nothing_is(&self, spot: &Spot<'_>, temporary: &CStr) -> Result<Placed, Flaw> {
-        let folder = &spot.here.destination;
-        match rename_to_free_name(folder, temporary, spot.destination_name()) {
-            Ok(()) => Ok(Placed::There),
-            Err(errno) => {
-                let _ = unlinkat(folder, temporary, AtFlags::empty());
-                if errno == Errno::EXIST { Ok(Placed::Taken) } else { Err(Flaw::new(Action::Rename, errno)) }
-            }
-        }
-    }
-
     /// Gets what is there out of the way, as far as a rename over it would not do.
     pub(super) fn make_way(&mut self, spot: &Spot<'_>, prior: Prior) -> Result<Way, Flaw> {
         match prior {
@@ -118,6 +96,17 @@ impl Worker {
         let backup = with_suffix(spot.destination_name(), suffix);
         let is_in_source = statat(&spot.here.source, backup.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
         (!is_in_source).then_some(backup)
+    }
+}
+
+/// Puts an entry where nothing is, and replaces nothing.
+pub(super) fn put_where_nothing_is(folder: &OwnedFd, temporary: &CStr, name: &CStr) -> Result<Placed, Flaw> {
+    match rename_to_free_name(folder, temporary, name) {
+        Ok(()) => Ok(Placed::There),
+        Err(errno) => {
+            let _ = unlinkat(folder, temporary, AtFlags::empty());
+            if errno == Errno::EXIST { Ok(Placed::Taken) } else { Err(Flaw::new(Action::Rename, errno)) }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::Kind;
 use crate::selection::Wanted;
-use crate::task::{Arrival, FolderRef, Identity, Position};
+use crate::task::{Arrival, FileTimes, FolderRef, Identity, Position};
 
 /// A folder that is being visited.
 pub(super) struct Frame {
@@ -290,6 +290,6 @@ impl Worker {
         self.set_owner_and_mode(pair.destination.as_fd(), Present::of(&present), &source, slate)?;
         self.set_attributes(&Bearer::open(&pair.source), &Bearer::open(&pair.destination), slate)?;
         let refuser = Refuser { slate, uid: present.st_uid };
-        self.set_times(pair.destination.as_fd(), present.st_dev, &source, refuser)
+        self.set_times(pair.destination.as_fd(), present.st_dev, FileTimes::of(&source), refuser)
     }
 }

@@ -34,7 +34,7 @@ impl Worker {
     }
 
     /// Enters a folder, after its ancestors, into the answer as one that is not finished.
-    fn report(&mut self, frame_idx: usize) -> FolderRef {
+    pub(in crate::worker) fn report(&mut self, frame_idx: usize) -> FolderRef {
         // Not recursive, since folders may be nested deeper than a stack is.
         let n_reported = self.frames[..=frame_idx].iter().rposition(|frame| frame.reported.is_some());
         let mut parent = n_reported.and_then(|idx| self.frames[idx].reported).unwrap_or(FolderRef::Item(self.item_idx));

@@ -1,0 +1,388 @@
+//! Makes files whole once their bytes are on disk: until then a new file has mode 0600 and a time that no source has, or a
+//! temporary name. When that is due is decided in scheduler/commits.rs, how a file is written in file.rs.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstatfs};
+use rustix::io::Errno;
+
+use super::attributes::Slate;
+use super::existing::mtime_of;
+use super::folders::{Pair, Reality};
+use super::keeping::Refuser;
+use super::metadata::timestamps;
+use super::placing::{Placed, put_where_nothing_is};
+use super::{Flaw, Spot, Worker};
+use crate::calls::{self, fstat, fsync, openat, statat, syncfs};
+use crate::error::{Action, Reason};
+use crate::facet::{Facet, Why};
+use crate::names::Kind;
+use crate::request::{Durability, Existing, SENTINEL};
+use crate::task::{
+    Arrival, Batch, Failure, FileTimes, Flushed, FolderRef, Identity, Medium, PendingFile, Scope, Step, Uncommitted,
+};
+
+/// File systems in memory: tmpfs, ramfs and hugetlbfs, from linux/magic.h.
+const IN_MEMORY: [u64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+
+/// File systems whose bytes are with a process or another host: FUSE, NFS, SMB, 9p, Ceph, AFS and Coda, likewise.
+const ELSEWHERE: [u64; 9] =
+    [0x6573_5546, 0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400, 0x5346_414f, 0x7375_7245];
+
+const UNFINISHED_MODE: u32 = 0o600;
+
+/// When a new file becomes whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wholeness {
+    /// As soon as it is written.
+    AtOnce,
+    /// As soon as it is written and flushed.
+    Flushed,
+    /// Later, when it is known that its bytes are on disk.
+    Later(Medium),
+}
+
+/// Whether a file has the looks of one that a run did not finish.
+pub(super) fn is_unfinished(present: &Stat) -> bool {
+    const REGULAR: u32 = 0o100_000;
+    present.st_mode == REGULAR | UNFINISHED_MODE && mtime_of(present) == SENTINEL
+}
+
+impl Worker {
+    /// When a new file in this folder becomes whole.
+    pub(super) fn wholeness_in(&self, here: &Pair) -> Wholeness {
+        let durability = self.facts.durability;
+        if durability == Durability::Never {
+            return Wholeness::AtOnce;
+        }
+        match (medium_of(here), durability) {
+            (Medium::Memory, _) | (_, Durability::Never) => Wholeness::AtOnce,
+            (_, Durability::File) => Wholeness::Flushed,
+            (medium, Durability::Batch | Durability::End) => Wholeness::Later(medium),
+        }
+    }
+
+    /// Whether a new file can wait under its own name until it is whole. Else it waits under a temporary one: where what exists
+    /// is kept, since somebody else may take it for whole, and where its time would not tell that it is not.
+    pub(super) fn may_wait_under_its_name(&mut self, file: &OwnedFd, device: u64, source: &Stat) -> Result<bool, Flaw> {
+        let may_wait = self.facts.policy.existing != Existing::Keep
+            && self.is_kept(Facet::Timestamps)
+            && mtime_of(source) > SENTINEL;
+        Ok(may_wait && self.is_time_held(device, SENTINEL, || fstat(file))?)
+    }
+
+    /// Sees to it that nobody else can read a file before it has its own mode.
+    pub(super) fn hide_from_others(&self, file: BorrowedFd<'_>, present_mode: u32) -> Result<(), Flaw> {
+        if present_mode == UNFINISHED_MODE {
+            return Ok(());
+        }
+        calls::fchmod(file, Mode::from_raw_mode(UNFINISHED_MODE)).map_err(|errno| Flaw::new(Action::SetMode, errno))
+    }
+
+    /// Gives a file the time of one that is not finished, after making sure of what becomes of its own.
+    pub(super) fn mark_unfinished(
+        &mut self,
+        file: BorrowedFd<'_>,
+        device: u64,
+        wanted: FileTimes,
+        refuser: Refuser,
+    ) -> Result<(), Flaw> {
+        if !self.is_kept(Facet::Timestamps) {
+            return Ok(());
+        }
+        match self.known_to_be_held(device, wanted.modification) {
+            Some(true) => self.keeping.had.insert(Facet::Timestamps),
+            Some(false) => self.keeping.lose(Facet::Timestamps, Why::Unsupported),
+            None => self.set_times(file, device, wanted, refuser)?,
+        }
+        let times = FileTimes { access: SENTINEL, modification: SENTINEL };
+        calls::futimens(file, &timestamps(times)).map_err(|errno| Flaw::new(Action::SetTimes, errno))
+    }
+
+    /// Has the parent see to it that a file becomes whole.
+    pub(super) fn leave_to_commit(&mut self, spot: &Spot<'_>, pending: Pending, step: Step, source: &Stat) {
+        let Pending { device, medium, inode, n_bytes, mode, may_show: _ } = pending;
+        let folder = match self.frames.len() {
+            0 => FolderRef::Item(self.item_idx),
+            n_frames => self.report(n_frames - 1),
+        };
+        let batches = &mut self.answer.uncommitted;
+        if batches.last().is_none_or(|last| last.folder != folder || last.device != device) {
+            batches.push(Uncommitted { folder, device, medium, batch: Batch::default() });
+        }
+        if let Some(last) = batches.last_mut() {
+            last.batch.names.push(Kind::File, spot.name);
+            last.batch.files.push(PendingFile {
+                inode,
+                mode,
+                times: FileTimes::of(source),
+                n_bytes,
+                step,
+                shared: (source.st_nlink > 1).then(|| Identity::of(source)),
+                is_failed: false,
+            });
+        }
+        self.has_left_to_commit = true;
+    }
+
+    fn last_left_to_commit(&mut self) -> Option<&mut PendingFile> {
+        let last = self.answer.uncommitted.last_mut().and_then(|last| last.batch.files.last_mut());
+        last.filter(|_| self.has_left_to_commit)
+    }
+
+    /// The file that was copied last is in the books as one that failed, though it is there.
+    pub(super) fn note_failed(&mut self) {
+        if let Some(file) = self.last_left_to_commit() {
+            file.is_failed = true;
+        }
+    }
+
+    /// No other name is to be linked to the file that was copied last.
+    pub(super) fn forget_shared(&mut self) {
+        if let Some(file) = self.last_left_to_commit() {
+            file.shared = None;
+        }
+    }
+
+    pub(super) fn run_commit(&mut self, batch: &Batch, arrival: Arrival) {
+        self.begin_unit();
+        let path = self.path.clone();
+        let folder = self.enter_destination(self.root, &path);
+        // A backup must not take the name of something in the source, so for what replaces something that is looked at.
+        let replaces = batch.files.iter().any(|file| matches!(file.step, Step::Replace(_)));
+        let pair = replaces.then(|| self.enter(self.root));
+        let mut failed = Vec::new();
+        for (idx, ((_, name), file)) in batch.names.iter().zip(&batch.files).enumerate() {
+            self.begin_entry(name);
+            let committed = match (&folder, &pair, file.step) {
+                (Err(flaw), _, _) | (_, Some(Err(flaw)), Step::Replace(_)) => Err(*flaw),
+                (Ok(_), Some(Ok(pair)), Step::Replace(prior)) => {
+                    let spot = self.spot(Rc::clone(pair), name, arrival);
+                    let temporary = self.temporary_name(spot.destination_name());
+                    self.finish_own(&pair.destination, &temporary, spot.destination_name(), file, arrival).and_then(
+                        |finished| match finished {
+                            Finished::Before => Ok(Placed::There),
+                            Finished::Now => self.put_in_place(&spot, &temporary, prior),
+                        },
+                    )
+                }
+                (Ok(folder), _, _) => self.commit(&Rc::clone(folder), name, file, arrival),
+            };
+            let committed = committed.and_then(|placed| match placed {
+                Placed::There => self.settle().map(drop),
+                Placed::Taken => Err(Flaw::new(Action::Rename, Errno::EXIST)),
+                Placed::Stopped => Err(Flaw::new(Action::Rename, Errno::CANCELED)),
+            });
+            if let Err(flaw) = committed {
+                self.report_failure(name, flaw);
+                failed.push(idx as u32);
+            }
+        }
+        self.answer.failed_commits.push(failed);
+    }
+
+    /// Says what failed of an entry that is in the books already.
+    fn report_failure(&mut self, name: &CStr, Flaw { action, cause }: Flaw) {
+        let path = self.path_of(name);
+        self.answer.failures.push(Failure { root: self.root, path, action, cause });
+    }
+
+    /// Makes a file whole that replaces nothing.
+    fn commit(&mut self, folder: &OwnedFd, name: &CStr, file: &PendingFile, arrival: Arrival) -> Result<Placed, Flaw> {
+        let path = std::mem::take(&mut self.path);
+        let own = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
+        self.path = path;
+        if file.step == Step::Stay {
+            return self.finish_own(folder, &own, &own, file, arrival).map(|_| Placed::There);
+        }
+        let temporary = self.temporary_name(&own);
+        match self.finish_own(folder, &temporary, &own, file, arrival)? {
+            Finished::Before => Ok(Placed::There),
+            Finished::Now => put_where_nothing_is(folder, &temporary, &own),
+        }
+    }
+
+    /// Gives a file its mode and its times, under the name that it has now.
+    fn finish_own(
+        &mut self,
+        folder: &OwnedFd,
+        present_name: &CStr,
+        own_name: &CStr,
+        file: &PendingFile,
+        arrival: Arrival,
+    ) -> Result<Finished, Flaw> {
+        let (opened, present) = match open_own(folder, present_name, file) {
+            Ok(opened) => opened,
+            Err(_) if arrival == Arrival::Redone && is_whole(folder, own_name, file) => return Ok(Finished::Before),
+            Err(flaw) => return Err(flaw),
+        };
+        let refuser = Refuser { slate: Slate::Clean, uid: present.st_uid };
+        if let Some(mode) = file.mode.filter(|&mode| present.st_mode & 0o7777 != mode) {
+            self.set_mode(opened.as_fd(), mode, refuser)?;
+        }
+        // Whether the file system holds this time was found out, and told, when the file was copied.
+        if self.is_kept(Facet::Timestamps)
+            && let Err(errno) = calls::futimens(opened.as_fd(), &timestamps(file.times))
+        {
+            self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser)?;
+        }
+        Ok(Finished::Now)
+    }
+
+    pub(super) fn run_flush(&mut self, scope: &Scope) {
+        self.begin_unit();
+        self.lane.flushing();
+        let flushed = match scope {
+            Scope::FileSystem { device } => match self.flush_file_system(*device) {
+                Ok(()) => Flushed::Done,
+                Err(flaw) => Flushed::Failed(flaw.cause),
+            },
+            Scope::Files(batch) => self.flush_files(batch),
+        };
+        self.answer.flushed.push(flushed);
+    }
+
+    /// Flushes the file system of the current root, or that of the current folder if it is another. What went wrong with any
+    /// write since the run began is told only to a descriptor that is as old: that of the root.
+    fn flush_file_system(&mut self, device: Option<u64>) -> Result<(), Flaw> {
+        let flaw = |errno| Flaw::new(Action::Flush, errno);
+        let root = &self.roots[self.root as usize].destination;
+        let is_of_root = match device {
+            Some(device) => fstat(root).is_ok_and(|stat| stat.st_dev == device),
+            None => true,
+        };
+        if is_of_root {
+            match syncfs(root) {
+                // A folder that may be passed through but not read is held by a mark of its place.
+                Err(Errno::BADF) => {}
+                flushed => return flushed.map_err(flaw),
+            }
+        }
+        let path = self.path.clone();
+        let folder = self.enter_destination(self.root, &path)?;
+        syncfs(&*folder).map_err(flaw)
+    }
+
+    /// Flushes files of the current folder, and the folder.
+    fn flush_files(&mut self, batch: &Batch) -> Flushed {
+        let path = self.path.clone();
+        let folder = match self.enter_destination(self.root, &path) {
+            Ok(folder) => folder,
+            Err(flaw) => return Flushed::Failed(flaw.cause),
+        };
+        let mut failed = Vec::new();
+        for (idx, ((_, name), file)) in batch.names.iter().zip(&batch.files).enumerate() {
+            self.lane.entry(&path, name.to_bytes());
+            self.lane.flushing();
+            let destination = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
+            let temporary = self.temporary_name(&destination);
+            let under = |name: &CStr| open_own(&folder, name, file).and_then(|(file, _)| flush(&file));
+            // Before it is committed it may have a temporary name, after that it has not.
+            let flushed = match file.step {
+                Step::Stay => under(&destination),
+                Step::Appear | Step::Replace(_) => match under(&temporary) {
+                    Err(Flaw { action: Action::Commit, .. }) => under(&destination),
+                    flushed => flushed,
+                },
+            };
+            if let Err(flaw) = flushed {
+                self.report_failure(name, flaw);
+                failed.push(idx as u32);
+            }
+        }
+        if let Err(flaw) = flush(&folder) {
+            return Flushed::Failed(flaw.cause);
+        }
+        if failed.is_empty() { Flushed::Done } else { Flushed::Except(failed) }
+    }
+
+    /// Notes that something was made or altered in a folder, so that it is flushed at the end.
+    pub(super) fn touch_here(&mut self) {
+        if self.facts.durability != Durability::Never
+            && let Ok(here) = self.chain.current()
+            && here.reality == Reality::Real
+            && medium_of(&here) != Medium::Memory
+        {
+            self.answer.touched.note(self.root, &self.path);
+        }
+    }
+
+    /// Notes that a file was altered that stays what it is.
+    pub(super) fn touch_file(&mut self, here: &Pair) {
+        if self.facts.durability != Durability::Never && medium_of(here) != Medium::Memory {
+            self.answer.touched.overflow();
+        }
+    }
+}
+
+/// Flushes one file or folder. What cannot be flushed, as on some file systems a folder, has nothing to be flushed.
+pub(super) fn flush(file: &OwnedFd) -> Result<(), Flaw> {
+    match fsync(file) {
+        Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
+        Err(errno) => Err(Flaw::new(Action::Flush, errno)),
+    }
+}
+
+/// Where the bytes in a folder are, asked once.
+fn medium_of(here: &Pair) -> Medium {
+    if let Some(medium) = here.medium.get() {
+        return medium;
+    }
+    let medium = match fstatfs(&here.destination).map(|there| there.f_type as u64 & 0xffff_ffff) {
+        Ok(kind) if IN_MEMORY.contains(&kind) => Medium::Memory,
+        Ok(kind) if !ELSEWHERE.contains(&kind) => Medium::Disk,
+        _ => Medium::Elsewhere,
+    };
+    here.medium.set(Some(medium));
+    medium
+}
+
+/// Opens a file that this run has made and closed, and makes sure that it is the same.
+fn open_own(folder: &OwnedFd, name: &CStr, file: &PendingFile) -> Result<(OwnedFd, Stat), Flaw> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = openat(folder, name, flags, Mode::empty()).map_err(|errno| Flaw::new(Action::Commit, errno))?;
+    let present = fstat(&opened).map_err(|errno| Flaw::new(Action::Commit, errno))?;
+    if present.st_ino != file.inode {
+        return Err(Flaw::new(Action::Commit, Reason::Replaced));
+    }
+    Ok((opened, present))
+}
+
+/// Whether a worker that died had made this file whole.
+fn is_whole(folder: &OwnedFd, name: &CStr, file: &PendingFile) -> bool {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|present| present.st_ino == file.inode && mtime_of(&present) == file.times.modification)
+}
+
+/// When a file got its mode and its times.
+enum Finished {
+    /// Before a worker died over it; it has its name, too.
+    Before,
+    Now,
+}
+
+/// A file that is copied and not whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) device: u64,
+    pub(super) medium: Medium,
+    pub(super) inode: u64,
+    pub(super) n_bytes: u64,
+    /// The mode that it is to get.
+    pub(super) mode: Option<u32>,
+    /// It can wait under its own name.
+    pub(super) may_show: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_what_is_unfinished_is_the_documented_time() {
+        // Days from 1902-01-01 to 1970-01-01: 68 years with 17 leap days.
+        assert_eq!(SENTINEL, (-(68 * 365 + 17) * 86_400, 123_456_789));
+    }
+}
