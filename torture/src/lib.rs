@@ -17,6 +17,7 @@ pub mod processes;
 pub mod random;
 pub mod red;
 pub mod stepkill;
+pub mod trace;
 pub mod tree;
 pub mod treecmp;
 pub mod treegen;

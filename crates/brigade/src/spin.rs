@@ -12,9 +12,13 @@ const N_OFFERS: u32 = 100;
 /// How many turns a waiter may look before it sleeps: none where only one processor is available, since then the one it waits
 /// for cannot run meanwhile.
 pub(crate) fn budget(n_turns: u32) -> u32 {
+    if has_several_processors() { n_turns } else { 0 }
+}
+
+/// Asked once, and of files in /proc and /sys: so it is asked before a process gives up its way to them.
+pub(crate) fn has_several_processors() -> bool {
     static HAS_SEVERAL: OnceLock<bool> = OnceLock::new();
-    let has_several = *HAS_SEVERAL.get_or_init(|| crate::current::available_cpus() > 1);
-    if has_several { n_turns } else { 0 }
+    *HAS_SEVERAL.get_or_init(|| crate::current::available_cpus() > 1)
 }
 
 /// Looks until `is_ready`, for about as long as a sleep and a wake through the kernel would take. `false` if it did not come

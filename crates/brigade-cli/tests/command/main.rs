@@ -24,5 +24,6 @@ mod stall;
 mod streams;
 mod support;
 mod terminal;
+mod trace;
 mod verify;
 mod wording;

@@ -41,6 +41,11 @@ impl Scene {
         Self { folder }
     }
 
+    /// An empty folder on a disk, if temporary files are on one.
+    pub fn on_disk() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
     /// A path in it.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)

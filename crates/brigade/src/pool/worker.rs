@@ -23,7 +23,7 @@ use crate::entry::{CallError, EntryPoint};
 use crate::last_words::panics;
 use crate::object::Handle;
 use crate::parcel::{self, Arrival, Parcel, Received, Receiver};
-use crate::spin::Spin;
+use crate::spin::{self, Spin};
 use crate::wire::{DecodeError, EncodeError};
 
 /// What a worker is started with.
@@ -99,6 +99,8 @@ impl Worker {
             wear: Wear::new(setup.recycling),
             payload: Vec::new(),
         };
+        // The initializer may confine this process.
+        spin::has_several_processors();
         if let Some(entry) = setup.initializer {
             let arguments = worker.receive_parcel(INITIALIZER)?;
             let initialize =
