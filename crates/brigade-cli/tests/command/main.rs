@@ -23,6 +23,7 @@ mod speed;
 mod stall;
 mod streams;
 mod support;
+mod sync;
 mod terminal;
 mod trace;
 mod verify;

@@ -239,9 +239,15 @@ impl Beginning {
     }
 
     fn add_root(&mut self, root: OpenRoot) -> u32 {
-        self.roots.push(root);
+        self.roots.push(OpenRoot { destination: open_if_readable(root.destination), ..root });
         u32::try_from(self.roots.len() - 1).expect("a command line holds fewer than four thousand million sources")
     }
+}
+
+/// A folder itself, where only its place was marked: what goes wrong with any write from now on is told to this descriptor when
+/// it is flushed, and to none that is opened later for sure.
+fn open_if_readable(mark: OwnedFd) -> OwnedFd {
+    openat(&mark, c".", FOLDER, Mode::empty()).unwrap_or(mark)
 }
 
 /// Something that is no folder, in the place of one that would be made: whoever looks for entries in it finds none.
