@@ -9,6 +9,7 @@ pub mod dangers;
 pub mod facts;
 pub mod faultline;
 pub mod fidelity;
+pub mod flipper;
 pub mod fullness;
 pub mod fuse;
 pub mod leakcheck;
