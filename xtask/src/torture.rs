@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 8] = [
+const CAMPAIGNS: [Campaign; 9] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -27,13 +27,15 @@ const CAMPAIGNS: [Campaign; 8] = [
         slice: "--campaign --program BRIGADE --points 100",
         full: "--campaign --program BRIGADE --points 20000",
     },
+    Campaign { program: "flipper", slice: "--program BRIGADE --seconds 5", full: "--program BRIGADE --seconds 300" },
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --seed 7", full: "--program BRIGADE --seed 7" },
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.
-const RED_CONTROLS: [(&str, &str); 6] = [
+const RED_CONTROLS: [(&str, &str); 7] = [
+    ("flipper", "--control --seconds 30"),
     ("answers", "--red"),
     ("scribbler", "--red"),
     ("kill_storm", "--red"),

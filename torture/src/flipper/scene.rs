@@ -72,8 +72,23 @@ const fn kind(name: &'static str, is_at_source: bool, entries: &'static [&'stati
 
 /// All folders of the tree, each with files of these names in it.
 const FOLDERS: [&str; 17] = [
-    "a", "b", "c/in", "c/on", "c/to", "d", "e", "e/p", "e/p/q/r", "e/p/q/r/s", "e/t/u", "f", "g", "h/p/q", "h/p/q/r",
-    "h/t/u", "i",
+    "a",
+    "b",
+    "c/in",
+    "c/on",
+    "c/to",
+    "d",
+    "e",
+    "e/p",
+    "e/p/q/r",
+    "e/p/q/r/s",
+    "e/t/u",
+    "f",
+    "g",
+    "h/p/q",
+    "h/p/q/r",
+    "h/t/u",
+    "i",
 ];
 const N_FILES: usize = 24;
 
@@ -107,9 +122,8 @@ impl Swapped {
             Decoy::Fifo => Ok(mknodat(CWD, &self.partner, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?),
             Decoy::FolderOfLinks => {
                 fs::create_dir(&self.partner)?;
-                (0..N_FILES).try_for_each(|idx| {
-                    symlink(self.outside.join(idx.to_string()), self.partner.join(idx.to_string()))
-                })
+                (0..N_FILES)
+                    .try_for_each(|idx| symlink(self.outside.join(idx.to_string()), self.partner.join(idx.to_string())))
             }
         }
     }
@@ -205,10 +219,14 @@ impl Scene {
         self.reset_source()?;
         make_tree(&self.copy(), |idx| if idx % 2 == 0 { text(idx) } else { format!("older {idx}") })?;
         for folder in ["a", "d"] {
-            // A victim's second name looks like an unchanged file.
+            // The copies of some look unchanged but for their modes, and so do the victims' second names.
             for idx in [5, 6, 7] {
-                fs::write(self.source().join(folder).join(idx.to_string()), format!("of the victim, file {idx}"))?;
-                age(&self.source().join(folder).join(idx.to_string()))?;
+                for (tree, mode) in [(self.source(), 0o640), (self.copy(), 0o600)] {
+                    let path = tree.join(folder).join(idx.to_string());
+                    fs::write(&path, format!("of the victim, file {idx}"))?;
+                    age(&path)?;
+                    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+                }
             }
         }
         Ok(())

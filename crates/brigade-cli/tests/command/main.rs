@@ -8,6 +8,7 @@ mod faults;
 mod fidelity;
 mod figures;
 mod fullness;
+mod hostile;
 mod json;
 mod memory;
 mod outputs;

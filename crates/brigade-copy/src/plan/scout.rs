@@ -16,6 +16,7 @@ use crate::procfs;
 use crate::pulse::Pulse;
 use crate::request::{Request, Target};
 use crate::run::process::let_go_of_standard_streams;
+use crate::selection::Links;
 
 /// File systems of networks and of other processes, whose answer is somebody else's business.
 const DOUBTFUL: [&str; 18] = [
@@ -30,10 +31,12 @@ pub(super) fn send_ahead(request: &Request) -> Result<(), Refusal> {
         return Ok(());
     };
     let pool = Pool::new(1).map_err(|error| Refusal::Workers(error.into()))?;
-    for path in request.sources.iter().chain(destination(&request.target)) {
+    // A source that is a link is copied as one, so nobody looks where it leads.
+    let sources = request.sources.iter().map(|path| (path, request.selection.links != Links::Keep));
+    for (path, follows) in sources.chain(destination(&request.target).map(|path| (path, true))) {
         let refused = |error: TaskError| Refusal::Workers(error.into());
         let named = Bytes(path.as_os_str().as_bytes().to_vec());
-        let task = pool.apply_async(named, look).map_err(|error| refused(error.into()))?;
+        let task = pool.apply_async((named, follows), look).map_err(|error| refused(error.into()))?;
         wait(&pool, task, timeout, path)?.map_err(refused)?;
     }
     Ok(())
@@ -64,14 +67,18 @@ fn destination(target: &Target) -> Option<&PathBuf> {
 }
 
 /// Asks for everything that is asked for later; the answers do not matter.
-fn look(path: Bytes) {
+fn look((path, follows): (Bytes, bool)) {
     let_go_of_standard_streams();
     let path = Path::new(std::ffi::OsStr::from_bytes(&path.0));
     let above = place::or_here(path.parent().unwrap_or(path));
-    for place in [above, path] {
+    for (place, follows) in [(above, true), (path, follows)] {
         let _ = statat(CWD, place, AtFlags::SYMLINK_NOFOLLOW);
-        let _ = statat(CWD, place, AtFlags::empty());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if follows {
+            let _ = statat(CWD, place, AtFlags::empty());
+        } else {
+            flags |= OFlags::NOFOLLOW;
+        }
         if let Ok(folder) = openat(CWD, place, flags, Mode::empty()) {
             let _ = fstatvfs(&folder);
             let _ = Dir::read_from(&folder).map(|mut listing| listing.next());
