@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use brigade_copy::{Delete, Event, Plan, Running, Summary, shown};
+use brigade_copy::{Delete, Event, Plan, Resume, Running, Summary, shown};
+use rustix::termios::isatty;
 
 use crate::arguments::{CopyArguments, ProgressWay};
 use crate::asking::{Asking, Questions};
@@ -16,6 +17,7 @@ use crate::language::Language;
 use crate::manifest::Manifest;
 use crate::messages;
 use crate::problem;
+use crate::records;
 use crate::resume;
 use crate::retry;
 use crate::signals::{self, Caught};
@@ -63,6 +65,7 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
     {
         say(&messages::making(language, &shown(path).to_string()));
     }
+    tell_of_records(&plan, arguments, language);
     let outputs = match Outputs::open(arguments, language) {
         Ok(outputs) => outputs,
         Err(sentence) => return usage::refuse_plainly(&sentence).into(),
@@ -97,11 +100,26 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
         Err(refusal) => return usage::refuse_plainly(&problem::refusal(language, &refusal)).into(),
     };
     let summary = watched(&running, &caught, &display, Asking::new(language, questions));
-    // The workers are gone before anything is said about the end.
-    drop(running);
+    // The workers are gone before anything is said about the end, and the run is forgotten after that.
+    let _closed = running.close();
     let end = End { arguments, pairs: &pairs, made };
     let manifest = lock(&manifest).take();
     end.told(&summary, &caught, &mut lock(&display), manifest)
+}
+
+/// Says that this goes on with a copy that was cut off, to whoever sits there and looks or asks for more than errors.
+fn tell_of_records(plan: &Plan, arguments: &CopyArguments, language: Language) {
+    let output = &arguments.output;
+    if output.verbose && !arguments.safety.no_resume && records::kept() == Resume::Never {
+        say(&messages::nowhere_to_record(language));
+    }
+    if plan.goes_on()
+        && !output.quiet
+        && (output.verbose || isatty(io::stderr()))
+        && let Some((_, destination)) = plan.pairs().next()
+    {
+        say(&messages::going_on(language, &shown(destination).to_string()));
+    }
 }
 
 /// The manifest that is wanted, or nothing.
@@ -181,7 +199,7 @@ struct End<'a> {
 impl End<'_> {
     fn told(&self, summary: &Summary, caught: &Caught, display: &mut Display, manifest: Option<Manifest>) -> ExitCode {
         let is_cut_short = summary.interrupted || summary.broken.is_some();
-        let go_on = is_cut_short.then(|| resume::command(self.arguments, self.pairs)).flatten();
+        let go_on = summary.is_cut_off().then(|| resume::command(self.arguments, self.pairs)).flatten();
         let told = display.end(summary, self.made, go_on.as_deref());
         match caught.signal() {
             // A signal that came when all was done changes nothing.

@@ -24,11 +24,13 @@ impl Language {
         Self::asked_for(arguments).unwrap_or_else(|| Self::of_locale(|name| std::env::var_os(name)))
     }
 
-    /// The suffix of a copy that is made beside its source.
-    pub fn copy_suffix(self) -> &'static str {
+    /// The suffix of a copy that is made beside its source, and then those that such a copy has in other languages.
+    pub fn copy_suffixes(self) -> [&'static str; 2] {
+        const ENGLISH: &str = "_copy";
+        const CHINESE: &str = "_复件";
         match self {
-            Self::English => "_copy",
-            Self::Chinese => "_复件",
+            Self::English => [ENGLISH, CHINESE],
+            Self::Chinese => [CHINESE, ENGLISH],
         }
     }
 

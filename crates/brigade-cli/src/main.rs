@@ -12,6 +12,7 @@ mod asking;
 mod copy;
 mod manifest;
 mod paperwork;
+mod records;
 mod resume;
 mod retry;
 mod selected;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use brigade_copy::{
-    DEFAULT_STALL_TIMEOUT, Digests, EmptySource, Report, Request, Target, Times, Verify, Writing, shown,
+    DEFAULT_STALL_TIMEOUT, Digests, EmptySource, Report, Request, Resume, Target, Times, Verify, Writing, shown,
 };
 
 use crate::arguments::CopyArguments;
@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
+use crate::records;
 use crate::selected;
 use crate::usage;
 
@@ -70,6 +71,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
         selection: selected::read(arguments, language)?,
         policy,
+        resume: if arguments.safety.no_resume { Resume::Never } else { records::kept() },
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })
@@ -96,7 +98,8 @@ fn sources_and_target(arguments: &CopyArguments, language: Language) -> Result<(
 }
 
 fn beside(language: Language) -> Target {
-    Target::Beside { suffix: language.copy_suffix().to_owned() }
+    let [suffix, other_suffixes @ ..] = language.copy_suffixes().map(str::to_owned);
+    Target::Beside { suffix, other_suffixes: other_suffixes.to_vec() }
 }
 
 /// `-t DIR SOURCE...`. The engine would take a folder that is missing for the name of the copy, so it is looked at first.

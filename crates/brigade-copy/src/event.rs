@@ -126,6 +126,8 @@ pub enum Ground {
     Shared,
     /// Every file is copied.
     TimesIgnored,
+    /// Its source was changed since the run began that this one goes on with.
+    ChangedSince,
     /// What exists is kept.
     Exists,
     /// What is newer is kept.
@@ -156,6 +158,18 @@ pub enum Note {
     RemovalCeased(RemovalCeased),
     /// A worker had a defect; its task is done again. What it said, and where.
     WorkerPanicked(String),
+    /// Something is in the place of the record of a run, or of the folder of records, that is none of this user, or not whole.
+    RecordIgnored {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// If this run is cut off, the same request will not know of it.
+    RunNotRecorded {
+        /// Where records are kept.
+        folder: PathBuf,
+        /// The number of the kernel's reason.
+        errno: i32,
+    },
 }
 
 /// Ground what the source does not have was not removed.
@@ -320,4 +334,13 @@ pub struct Summary {
     pub interrupted: bool,
     /// Ground the run could not go on although nobody interrupted it.
     pub broken: Option<String>,
+    /// The destination ran full, so the same request may come further when there is room.
+    pub is_out_of_room: bool,
+}
+
+impl Summary {
+    /// Whether the run was cut off, so that the same request goes on with it.
+    pub fn is_cut_off(&self) -> bool {
+        self.interrupted || self.broken.is_some() || self.is_out_of_room
+    }
 }

@@ -62,9 +62,9 @@ pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
 pub use request::{
     Answer, Backup, DEFAULT_STALL_TIMEOUT, Delete, Digests, Durability, EmptySource, Existing, Fidelity, NewMode,
-    Newer, OnLoss, Policy, Reflink, Report, Request, SENTINEL, Sameness, Sparse, Target, Times, Totals, TypeChange,
-    Verify, Writing,
+    Newer, OnLoss, Policy, Reflink, Report, Request, Resume, SENTINEL, Sameness, Sparse, Target, Times, Totals,
+    TypeChange, Verify, Writing,
 };
-pub use run::Running;
+pub use run::{Closed, Running};
 pub use selection::{BadList, Choice, Depth, IgnoreFiles, Lines, Links, Mounts, NameList, NoPattern, Rules, Selection};
 pub use shown::shown;

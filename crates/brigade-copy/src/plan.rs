@@ -2,6 +2,7 @@
 //! the links in it, since no folder is held yet; nothing is written. The copy itself is started in run.rs.
 
 mod identity;
+mod journal;
 mod opened;
 mod place;
 mod room;
@@ -12,11 +13,16 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, FileType, Stat};
+
+use crate::calls::statat;
 use crate::error::{EntryName, Refusal};
 use crate::names::Kind;
 use crate::request::{Delete, Request, Target, TypeChange};
 use crate::selection::Links;
 use identity::{Entry, Found, Lineage, Lineages};
+use journal::Form;
+pub(crate) use journal::Journal;
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
 pub(crate) use room::free_blocks;
@@ -37,6 +43,7 @@ pub struct Plan {
     pub(crate) request: Request,
     pub(crate) pairs: Vec<Pair>,
     pub(crate) share: Share,
+    pub(crate) journal: Journal,
 }
 
 /// One source and the place of its copy.
@@ -77,12 +84,8 @@ impl Plan {
         scout::send_ahead(&request)?;
         let sources: Vec<_> =
             request.sources.iter().map(|path| Source::look(path, request.selection.links)).collect::<Result<_, _>>()?;
-        let types = request.policy.type_change;
-        let mut pairs: Vec<_> = match &request.target {
-            Target::IntoOrAs(destination) => into_or_as(&sources, destination, types)?,
-            Target::Exactly(destination) => exactly(&sources[0], destination, types).map(|pair| vec![pair])?,
-            Target::Beside { suffix } => beside(&sources[0], suffix).map(|pair| vec![pair])?,
-        };
+        let mut journal = Journal::open(&request, &sources);
+        let mut pairs = places(&request, &sources, &mut journal)?;
         if request.delete != Delete::Nothing && !matches!(pairs.as_slice(), [Pair { kind: Kind::Folder, .. }]) {
             return Err(Refusal::DeleteNeedsOneFolder);
         }
@@ -107,13 +110,19 @@ impl Plan {
         if request.policy.type_change == TypeChange::Allowed {
             refuse_sources_in_what_goes(&pairs, &mut lineages)?;
         }
-        Ok(Self { request, pairs, share: Share::default() })
+        Ok(Self { request, pairs, share: Share::default(), journal })
+    }
+
+    /// Whether this goes on with a run that was cut off.
+    pub fn goes_on(&self) -> bool {
+        self.journal.resumed().is_some()
     }
 
     /// The same copy, but of these entries only. What is below them is copied with them, and the folders above them get their
     /// metadata again, which must be there already.
     pub fn only(self, entries: Vec<EntryName>) -> Self {
-        Self { share: Share::of(entries), ..self }
+        // A run of some entries says nothing about the others.
+        Self { share: Share::of(entries), journal: Journal::default(), ..self }
     }
 
     /// Source and destination of every top-level entry.
@@ -161,6 +170,21 @@ impl Source {
         }
     }
 
+    /// The folder that it is in, and its name there.
+    fn resolved_name(&self) -> Result<(PathBuf, OsString), Refusal> {
+        if let Shape::Named { folder, name } = &self.typed.shape
+            && !self.typed.follows
+        {
+            return Ok((folder.clone(), name.clone()));
+        }
+        let refuse = |cause| Refusal::Source { path: self.typed.path.clone(), cause };
+        let resolved = self.typed.path.canonicalize().map_err(refuse)?;
+        match (resolved.parent(), resolved.file_name()) {
+            (Some(folder), Some(name)) => Ok((folder.to_owned(), name.to_owned())),
+            _ => Err(Refusal::RootBeside),
+        }
+    }
+
     fn resolved(&self) -> Option<Place> {
         let path = self.typed.path.canonicalize().ok()?;
         Some(Place::Named { folder: path.parent()?.to_owned(), name: path.file_name()?.to_owned() })
@@ -185,11 +209,32 @@ fn is_link(path: &Path) -> bool {
     matches!(identity::look(path), Ok(Found::Entry(entry)) if entry.kind == Kind::Symlink)
 }
 
+/// Where each source goes. What a run that was cut off has made is no folder to copy into.
+fn places(request: &Request, sources: &[Source], journal: &mut Journal) -> Result<Vec<Pair>, Refusal> {
+    let types = request.policy.type_change;
+    let (pairs, form) = match &request.target {
+        Target::IntoOrAs(destination) => (into_or_as(sources, destination, types, journal)?, Form::IntoOrAs),
+        Target::Exactly(destination) => (vec![exactly(&sources[0], destination, types)?], Form::Exactly),
+        Target::Beside { suffix, other_suffixes } => {
+            let suffixes = std::iter::once(suffix).chain(other_suffixes);
+            (vec![beside(&sources[0], suffixes, journal)?], Form::Beside)
+        }
+    };
+    journal.choose(&pairs, form);
+    Ok(pairs)
+}
+
 /// As `cp` decides: into a folder that is there, else as this path itself.
-fn into_or_as(sources: &[Source], destination: &Path, types: TypeChange) -> Result<Vec<Pair>, Refusal> {
+fn into_or_as(
+    sources: &[Source],
+    destination: &Path,
+    types: TypeChange,
+    journal: &mut Journal,
+) -> Result<Vec<Pair>, Refusal> {
     let refuse = |cause| Refusal::Destination { path: destination.to_owned(), cause };
     let there = identity::follow(destination).map_err(refuse)?;
-    let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder);
+    let is_folder = matches!(&there, Found::Entry(entry) if entry.kind == Kind::Folder)
+        && !(sources.len() == 1 && journal.has_unfinished(&Place::Folder(destination.to_owned()), Form::IntoOrAs));
     if !is_folder && sources.len() > 1 {
         return Err(Refusal::NotAFolder { destination: destination.to_owned() });
     }
@@ -236,41 +281,55 @@ fn exactly(source: &Source, destination: &Path, types: TypeChange) -> Result<Pai
     })
 }
 
-/// Beside the source, under its resolved name with a suffix, numbered from 2 if that is taken.
-fn beside(source: &Source, suffix: &str) -> Result<Pair, Refusal> {
-    let refuse = |cause| Refusal::Source { path: source.typed.path.clone(), cause };
-    let (folder, name) = match &source.typed.shape {
-        Shape::Named { folder, name } if !source.typed.follows => (folder.clone(), name.clone()),
-        _ => {
-            let resolved = source.typed.path.canonicalize().map_err(refuse)?;
-            match (resolved.parent(), resolved.file_name()) {
-                (Some(folder), Some(name)) => (folder.to_owned(), name.to_owned()),
-                _ => return Err(Refusal::RootBeside),
+/// Beside the source, under its resolved name with the first suffix, numbered from 2 if that is taken; or where a run that was cut
+/// off has begun, with any of the suffixes.
+fn beside<'a>(
+    source: &Source,
+    suffixes: impl Iterator<Item = &'a String>,
+    journal: &mut Journal,
+) -> Result<Pair, Refusal> {
+    let (folder, name) = source.resolved_name()?;
+    let pair = |copy: OsString| Pair {
+        kind: source.entry.kind,
+        called: source.called(),
+        source: source.typed.path.clone(),
+        destination: folder.join(&copy),
+        source_place: source.place(),
+        destination_place: Place::Named { folder: folder.clone(), name: copy },
+    };
+    let mut free = None;
+    for suffix in suffixes {
+        for n_copies in 1_u64.. {
+            let mut copy = name.clone();
+            copy.push(suffix);
+            if n_copies > 1 {
+                copy.push(format!("_{n_copies}"));
+            }
+            let pair = pair(copy);
+            let refuse = |cause| Refusal::Destination { path: pair.destination.clone(), cause };
+            if matches!(identity::look(&pair.destination).map_err(refuse)?, Found::Nothing(_)) {
+                free.get_or_insert(pair);
+                break;
+            }
+            if is_perhaps_begun(source, &pair.destination)
+                && journal.has_unfinished(&pair.destination_place, Form::Beside)
+            {
+                return Ok(pair);
             }
         }
-    };
-    let mut n_copies = 1_u64;
-    loop {
-        let mut copy = name.clone();
-        copy.push(suffix);
-        if n_copies > 1 {
-            copy.push(format!("_{n_copies}"));
-        }
-        let destination = folder.join(&copy);
-        let there =
-            identity::look(&destination).map_err(|cause| Refusal::Destination { path: destination.clone(), cause })?;
-        if matches!(there, Found::Nothing(_)) {
-            return Ok(Pair {
-                kind: source.entry.kind,
-                called: source.called(),
-                source: source.typed.path.clone(),
-                destination,
-                source_place: source.place(),
-                destination_place: Place::Named { folder, name: copy },
-            });
-        }
-        n_copies += 1;
     }
+    free.ok_or(Refusal::RootBeside)
+}
+
+/// Whether what is at the place of a copy may be a part of that. Somebody else's file is not: it would be replaced.
+fn is_perhaps_begun(source: &Source, copy: &Path) -> bool {
+    let look = |path: &Path, flags| statat(CWD, path, flags);
+    let original =
+        look(&source.typed.path, if source.typed.follows { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW });
+    let (Ok(source), Ok(copy)) = (original, look(copy, AtFlags::SYMLINK_NOFOLLOW)) else { return false };
+    let kind = |stat: &Stat| FileType::from_raw_mode(stat.st_mode);
+    let is_unfinished = copy.st_mode & 0o7777 == 0o600 || copy.st_size == source.st_size;
+    kind(&source) == kind(&copy) && (kind(&copy) == FileType::Directory || is_unfinished)
 }
 
 /// All reasons against one pair.

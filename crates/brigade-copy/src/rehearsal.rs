@@ -83,6 +83,7 @@ impl Rehearsal {
         let facts = Facts {
             secret: [self.seed, 2],
             started,
+            resumed: None,
             destinations: vec![destination],
             wants_sizes: self.walk_ahead_bytes > 0,
             wants_entries: true,

@@ -3,6 +3,7 @@
 mod delete;
 mod fidelity;
 mod policy;
+mod resume;
 mod safety;
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -16,6 +17,7 @@ use crate::selection::Selection;
 pub use delete::{Delete, EmptySource};
 pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
 pub use policy::{Backup, Existing, Newer, Policy, Sameness, TypeChange, Writing};
+pub use resume::Resume;
 pub use safety::{Digests, Durability, SENTINEL, Verify};
 
 /// What to copy, where to, and how.
@@ -56,6 +58,8 @@ pub struct Request {
     pub digests: Digests,
     /// When what was copied is on disk.
     pub durability: Durability,
+    /// Whether a run that was cut off is gone on with.
+    pub resume: Resume,
 }
 
 impl Request {
@@ -79,6 +83,7 @@ impl Request {
             verify: Verify::Nothing,
             digests: Digests::NotNeeded,
             durability: Durability::default(),
+            resume: Resume::Never,
         }
     }
 }
@@ -103,6 +108,8 @@ pub enum Target {
     Beside {
         /// What is appended to the name: `_copy`, `_复件`.
         suffix: String,
+        /// What was perhaps appended by a run that was cut off.
+        other_suffixes: Vec<String>,
     },
 }
 

@@ -15,7 +15,7 @@ use crate::crew::{Crew, Due, Ending, Silent, n_workers_wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
-use crate::plan::Plan;
+use crate::plan::{Journal, Plan};
 use crate::request::{Answer, Delete, Digests, Report, Request, Times, Totals, Verify, Writing};
 use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, EntryDone, Failure};
@@ -32,6 +32,22 @@ type Sink = Box<dyn FnMut(Event) + Send>;
 /// A copy that runs in worker processes. Dropping it ends the workers, whatever they are doing.
 pub struct Running {
     shared: Arc<Shared>,
+    journal: Journal,
+}
+
+/// A run whose workers are gone. Dropping it forgets the run, unless it was cut off: the same request does not go on with it.
+#[derive(Debug)]
+pub struct Closed {
+    journal: Journal,
+    is_whole: bool,
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        if self.is_whole {
+            self.journal.forget();
+        }
+    }
 }
 
 struct Shared {
@@ -58,23 +74,36 @@ impl Plan {
 }
 
 impl Running {
-    pub(crate) fn start(plan: Plan, sink: Sink) -> Result<Self, Refusal> {
+    pub(crate) fn start(mut plan: Plan, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();
         if let Some(nice) = plan.request.nice {
             process::check_nice(nice).map_err(Refusal::Niceness)?;
         }
-        let mut beginning = Beginning::new(&plan)?;
+        let mut journal = std::mem::take(&mut plan.journal);
+        let mut beginning = Beginning::new(&plan, &mut journal).inspect_err(|_| journal.withdraw())?;
         match Shared::new(&plan.request, &mut beginning, sink, began) {
             Ok(shared) => {
                 let shared = Arc::new(shared);
+                shared.tell(journal.take_notes().into_iter().map(Event::Note).collect());
                 shared.begin(beginning);
-                Ok(Self { shared })
+                Ok(Self { shared, journal })
             }
             Err(cause) => {
                 beginning.undo();
+                journal.withdraw();
                 Err(Refusal::Workers(cause))
             }
         }
+    }
+
+    /// Ends the workers, whatever they are doing. Whoever tells of the end does so while he holds what is returned: if he is
+    /// ended meanwhile, the same request goes on with this run, and finds nothing to do.
+    pub fn close(mut self) -> Closed {
+        Closed { is_whole: self.is_whole(), journal: std::mem::take(&mut self.journal) }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.shared.core().summary.as_ref().is_some_and(|summary| !summary.is_cut_off())
     }
 
     /// What has been done so far. Takes microseconds, and disturbs no worker.
@@ -163,6 +192,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let has_ended = self.shared.core().summary.is_some();
         self.shared.crew.dismiss(if has_ended { Ending::Whole } else { Ending::Early });
+        if self.is_whole() {
+            self.journal.forget();
+        }
     }
 }
 
@@ -290,6 +322,7 @@ impl Shared {
 
     fn take_answer(&self, core: &mut Core, task_id: u64, mut answer: CopyAnswer, events: &mut Vec<Event>) {
         for failure in answer.failures.drain(..) {
+            core.is_out_of_room |= failure.cause.is_no_room();
             if self.report == Report::EveryEntry {
                 events.push(self.failed_entry(&failure));
             }
@@ -486,6 +519,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
     Facts {
         secret: [random_number(), random_number()],
         started: beginning.started,
+        resumed: beginning.resumed,
         destinations: std::mem::take(&mut beginning.destinations),
         wants_sizes: request.totals == Totals::Wanted,
         wants_entries: request.report == Report::EveryEntry,

@@ -301,6 +301,14 @@ pub(crate) enum Cause {
     Reason(Reason),
 }
 
+impl Cause {
+    /// The file system is full, or this user's share of it.
+    pub(crate) fn is_no_room(self) -> bool {
+        use rustix::io::Errno;
+        matches!(self, Self::Errno(errno) if [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error).contains(&errno))
+    }
+}
+
 impl From<rustix::io::Errno> for Cause {
     fn from(errno: rustix::io::Errno) -> Self {
         Self::Errno(errno.raw_os_error())

@@ -67,6 +67,8 @@ pub(crate) struct Facts {
     pub(crate) secret: [u64; 2],
     /// A moment before the first write, in seconds and nanoseconds of the clock that stamps files.
     pub(crate) started: (i64, i64),
+    /// Likewise of the run that was cut off and that this one goes on with.
+    pub(crate) resumed: Option<(i64, i64)>,
     /// The folders that are copied to, so that a copy never descends into itself.
     pub(crate) destinations: Vec<Identity>,
     /// The size of each file is wanted while it is listed.

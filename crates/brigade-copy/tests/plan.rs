@@ -22,7 +22,8 @@ fn exactly(source: &Path, destination: &Path) -> Result<PathBuf, Refusal> {
 }
 
 fn beside(source: &Path) -> Result<PathBuf, Refusal> {
-    plan(&[source], Target::Beside { suffix: "_copy".into() }).map(|pairs| pairs[0].1.clone())
+    plan(&[source], Target::Beside { suffix: "_copy".into(), other_suffixes: Vec::new() })
+        .map(|pairs| pairs[0].1.clone())
 }
 
 macro_rules! assert_refused {
@@ -103,7 +104,10 @@ fn several_sources_need_a_folder_and_different_names() {
     assert_refused!(plan(&[&one, &other], Target::IntoOrAs(one.clone())), Refusal::NotAFolder { .. });
     assert_refused!(plan(&[&one, &two], Target::IntoOrAs(folder.clone())), Refusal::Collision { .. });
     assert_refused!(plan(&[&one, &other], Target::Exactly(folder)), Refusal::SeveralSources);
-    assert_refused!(plan(&[&one, &other], Target::Beside { suffix: "_copy".into() }), Refusal::SeveralSources);
+    assert_refused!(
+        plan(&[&one, &other], Target::Beside { suffix: "_copy".into(), other_suffixes: Vec::new() }),
+        Refusal::SeveralSources
+    );
 }
 
 #[test]

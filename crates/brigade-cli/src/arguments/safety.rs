@@ -29,6 +29,9 @@ pub struct SafetyArguments {
     /// Where the hashes of all files go.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
+    /// Runs that were cut off are not gone on with.
+    #[arg(long)]
+    pub no_resume: bool,
 }
 
 /// When what was copied is on disk.

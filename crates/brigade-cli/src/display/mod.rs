@@ -97,6 +97,9 @@ impl Display {
             Event::Note(Note::EntriesShort { n_needed, n_free }) => {
                 messages::entries_short(self.language, &units::grouped(*n_needed), &units::grouped(*n_free))
             }
+            Event::Note(Note::RecordIgnored { path }) => {
+                messages::record_ignored(self.language, &shown(path).to_string())
+            }
             Event::Note(Note::RemovalCeased(why)) => messages::removal_ceased(self.language, *why),
             _ => return self.remark(event),
         };

@@ -1,9 +1,10 @@
 //! One line in words for an event that is no error, as `-v` and a dry run tell it.
 
-use brigade_copy::{EntryKind, Event, Outcome, Writing, shown};
+use brigade_copy::{EntryKind, Event, Note, Outcome, Writing, shown};
 
 use crate::language::Language;
 use crate::messages;
+use crate::problem;
 
 /// The line; `None` where an event has none, or an error line of its own.
 pub fn remark(language: Language, event: &Event) -> Option<String> {
@@ -34,6 +35,10 @@ pub fn remark(language: Language, event: &Event) -> Option<String> {
                 true => line,
                 false => messages::lost_of_entry(language, &line, &messages::lost_words(language, *lost)),
             }
+        }
+        Event::Note(Note::RunNotRecorded { folder, errno }) => {
+            let reason = problem::reason(language, &std::io::Error::from_raw_os_error(*errno));
+            messages::run_not_recorded(language, &shown(folder).to_string(), &reason)
         }
         Event::Removed { path, writing: Writing::Rehearsed, .. } => {
             messages::would_delete(language, &shown(path).to_string())

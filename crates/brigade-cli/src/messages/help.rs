@@ -159,6 +159,9 @@ texts! { safety:
     "manifest":
         "Write the BLAKE3 of each file of the copy to FILE (- for standard output), for b3sum --check in DESTINATION",
         "把副本中每个文件的 BLAKE3 写入 FILE（- 表示标准输出），可在目标中用 b3sum --check 检查";
+    "no_resume":
+        "Neither go on with a copy of SOURCE that was cut off, nor keep what is needed to go on with this one",
+        "不继续之前中断的复制，也不保存继续本次复制所需的记录";
 }
 
 texts! { speed:

@@ -42,6 +42,7 @@ pub fn why(language: Language, why: Ground) -> &'static str {
         Ground::TargetDiffers => ("target differs", "链接目标不同"),
         Ground::NotLinked => ("not linked", "未链接"),
         Ground::Shared => ("metadata differs", "元数据不同"),
+        Ground::ChangedSince => ("changed since the unfinished copy began", "在未完成的复制开始后有改动"),
         Ground::TimesIgnored => ("times ignored", "忽略时间"),
         Ground::Exists => ("exists", "已存在"),
         Ground::NewerThere => ("newer there", "目标较新"),

@@ -14,6 +14,7 @@ mod memory;
 mod outputs;
 mod paperwork;
 mod policy;
+mod resume;
 mod retry;
 mod room;
 mod safety;

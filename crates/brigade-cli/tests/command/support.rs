@@ -20,6 +20,8 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// A folder of its own for a test, removed with it.
 pub struct Scene {
     folder: TempDir,
+    /// What runs that were cut off leave for later ones.
+    state: TempDir,
 }
 
 /// How a run ended.
@@ -36,14 +38,18 @@ impl Scene {
     /// An empty folder.
     pub fn new() -> Self {
         // Tens of thousands of files are made in memory in no time, on a disk they take longer than the test.
-        let folder =
-            tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made");
-        Self { folder }
+        Self { folder: in_memory(), state: in_memory() }
+    }
+
+    /// The records of runs that were cut off.
+    pub fn records(&self) -> Vec<PathBuf> {
+        let listed = fs::read_dir(self.state.path().join("brigade")).into_iter().flatten();
+        listed.map(|entry| entry.unwrap().path()).collect()
     }
 
     /// An empty folder on a disk, if temporary files are on one.
     pub fn on_disk() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made"), state: in_memory() }
     }
 
     /// A path in it.
@@ -79,6 +85,7 @@ impl Scene {
             .env_remove("LC_ALL")
             .env_remove("LC_MESSAGES")
             .env("LANG", "C.UTF-8")
+            .env("XDG_STATE_HOME", self.state.path())
             .env("TERM", "xterm")
             .stdin(Stdio::null());
         command
@@ -88,6 +95,10 @@ impl Scene {
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ended {
         ended(&mut self.copy(arguments))
     }
+}
+
+fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made")
 }
 
 /// Runs a command to its end.

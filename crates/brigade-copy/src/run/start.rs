@@ -16,7 +16,7 @@ use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
-use crate::plan::{Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
+use crate::plan::{Journal, Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
 use crate::request::{Policy, Writing};
 use crate::scheduler::Top;
 use crate::task::Identity;
@@ -36,6 +36,8 @@ const MAX_LOOKS_AT_CLOCK: u32 = 200;
 pub(super) struct Beginning {
     /// A moment before the first write, by the clock that stamps files.
     pub(super) started: (i64, i64),
+    /// Likewise of the run that is gone on with.
+    pub(super) resumed: Option<(i64, i64)>,
     writing: Writing,
     pub(super) roots: Vec<OpenRoot>,
     pub(super) tops: Vec<(u32, Top)>,
@@ -103,10 +105,12 @@ fn joined(folder: &Path, path: &[u8]) -> PathBuf {
 }
 
 impl Beginning {
-    pub(super) fn new(plan: &Plan) -> Result<Self, Refusal> {
+    pub(super) fn new(plan: &Plan, journal: &mut Journal) -> Result<Self, Refusal> {
         let policy = &plan.request.policy;
         let started = moment_before_the_first_write(policy);
-        let mut beginning = Self { started, writing: policy.writing, ..Self::default() };
+        let resumed = journal.resumed();
+        let mut beginning = Self { started, resumed, writing: policy.writing, ..Self::default() };
+        journal.begin(started);
         for (source_idx, pair) in plan.pairs.iter().enumerate() {
             let begun = match (plan.share.of_source(source_idx), pair.kind) {
                 (Part::Nothing, _) => Ok(()),
@@ -117,6 +121,9 @@ impl Beginning {
                 beginning.undo();
                 return Err(refusal);
             }
+        }
+        if let [(parent, name)] = beginning.made.as_slice() {
+            journal.note_top(parent, name);
         }
         let files = std::mem::take(&mut beginning.files);
         beginning.tops.extend(files.into_iter().map(|(root, names)| (root, Top::Files(names))));

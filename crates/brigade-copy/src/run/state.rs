@@ -29,6 +29,8 @@ pub(super) struct Core {
     slowest: Vec<SlowEntry>,
     pub(super) stopped: bool,
     pub(super) broken: Option<String>,
+    /// An entry failed since there was no room for it.
+    pub(super) is_out_of_room: bool,
     pub(super) watch: StallWatch,
     /// Where the workers of these tasks got stuck and are being given up.
     pub(super) stalled: HashMap<u64, Stuck>,
@@ -53,6 +55,7 @@ impl Core {
             slowest: Vec::new(),
             stopped: false,
             broken: None,
+            is_out_of_room: false,
             watch: StallWatch::new(request.stall_timeout),
             stalled: HashMap::new(),
             shown: Progress::default(),
@@ -120,6 +123,7 @@ impl Core {
             writing,
             interrupted: self.stopped,
             broken: self.broken.clone(),
+            is_out_of_room: self.is_out_of_room,
         };
         if summary.n_found != counts.n_done() {
             summary.broken =

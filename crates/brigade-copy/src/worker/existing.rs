@@ -161,6 +161,9 @@ impl Worker {
             return Ok(self.alike(false, Ground::SizeDiffers));
         }
         match (self.facts.policy.sameness, origin) {
+            (Sameness::SizeAndTime, Origin::Before) if self.was_touched_since(source) => {
+                Ok(self.alike(false, Ground::ChangedSince))
+            }
             // What a worker of this run has finished has the time of its source; all the rest has not.
             (_, Origin::ThisRun) | (Sameness::SizeAndTime, _) => {
                 Ok(self.alike(mtime_of(present) == mtime_of(source), Ground::TimeDiffers))
@@ -172,6 +175,13 @@ impl Worker {
             }
             (Sameness::Never, _) => Ok(self.alike(false, Ground::TimesIgnored)),
         }
+    }
+
+    /// Whether a source may have been written to since a run began that was cut off. Then its size and time prove nothing: that
+    /// run may have copied what it was before, and times can be set.
+    fn was_touched_since(&self, source: &Stat) -> bool {
+        let changed = (source.st_ctime, source.st_ctime_nsec as i64);
+        self.facts.resumed.is_some_and(|began| changed >= began)
     }
 
     /// Reads both files up to the first difference. That needs no digest: both are here, and most that differ do so early.

@@ -1,0 +1,265 @@
+//! Going on with a copy that was cut off: where it goes, what is copied again, and records that are wrong.
+
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, FileType, Mode};
+use torture::faultline::{Act, Role, Rule, When, run};
+
+use crate::support::{Scene, ended};
+
+/// Kills the whole copy when a worker is about to make the n-th file below a folder.
+fn cut_off(scene: &Scene, arguments: &[&str], below: &str, n_files: u64) {
+    let pid = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let killed = std::sync::Arc::clone(&pid);
+    let kill = move |asked: &torture::faultline::Asked| {
+        let parent = torture::processes::ProcessInfo::of(asked.pid).unwrap().parent_pid;
+        *killed.lock().unwrap() = Some(parent);
+        let parent = rustix::process::Pid::from_raw(parent.cast_signed()).unwrap();
+        rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
+        torture::faultline::Answer::GoOn
+    };
+    let below = scene.path(below).canonicalize().unwrap_or_else(|_| scene.path("").canonicalize().unwrap().join(below));
+    let rule = Rule::of("fchmod", Act::Hook(Box::new(kill))).by(Role::Worker).below(below).when(When::Nth(n_files));
+    let mut command = scene.copy(["-j1"]);
+    command.args(arguments);
+    let ended = run(command, vec![rule], Duration::from_secs(30)).unwrap();
+    assert!(pid.lock().unwrap().is_some() && !ended.output.status.success(), "{ended:?}");
+    assert_eq!(scene.records().len(), 1);
+}
+
+fn many_old_files(scene: &Scene) {
+    scene.many_files("a", 300);
+    for folder in fs::read_dir(scene.path("a")).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+            File::open(file.unwrap().path()).unwrap().set_modified(old).unwrap();
+        }
+    }
+}
+
+fn assert_copied(scene: &Scene, source: &str, copy: &str) {
+    let differences = torture::tree::differences(&scene.path(source), &scene.path(copy)).unwrap();
+    assert_eq!(differences, [""; 0]);
+}
+
+#[test]
+fn the_same_command_goes_on_where_it_was_cut_off() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 150);
+    let run = scene.run(["-v", "a", "b"]);
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+    assert!(run.stderr.starts_with("going on with 'b'\n") && run.stderr.contains(" unchanged"), "{}", run.stderr);
+    assert_copied(&scene, "a", "b");
+    assert!(!scene.path("b/a").exists());
+    // It is whole now, and the same words mean what they mean for cp.
+    assert_eq!(scene.records(), [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(scene.run(["a", "b"]).status.code(), Some(0));
+    assert_copied(&scene, "a", "b/a");
+}
+
+#[test]
+fn a_copy_beside_its_source_goes_on_in_either_language() {
+    for first in ["en", "zh-CN"] {
+        let scene = Scene::new();
+        many_old_files(&scene);
+        let (made, other) = if first == "en" { ("a_copy", "a_复件") } else { ("a_复件", "a_copy") };
+        let lang = format!("--lang={first}");
+        cut_off(&scene, &[&lang, "a"], made, 100);
+        let run = scene.run(["--lang=zh-CN", "a/"]);
+        assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+        assert_copied(&scene, "a", made);
+        assert!(!scene.path(other).exists() && !scene.path("a_copy_2").exists() && scene.records().is_empty());
+        // The next is a copy of its own.
+        assert_eq!(scene.run(["--lang=en", "a"]).status.code(), Some(0));
+        assert_copied(&scene, "a", if first == "en" { "a_copy_2" } else { "a_copy" });
+    }
+}
+
+#[test]
+fn no_resume_neither_looks_nor_records() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 100);
+    let run = scene.run(["-v", "--no-resume", "a", "b"]);
+    assert!(run.status.success() && !run.stderr.contains("going on"), "{}", run.stderr);
+    assert_copied(&scene, "a", "b/a");
+    assert_eq!(scene.records().len(), 1);
+    let record = scene.records().remove(0);
+    fs::remove_file(&record).unwrap();
+    fs::remove_dir(record.parent().unwrap()).unwrap();
+    assert!(scene.run(["--no-resume", "a", "c"]).status.success());
+    assert!(!record.parent().unwrap().exists(), "nothing is made for records");
+}
+
+#[test]
+fn the_command_that_is_printed_settles_the_record_too() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a"], "a_copy", 100);
+    assert!(scene.run(["-T", "a", "a_copy"]).status.success());
+    assert_copied(&scene, "a", "a_copy");
+    assert!(scene.records().is_empty());
+}
+
+/// size and time prove nothing of a file that was changed while the first run was under way.
+#[test]
+fn a_file_that_was_changed_meanwhile_is_copied_again_although_its_time_was_set_back() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 300);
+    let changed = scene.path("a/001/file 123");
+    let modified = fs::metadata(&changed).unwrap().modified().unwrap();
+    fs::write(&changed, "CONTENTS\n").unwrap();
+    File::open(&changed).unwrap().set_modified(modified).unwrap();
+    let is_there = fs::read(scene.path("b/001/file 123")).is_ok();
+    let run = scene.run(["a", "b"]);
+    assert!(run.status.success() && is_there, "{}", run.stderr);
+    assert_copied(&scene, "a", "b");
+    // Control: nothing but the record of a run that was cut off tells it from a file that was not changed.
+    fs::write(&changed, "Contents\n").unwrap();
+    File::open(&changed).unwrap().set_modified(modified).unwrap();
+    assert!(scene.run(["-T", "a", "b"]).status.success());
+    assert_eq!(fs::read(scene.path("b/001/file 123")).unwrap(), b"CONTENTS\n");
+}
+
+#[test]
+fn a_folder_that_somebody_made_since_is_copied_into() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 100);
+    fs::remove_dir_all(scene.path("b")).unwrap();
+    fs::create_dir(scene.path("b")).unwrap();
+    assert!(scene.run(["a", "b"]).status.success());
+    assert_copied(&scene, "a", "b/a");
+}
+
+#[test]
+fn another_source_in_the_place_of_the_first_is_another_copy() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 100);
+    fs::rename(scene.path("a"), scene.path("old a")).unwrap();
+    scene.file("a/only", "x");
+    assert!(scene.run(["a", "b"]).status.success());
+    assert_copied(&scene, "a", "b/a");
+}
+
+/// S-07: each of these is ignored; the copy goes where it would without any record, and is right.
+#[test]
+fn records_that_are_wrong_or_planted_are_ignored() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 100);
+    let record = scene.records().remove(0);
+    let good = fs::read(&record).unwrap();
+    let victim = scene.path("victim");
+    type Planted<'a> = (&'a str, Box<dyn Fn() + 'a>);
+    let planted: [Planted<'_>; 8] = [
+        (
+            "flipped",
+            Box::new(|| {
+                let mut text = good.clone();
+                text[5] ^= 1;
+                fs::write(&record, text).unwrap();
+            }),
+        ),
+        ("torn", Box::new(|| fs::write(&record, &good[..40]).unwrap())),
+        ("giant", Box::new(|| File::create(&record).unwrap().set_len(1 << 40).unwrap())),
+        ("a link", Box::new(|| std::os::unix::fs::symlink(&victim, &record).unwrap())),
+        (
+            "a FIFO",
+            Box::new(|| {
+                rustix::fs::mknodat(CWD, &record, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            }),
+        ),
+        ("a folder", Box::new(|| fs::create_dir(&record).unwrap())),
+        (
+            "another user's",
+            Box::new(|| {
+                fs::write(&record, &good).unwrap();
+                std::os::unix::fs::chown(&record, Some(12345), None).unwrap();
+            }),
+        ),
+        (
+            "open to all",
+            Box::new(|| {
+                fs::write(&record, &good).unwrap();
+                fs::set_permissions(&record, fs::Permissions::from_mode(0o666)).unwrap();
+            }),
+        ),
+    ];
+    for (what, plant) in planted {
+        let _ = fs::remove_file(&record).or_else(|_| fs::remove_dir(&record));
+        let _ = fs::remove_dir_all(scene.path("b/a"));
+        fs::write(&victim, "victim").unwrap();
+        plant();
+        let run = scene.run(["a", "b"]);
+        assert_eq!(run.status.code(), Some(0), "{what}: {}", run.stderr);
+        assert!(run.stderr.contains(" is ignored: it is no record"), "{what}: {}", run.stderr);
+        assert_copied(&scene, "a", "b/a");
+        assert_eq!(fs::read(&victim).unwrap(), b"victim", "{what}");
+    }
+}
+
+#[test]
+fn a_folder_of_records_that_others_can_write_to_is_not_used() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 100);
+    let folder = scene.records()[0].parent().unwrap().to_owned();
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let run = scene.run(["a", "b"]);
+    assert!(run.status.success() && run.stderr.contains(" is ignored: "), "{}", run.stderr);
+    assert_copied(&scene, "a", "b/a");
+}
+
+#[test]
+fn a_place_that_takes_no_records_disturbs_nothing() {
+    let scene = Scene::new();
+    scene.file("a/x", "x");
+    scene.file("state", "no folder");
+    let in_state = |verbose: &[&str]| {
+        let mut command = scene.copy([verbose, &["-T", "a", "b"]].concat());
+        ended(command.env("XDG_STATE_HOME", scene.path("state")))
+    };
+    let told = in_state(&["-v"]);
+    assert!(told.status.success() && told.stderr.starts_with("nothing is kept in "), "{}", told.stderr);
+    let untold = in_state(&[]);
+    assert!(untold.status.success() && untold.stderr.lines().count() == 1, "{}", untold.stderr);
+}
+
+/// Two of the same at the same time: neither takes the other's place.
+#[test]
+fn a_run_that_is_under_way_keeps_its_record() {
+    let scene = Scene::new();
+    scene.many_files("a", 2000);
+    let mut first = scene.copy(["--bwlimit=4K", "-q", "a"]).spawn().unwrap();
+    torture::facts::wait_until("it has begun", || scene.path("a_copy").exists() && scene.records().len() == 1);
+    assert!(scene.run(["a"]).status.success());
+    assert_copied(&scene, "a", "a_copy_2");
+    assert_eq!(scene.records().len(), 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(scene.run(["a"]).status.success());
+    assert_copied(&scene, "a", "a_copy");
+    assert!(scene.records().is_empty() && !scene.path("a_copy_3").exists());
+}
+
+/// Names of records say nothing of what was copied.
+#[test]
+fn a_record_is_small_and_has_a_name_without_meaning() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", 100);
+    let record = scene.records().remove(0);
+    let metadata = fs::metadata(&record).unwrap();
+    assert!(metadata.mode() & 0o7777 == 0o600 && metadata.len() < 512);
+    let name = Path::new(record.file_name().unwrap()).as_os_str().as_bytes().to_vec();
+    assert!(name.len() == 36 && name[..32].iter().all(u8::is_ascii_hexdigit) && name.ends_with(b".run"));
+}
