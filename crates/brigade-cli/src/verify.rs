@@ -14,6 +14,7 @@ use crate::messages;
 use crate::problem;
 use crate::signals::{self, Caught};
 use crate::usage;
+use crate::wishes::stall_timeout;
 
 /// Compares, and says what came of it. After a signal it does not return.
 pub fn run(arguments: &VerifyArguments, language: Language) -> ExitCode {
@@ -58,6 +59,7 @@ fn request(arguments: &VerifyArguments, way: Way, language: Language) -> Result<
                 destination: destination.clone(),
                 workers: arguments.workers,
                 totals: way.totals(),
+                stall_timeout: stall_timeout(arguments.stall_timeout),
             });
         }
         [] => messages::missing_source(language),

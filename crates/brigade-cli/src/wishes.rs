@@ -78,7 +78,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
 }
 
 /// Zero is for ever.
-fn stall_timeout(wanted: Option<Duration>) -> Option<Duration> {
+pub fn stall_timeout(wanted: Option<Duration>) -> Option<Duration> {
     Some(wanted.unwrap_or(DEFAULT_STALL_TIMEOUT)).filter(|timeout| !timeout.is_zero())
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::error::{PathError, Refusal};
 use crate::names::{Kind, name_of};
-use crate::plan::{Place, found_at};
+use crate::plan::{Place, found_at, send_ahead};
 use crate::request::Totals;
+use crate::selection::Links;
 pub use driver::Comparing;
 pub(crate) use task::{Aspects, CompareAnswer, CompareItem, CompareTask, LinkSeen, Side, UnreadEntry};
 
@@ -27,6 +28,8 @@ pub struct CompareRequest {
     pub workers: Option<NonZeroUsize>,
     /// Whether totals are wanted before the end, for a display.
     pub totals: Totals,
+    /// How long a worker may wait for one answer of a file system before it is given up; `None` is for ever.
+    pub stall_timeout: Option<Duration>,
 }
 
 /// Something that a comparison has found out.
@@ -48,6 +51,15 @@ pub enum CompareEvent {
         pid: u32,
         /// The signal that ended it, if one did.
         signal: Option<i32>,
+    },
+    /// A worker got no answer for so long and is given up; what it was at fails, and the others go on.
+    WorkerStalled {
+        /// The process, which may be left behind.
+        pid: u32,
+        /// Where it is stuck.
+        path: PathBuf,
+        /// How long it has shown no sign of life.
+        silent_for: Duration,
     },
 }
 
@@ -146,8 +158,9 @@ impl Comparison {
     /// Looks whether both entries are there.
     ///
     /// # Errors
-    /// [`Refusal::Source`] or [`Refusal::Destination`] if one is not.
+    /// [`Refusal::Source`] or [`Refusal::Destination`] if one is not, [`Refusal::NoAnswer`] if its file system does not answer.
     pub fn new(request: CompareRequest) -> Result<Self, Refusal> {
+        send_ahead([&request.source, &request.destination].map(|path| (path, Links::Keep)), request.stall_timeout)?;
         let look = |path: &Path| found_at(path).map(|(kind, place)| Ends { kind, place });
         let source = look(&request.source).map_err(|cause| Refusal::Source { path: request.source.clone(), cause })?;
         let destination = look(&request.destination)

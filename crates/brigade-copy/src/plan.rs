@@ -26,7 +26,7 @@ pub(crate) use journal::Journal;
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
 pub(crate) use room::free_blocks;
-pub(crate) use scout::is_any_mount_doubtful;
+pub(crate) use scout::{is_any_mount_doubtful, send_ahead};
 pub(crate) use share::{Part, Share};
 
 /// A copy that has been checked and can be started.
@@ -81,7 +81,9 @@ impl Plan {
         if is_single && request.sources.len() > 1 {
             return Err(Refusal::SeveralSources);
         }
-        scout::send_ahead(&request)?;
+        let sources = request.sources.iter().map(|path| (path, request.selection.links));
+        let target = request.target.named().map(|path| (path, Links::Follow));
+        send_ahead(sources.chain(target), request.stall_timeout)?;
         let sources: Vec<_> =
             request.sources.iter().map(|path| Source::look(path, request.selection.links)).collect::<Result<_, _>>()?;
         let mut journal = Journal::open(&request, &sources);

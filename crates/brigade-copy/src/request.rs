@@ -113,6 +113,16 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// The path that it names, if it names one.
+    pub(crate) fn named(&self) -> Option<&PathBuf> {
+        match self {
+            Self::IntoOrAs(path) | Self::Exactly(path) => Some(path),
+            Self::Beside { .. } => None,
+        }
+    }
+}
+
 /// Which entries are reported one by one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Report {

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use crate::event::Outcome;
 use crate::names::{Bytes, Names};
-use crate::stuck::Stuck;
+use crate::stuck::StuckPlaces;
 use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Position, Work};
 pub(crate) use commits::Commits;
 use groups::Groups;
@@ -77,7 +77,7 @@ pub(crate) struct Scheduler {
     /// Failures that no worker could report.
     failures: Vec<Failure>,
     /// Where workers got stuck: told with every task from then on.
-    stuck: Vec<Stuck>,
+    stuck: StuckPlaces,
     pub(crate) commits: Commits,
 }
 
@@ -113,7 +113,7 @@ impl Scheduler {
             removal: Removal::default(),
             counts: Counts::default(),
             failures: Vec::new(),
-            stuck: Vec::new(),
+            stuck: StuckPlaces::default(),
             commits,
         }
     }
@@ -147,7 +147,7 @@ impl Scheduler {
         self.next_task_id += 1;
         self.n_walks_in_flight += usize::from(flight.is_walk());
         let items = flight.pieces.iter().map(|piece| self.item_of(piece)).collect();
-        let task = CopyTask { id, budget: flight.budget, stuck: self.stuck.clone(), items };
+        let task = CopyTask { id, budget: flight.budget, stuck: self.stuck.told(), items };
         self.flights.insert(id, flight);
         Some(task)
     }

@@ -5,6 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::Bytes;
 
+/// Entries of one folder that got stuck, after which nothing in it is tried any more: a dead mount must not be met once for each
+/// of its files.
+const MAX_STUCK_IN_FOLDER: usize = 8;
+
+/// All places where workers got stuck in a run.
+#[derive(Debug, Default)]
+pub(crate) struct StuckPlaces(Vec<Stuck>);
+
 /// An entry where a worker got stuck, and everything below it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Stuck {
@@ -25,6 +33,34 @@ pub(crate) enum Remains {
     Leave,
 }
 
+impl StuckPlaces {
+    /// What a worker is told with its task.
+    pub(crate) fn told(&self) -> Vec<Stuck> {
+        self.0.clone()
+    }
+
+    /// From now on nobody is to touch this place. If somebody was told that before and got stuck there all the same, the folder
+    /// above it is meant. `false` if there is none.
+    pub(crate) fn note(&mut self, place: Stuck) -> bool {
+        match self.0.iter_mut().find(|known| known.is_same_entry(&place)) {
+            Some(known) if known.remains == Remains::Remove => known.remains = Remains::Leave,
+            Some(_) => return place.parent().is_some_and(|parent| self.note(parent)),
+            None => {
+                let parent = place.parent();
+                self.0.push(place);
+                let is_beside = |known: &&Stuck| known.parent().is_some_and(|other| Some(other) == parent);
+                if self.0.iter().filter(is_beside).count() >= MAX_STUCK_IN_FOLDER
+                    && let Some(parent) = parent
+                    && !self.0.contains(&parent)
+                {
+                    self.note(parent);
+                }
+            }
+        }
+        true
+    }
+}
+
 impl Stuck {
     pub(crate) fn new(root: u32, n_path_bytes: usize, path: Vec<u8>) -> Self {
         Self { root, n_path_bytes, path: Bytes(path), remains: Remains::Remove }
@@ -37,12 +73,12 @@ impl Stuck {
         root == self.root && ends_there && path.get(..n_bytes).is_some_and(|front| front.ends_with(&self.path.0))
     }
 
-    pub(crate) fn is_same_entry(&self, other: &Self) -> bool {
+    fn is_same_entry(&self, other: &Self) -> bool {
         (self.root, self.n_path_bytes, &self.path) == (other.root, other.n_path_bytes, &other.path)
     }
 
     /// The folder that it is in; `None` for a root, and where its path is not known so far.
-    pub(crate) fn parent(&self) -> Option<Self> {
+    fn parent(&self) -> Option<Self> {
         let n_cut = self.n_path_bytes - self.path.0.len();
         if self.path.0.is_empty() {
             return None;

@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brigade_copy::{
-    Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Plan, Request, Target, Totals, Verdict,
+    Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Plan, Reason, Refusal, Request, Target, Totals,
+    Verdict,
 };
 use rustix::fs::{XattrFlags, setxattr};
+use torture::fuse::{Fault, FaultFs, Operation, Options, Rule};
 use torture::mounts::{Image, Mount, Scratch, need_root, run};
 
 /// Longer than any of these comparisons takes, however loaded the machine is.
@@ -28,6 +30,7 @@ fn request(source: &Path, destination: &Path) -> CompareRequest {
         destination: destination.to_owned(),
         workers: std::num::NonZeroUsize::new(3),
         totals: Totals::NotNeeded,
+        stall_timeout: None,
     }
 }
 
@@ -293,4 +296,106 @@ fn a_worker_that_is_killed_costs_nothing() {
     let verdict = end(&comparing);
     assert_eq!((verdict.n_same, verdict.n_lost_workers), (7, 1));
     assert!(events.lock().unwrap().iter().any(|event| matches!(event, CompareEvent::WorkerLost { .. })));
+}
+
+/// A copy of a folder with files, below each tree of which something does not answer.
+struct Hanging {
+    /// Taken away before the folders around it.
+    mounted: FaultFs,
+    scratch: Scratch,
+}
+
+impl Hanging {
+    /// Lays a file system over `dead` of one of the two trees, which shows what is behind it as it is.
+    fn over(tree: &str) -> Self {
+        need_root();
+        // Where others write nothing that a flush would wait for.
+        let scratch = Scratch::in_memory();
+        for idx in 0..40 {
+            scratch.file(&format!("source/alive/{idx}"));
+            scratch.file(&format!("source/dead/{idx}"));
+        }
+        copy(&scratch.path("source"), &scratch.path("destination"));
+        let place = scratch.path(tree).join("dead");
+        fs::rename(&place, scratch.path("behind")).unwrap();
+        fs::create_dir(&place).unwrap();
+        let other = scratch.path(if tree == "source" { "destination" } else { "source" });
+        run(Command::new("touch").arg("-r").arg(other).arg(scratch.path(tree)));
+        let mounted = FaultFs::mount(&scratch.path("behind"), &place, Options::default()).unwrap();
+        Self { mounted, scratch }
+    }
+
+    fn compare(&self) -> (Verdict, Vec<CompareEvent>) {
+        let stall_timeout = Some(Duration::from_millis(400));
+        let request = request(&self.scratch.path("source"), &self.scratch.path("destination"));
+        compare(CompareRequest { stall_timeout, ..request })
+    }
+}
+
+fn stalled(events: &[CompareEvent]) -> Vec<&Path> {
+    let places = events.iter().filter_map(|event| match event {
+        CompareEvent::WorkerStalled { path, .. } => Some(path.as_path()),
+        _ => None,
+    });
+    places.collect()
+}
+
+fn unread(events: &[CompareEvent]) -> Vec<(&Path, Option<&Reason>)> {
+    let failures = events.iter().filter_map(|event| match event {
+        CompareEvent::Failed(error) => {
+            Some((error.path.as_path(), error.cause.get_ref().and_then(|cause| cause.downcast_ref())))
+        }
+        _ => None,
+    });
+    failures.collect()
+}
+
+#[test]
+fn a_mount_that_hangs_is_named_and_everything_else_compared() {
+    for tree in ["source", "destination"] {
+        let hanging = Hanging::over(tree);
+        hanging.mounted.add(Rule::new(Fault::Hang));
+        let (verdict, events) = hanging.compare();
+        let dead = hanging.scratch.path(tree).join("dead");
+        assert_eq!(stalled(&events), [&dead], "{events:?}");
+        assert_eq!(unread(&events), [(dead.as_path(), Some(&Reason::Stalled))]);
+        assert_eq!((verdict.n_same, verdict.n_different, verdict.n_failed), (42, 0, 1));
+        assert_eq!(verdict.n_lost_workers, 1);
+    }
+}
+
+#[test]
+fn a_file_that_hangs_is_named_and_every_other_compared() {
+    for tree in ["source", "destination"] {
+        let hanging = Hanging::over(tree);
+        hanging.mounted.add(Rule::new(Fault::Hang).on(Operation::Read).at("7"));
+        let (verdict, events) = hanging.compare();
+        let file = hanging.scratch.path(tree).join("dead/7");
+        assert_eq!(stalled(&events), [&file], "{events:?}");
+        assert_eq!(unread(&events), [(file.as_path(), Some(&Reason::Stalled))]);
+        assert_eq!((verdict.n_same, verdict.n_different, verdict.n_failed), (82, 0, 1));
+    }
+}
+
+#[test]
+fn many_files_that_hang_stand_for_their_folder() {
+    let hanging = Hanging::over("destination");
+    hanging.mounted.add(Rule::new(Fault::Hang).on(Operation::Read));
+    let (verdict, events) = hanging.compare();
+    assert!(stalled(&events).len() < 20, "{events:?}");
+    assert!(unread(&events).iter().all(|(_, reason)| *reason == Some(&Reason::Stalled)), "{events:?}");
+    assert!((1..=41).contains(&verdict.n_failed), "{verdict:?}");
+    assert!(verdict.n_same >= 42 && verdict.n_different == 0, "{verdict:?}");
+}
+
+#[test]
+fn a_tree_that_hangs_is_refused_by_name() {
+    let hanging = Hanging::over("destination");
+    hanging.mounted.add(Rule::new(Fault::Hang));
+    let stall_timeout = Some(Duration::from_millis(300));
+    let request = request(&hanging.scratch.path("source/dead"), hanging.mounted.point());
+    match Comparison::new(CompareRequest { stall_timeout, ..request }) {
+        Err(Refusal::NoAnswer { path, .. }) => assert_eq!(path, hanging.mounted.point()),
+        other => panic!("{other:?}"),
+    }
 }

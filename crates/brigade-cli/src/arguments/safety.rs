@@ -61,7 +61,7 @@ impl From<Sync> for Durability {
 /// A whole number with a unit: `500ms`, `60s`, `2m`, `1h`; without one, seconds.
 ///
 /// The sentence for one that does not fit is chosen in usage.rs, so the error needs no words of its own.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     let n_digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at(n_digits);
     let count: u64 = digits.parse().map_err(|_| "not a whole number")?;

@@ -60,6 +60,12 @@ impl VerifyDisplay {
                     });
                 }
             }
+            CompareEvent::WorkerStalled { pid, path, silent_for } => {
+                if let Some(json) = self.painting.json() {
+                    json.worker_stalled(*pid, path);
+                }
+                self.complain(&messages::worker_stalled(self.language, *pid, path, *silent_for));
+            }
             _ => {}
         }
     }

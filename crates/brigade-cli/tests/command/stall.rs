@@ -73,6 +73,25 @@ fn a_program_reads_who_is_stuck_and_where() {
 }
 
 #[test]
+fn verify_names_what_does_not_answer_and_ends_with_2() {
+    let scene = Scene::new();
+    scene.many_files("source/alive", 10);
+    scene.file("source/dead/file", "x");
+    assert!(scene.run(["source", "copy"]).status.success());
+    let _dead = Dead::below(&scene, "copy/dead");
+    let verify = |option| super::verify::verify(&scene, [option, "--stall-timeout=400ms", "source", "copy"]);
+    let told = verify("-j2");
+    assert_eq!(told.status.code(), Some(2), "{}", told.stderr);
+    assert_eq!(stuck(&told).iter().map(|(_, path)| path.as_path()).collect::<Vec<_>>(), [Path::new("copy/dead")]);
+    assert!(told.stderr.contains("cannot compare 'copy/dead': its file system does not answer"), "{}", told.stderr);
+    let told = verify("--progress=json");
+    let lines: Vec<serde_json::Value> =
+        told.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is an object")).collect();
+    let stalled: Vec<_> = lines.iter().filter(|line| line["state"] == "stalled").collect();
+    assert_eq!((stalled.len(), &stalled[0]["path"]), (1, &"copy/dead".into()), "{}", told.stdout);
+}
+
+#[test]
 fn a_source_that_does_not_answer_is_named_before_anything_is_written() {
     let scene = Scene::new();
     let _dead = Dead::below(&scene, "source");

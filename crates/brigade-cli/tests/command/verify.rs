@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::support::{Ended, Scene, ended};
 
-fn verify<S: AsRef<OsStr>>(scene: &Scene, arguments: impl IntoIterator<Item = S>) -> Ended {
+pub fn verify<S: AsRef<OsStr>>(scene: &Scene, arguments: impl IntoIterator<Item = S>) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
     ended(
         command.arg("verify").args(arguments).current_dir(scene.path(".")).env("LANG", "C.UTF-8").env_remove("LC_ALL"),

@@ -8,6 +8,7 @@ use super::Aspect;
 use super::task::{Aspects, CompareAnswer, CompareCounts, CompareItem, CompareTask, LinkSeen, Side, UnreadEntry};
 use crate::error::{Action, Reason};
 use crate::names::{Bytes, Names};
+use crate::stuck::{Stuck, StuckPlaces};
 use crate::task::{Cause, Identity};
 
 /// Tasks per worker that are with the pool, so that a worker never waits for us.
@@ -33,6 +34,9 @@ pub(super) struct Books {
     files: Vec<CompareItem>,
     n_waiting_bytes: usize,
     retries: Vec<Flight>,
+    /// Tasks whose workers got stuck: done when there is nothing else, since it may get stuck again.
+    deferred: Vec<Flight>,
+    stuck: StuckPlaces,
     flights: HashMap<u64, Flight>,
     n_walks: usize,
     next_task_id: u64,
@@ -76,6 +80,8 @@ impl Books {
             files: Vec::new(),
             n_waiting_bytes: 0,
             retries: Vec::new(),
+            deferred: Vec::new(),
+            stuck: StuckPlaces::default(),
             flights: HashMap::new(),
             n_walks: 0,
             next_task_id: 1,
@@ -93,11 +99,13 @@ impl Books {
         if self.flights.len() >= self.n_workers * TASKS_PER_WORKER {
             return None;
         }
-        let flight = self.retries.pop().or_else(|| self.next_flight())?;
+        let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());
+        let flight = left?;
         let id = self.next_task_id;
         self.next_task_id += 1;
         self.n_walks += usize::from(flight.is_walk());
-        let task = CompareTask { id, n_entries: flight.n_entries, items: flight.items.clone() };
+        let stuck = self.stuck.told();
+        let task = CompareTask { id, n_entries: flight.n_entries, items: flight.items.clone(), stuck };
         self.flights.insert(id, flight);
         Some(task)
     }
@@ -107,11 +115,12 @@ impl Books {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.flights.is_empty() && self.retries.is_empty() && self.folders.is_empty() && self.files.is_empty()
+        let are_empty = [&self.retries, &self.deferred].map(Vec::is_empty) == [true; 2];
+        are_empty && self.flights.is_empty() && self.folders.is_empty() && self.files.is_empty()
     }
 
     pub(super) fn is_walk_finished(&self) -> bool {
-        self.n_walks == 0 && self.folders.is_empty() && !self.retries.iter().any(Flight::is_walk)
+        self.n_walks == 0 && self.folders.is_empty() && !self.retries.iter().chain(&self.deferred).any(Flight::is_walk)
     }
 
     pub(super) fn is_in_flight(&self, task_id: u64) -> bool {
@@ -124,6 +133,7 @@ impl Books {
         self.folders.clear();
         self.files.clear();
         self.retries.clear();
+        self.deferred.clear();
     }
 
     pub(super) fn on_answer(&mut self, task_id: u64, answer: CompareAnswer) -> Findings {
@@ -167,10 +177,32 @@ impl Books {
             // Listing alone may do, and then it turns out which of its entries it is.
             self.retries.push(Flight { n_entries: 0, n_deaths: 0, ..flight });
         } else {
-            findings.failures.extend(flight.items.iter().flat_map(given_up));
-            self.counts.n_failed += findings.failures.len() as u64;
+            findings = self.give_up(&flight);
         }
         findings
+    }
+
+    /// A worker got stuck over a task and was given up: the task goes to another, which does not touch the place.
+    pub(super) fn on_stall(&mut self, task_id: u64, place: Stuck) -> Findings {
+        let Some(flight) = self.flights.remove(&task_id) else {
+            return Findings::default();
+        };
+        self.n_walks -= usize::from(flight.is_walk());
+        if self.is_stopped {
+            return Findings::default();
+        }
+        if !self.stuck.note(place) {
+            // It got stuck where nothing was to be touched any more: there is nothing left to be tried.
+            return self.give_up(&flight);
+        }
+        self.deferred.push(flight);
+        Findings::default()
+    }
+
+    fn give_up(&mut self, flight: &Flight) -> Findings {
+        let failures: Vec<_> = flight.items.iter().flat_map(given_up).collect();
+        self.counts.n_failed += failures.len() as u64;
+        Findings { failures, ..Findings::default() }
     }
 
     fn next_flight(&mut self) -> Option<Flight> {

@@ -1,6 +1,7 @@
 //! A comparison that runs: hands tasks to the pool and takes the answers, tells the caller what was found, and ends. What is done
 //! next is decided in books.rs.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,12 @@ use brigade::TaskError;
 use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
-use crate::calls;
-use crate::crew::{Answered, Board, Crew, Due, Ending, StallWatch, n_workers_wanted};
+use crate::crew::{Answered, Board, Crew, Due, Ending, Silent, StallWatch, n_workers_wanted};
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
 use crate::request::Totals;
 use crate::run::process::{GivenRoot, let_go_of_standard_streams};
+use crate::stuck::Stuck;
 use crate::worker::Examiner;
 
 type Sink = Box<dyn FnMut(CompareEvent) + Send>;
@@ -34,6 +35,8 @@ struct Shared {
     crew: Crew,
     source: PathBuf,
     destination: PathBuf,
+    /// Two entries are compared that are no folders.
+    is_single: bool,
     began: Instant,
 }
 
@@ -41,6 +44,8 @@ struct Core {
     books: Books,
     stopped: bool,
     watch: StallWatch,
+    /// Where the workers of these tasks got stuck and are being given up.
+    stalled: HashMap<u64, Stuck>,
     broken: Option<String>,
     /// The most that has been shown, so that nothing ever falls.
     shown: Progress,
@@ -51,9 +56,6 @@ impl Comparing {
     pub(super) fn start(comparison: Comparison, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();
         let opened = comparison.opened()?;
-        // What waits to be written is written once, here: workers can then drop what the cache holds and read what the disk has.
-        let _ = calls::openat(&opened.destination, c".", crate::worker::FOLDER, rustix::fs::Mode::empty())
-            .and_then(|folder| rustix::fs::syncfs(&folder));
         let shared = Shared::new(comparison, opened, sink, began).map_err(Refusal::Workers)?;
         let shared = Arc::new(shared);
         shared.go_on();
@@ -85,16 +87,21 @@ impl Comparing {
         let deadline = Instant::now() + timeout;
         let mut core = self.shared.core();
         loop {
+            if core.verdict.is_some() {
+                return core.verdict.clone();
+            }
             let now = Instant::now();
             let pause = match core.watch.due(&self.shared.crew.lanes, now) {
                 Due::Pause(pause) => pause.min(deadline.saturating_duration_since(now)),
-                Due::BreakOff | Due::Abandon(_) => {
-                    self.shared.end(&mut core);
-                    Duration::ZERO
+                due => {
+                    drop(core);
+                    self.shared.lose_patience(due);
+                    core = self.shared.core();
+                    continue;
                 }
             };
-            if core.verdict.is_some() || deadline <= now {
-                return core.verdict.clone();
+            if deadline <= now {
+                return None;
             }
             core = self.shared.has_ended.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -122,7 +129,8 @@ impl Shared {
         began: Instant,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let request = comparison.request;
-        let n_wanted = if opened.first.is_whole { n_workers_wanted(request.workers) } else { 1 };
+        let is_single = !opened.first.is_whole;
+        let n_wanted = if is_single { 1 } else { n_workers_wanted(request.workers) };
         let root = GivenRoot::new(opened.source, opened.destination, opened.renamed, None);
         let wants_sizes = request.totals == Totals::Wanted;
         let crew = Crew::start(n_wanted, |board| ExaminerStart { root, board, wants_sizes }, begin_examiner)?;
@@ -130,7 +138,8 @@ impl Shared {
             core: Mutex::new(Core {
                 books: Books::new(crew.n_workers, request.totals.walk_ahead_bytes(), opened.first),
                 stopped: false,
-                watch: StallWatch::new(None),
+                watch: StallWatch::new(request.stall_timeout),
+                stalled: HashMap::new(),
                 broken: None,
                 shown: Progress::default(),
                 verdict: None,
@@ -140,6 +149,7 @@ impl Shared {
             crew,
             source: request.source,
             destination: request.destination,
+            is_single,
             began,
         })
     }
@@ -185,19 +195,20 @@ impl Shared {
         }
         core.watch.on_answer(Instant::now());
         let mut events = Vec::new();
-        let findings = match result {
-            Ok(answer) => core.books.on_answer(task_id, answer),
-            Err(TaskError::Killed { pid, signal, .. }) => {
+        let findings = match (result, core.stalled.remove(&task_id)) {
+            (Ok(answer), _) => core.books.on_answer(task_id, answer),
+            (Err(_), Some(place)) => core.books.on_stall(task_id, place),
+            (Err(TaskError::Killed { pid, signal, .. }), None) => {
                 events.push(CompareEvent::WorkerLost { pid, signal: Some(signal) });
                 core.books.on_death(task_id)
             }
-            Err(TaskError::Exited { pid, .. }) => {
+            (Err(TaskError::Exited { pid, .. }), None) => {
                 events.push(CompareEvent::WorkerLost { pid, signal: None });
                 core.books.on_death(task_id)
             }
-            Err(TaskError::Panicked(_)) => core.books.on_death(task_id),
+            (Err(TaskError::Panicked(_)), None) => core.books.on_death(task_id),
             // Anything else is no accident of one worker: the pool is at its end, or we are at fault.
-            Err(other) => {
+            (Err(other), None) => {
                 core.broken.get_or_insert(other.to_string());
                 Findings::default()
             }
@@ -205,6 +216,27 @@ impl Shared {
         drop(core);
         self.tell(events, findings);
         self.go_on();
+    }
+
+    fn lose_patience(&self, due: Due) {
+        match due {
+            Due::Abandon(silent) => silent.into_iter().for_each(|silent| self.abandon(silent)),
+            Due::BreakOff => self.end(&mut self.core()),
+            Due::Pause(_) => {}
+        }
+    }
+
+    /// Gives up a worker that is stuck, so that what else was in its task can go on.
+    fn abandon(&self, silent: Silent) {
+        let Silent { pid, task_id, silent_for } = silent;
+        let Some(place) = self.crew.lanes.whereabouts(pid) else { return };
+        let path = self.path_of(Side::of_root(place.root), &place.path.0);
+        self.core().stalled.insert(task_id, place);
+        if self.crew.abandon(pid) {
+            self.tell(vec![CompareEvent::WorkerStalled { pid, path, silent_for }], Findings::default());
+        } else {
+            self.core().stalled.remove(&task_id);
+        }
     }
 
     fn tell(&self, events: Vec<CompareEvent>, findings: Findings) {
@@ -220,16 +252,17 @@ impl Shared {
     }
 
     fn path_error(&self, failure: UnreadEntry) -> PathError {
-        let tree: &Path = match failure.side {
+        let path = self.path_of(failure.side, &failure.path.0);
+        let entry = EntryName { source_idx: 0, path: OsStr::from_bytes(&failure.path.0).into() };
+        PathError { action: failure.action, path, cause: failure.cause.into(), entry }
+    }
+
+    fn path_of(&self, side: Side, path: &[u8]) -> PathBuf {
+        let tree: &Path = match side {
             Side::Source => &self.source,
             Side::Destination => &self.destination,
         };
-        let path = match failure.path.0.as_slice() {
-            b"" => tree.to_owned(),
-            path => tree.join(OsStr::from_bytes(path)),
-        };
-        let entry = EntryName { source_idx: 0, path: OsStr::from_bytes(&failure.path.0).into() };
-        PathError { action: failure.action, path, cause: failure.cause.into(), entry }
+        if path.is_empty() || self.is_single { tree.to_owned() } else { tree.join(OsStr::from_bytes(path)) }
     }
 
     fn end(&self, core: &mut Core) {

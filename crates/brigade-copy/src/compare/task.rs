@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Aspect;
 use crate::error::Action;
 use crate::names::{Bytes, Kind, Names};
+use crate::stuck::Stuck;
 use crate::task::{Cause, Identity};
 
 /// A piece of work for one worker process.
@@ -19,6 +20,8 @@ pub(crate) struct CompareTask {
     /// Entries to compare before the worker answers; 0 makes it a walk that only lists.
     pub(crate) n_entries: u32,
     pub(crate) items: Vec<CompareItem>,
+    /// Places that are not to be touched. Their root is the [`Side`] that does not answer.
+    pub(crate) stuck: Vec<Stuck>,
 }
 
 /// Work in one folder, which is named by its path below the two trees.
@@ -67,6 +70,17 @@ pub(crate) struct CompareAnswer {
 pub(crate) enum Side {
     Source,
     Destination,
+}
+
+impl Side {
+    /// The root in whose place it stands in a lane.
+    pub(crate) fn root(self) -> u32 {
+        self as u32
+    }
+
+    pub(crate) fn of_root(root: u32) -> Self {
+        if root == Self::Source.root() { Self::Source } else { Self::Destination }
+    }
 }
 
 /// An entry that could not be compared.

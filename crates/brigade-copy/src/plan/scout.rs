@@ -14,7 +14,6 @@ use crate::error::Refusal;
 use crate::names::Bytes;
 use crate::procfs;
 use crate::pulse::Pulse;
-use crate::request::{Request, Target};
 use crate::run::process::let_go_of_standard_streams;
 use crate::selection::Links;
 
@@ -24,19 +23,21 @@ const DOUBTFUL: [&str; 18] = [
     "nfs4", "ocfs2", "orangefs", "smb3", "virtiofs",
 ];
 
-/// Looks at all places that a request names, in a process that can be left behind. Nothing is done, and costs nothing worth
-/// mentioning, where all mounts are of kinds that answer.
-pub(super) fn send_ahead(request: &Request) -> Result<(), Refusal> {
-    let Some(timeout) = request.stall_timeout.filter(|_| is_any_mount_doubtful()) else {
+/// Looks at all places that are named, in a process that can be left behind. Nothing is done, and costs nothing worth mentioning,
+/// where nobody is impatient or all mounts are of kinds that answer. A link that is kept is looked at itself, so nobody looks where it
+/// leads.
+pub(crate) fn send_ahead<'a>(
+    places: impl IntoIterator<Item = (&'a PathBuf, Links)>,
+    stall_timeout: Option<Duration>,
+) -> Result<(), Refusal> {
+    let Some(timeout) = stall_timeout.filter(|_| is_any_mount_doubtful()) else {
         return Ok(());
     };
     let pool = Pool::new(1).map_err(|error| Refusal::Workers(error.into()))?;
-    // A source that is a link is copied as one, so nobody looks where it leads.
-    let sources = request.sources.iter().map(|path| (path, request.selection.links != Links::Keep));
-    for (path, follows) in sources.chain(destination(&request.target).map(|path| (path, true))) {
+    for (path, links) in places {
         let refused = |error: TaskError| Refusal::Workers(error.into());
         let named = Bytes(path.as_os_str().as_bytes().to_vec());
-        let task = pool.apply_async((named, follows), look).map_err(|error| refused(error.into()))?;
+        let task = pool.apply_async((named, links != Links::Keep), look).map_err(|error| refused(error.into()))?;
         wait(&pool, task, timeout, path)?.map_err(refused)?;
     }
     Ok(())
@@ -56,13 +57,6 @@ fn wait(pool: &Pool, mut task: Task<()>, timeout: Duration, path: &Path) -> Resu
         if pulse.silent_for >= timeout && pool.abandon(pid) {
             return Err(Refusal::NoAnswer { path: path.to_owned(), pid });
         }
-    }
-}
-
-fn destination(target: &Target) -> Option<&PathBuf> {
-    match target {
-        Target::IntoOrAs(path) | Target::Exactly(path) => Some(path),
-        Target::Beside { .. } => None,
     }
 }
 

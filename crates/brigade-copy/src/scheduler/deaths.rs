@@ -7,7 +7,7 @@ use super::{Scheduler, WALK};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::names::{Bytes, Kind, Names, joined};
-use crate::stuck::{Remains, Stuck};
+use crate::stuck::Stuck;
 use crate::task::{Cause, Chore, Failure, Flushed};
 
 /// Deaths with the same task after which it is cut up.
@@ -16,10 +16,6 @@ const MAX_DEATHS: u32 = 3;
 /// Deaths with a single entry after which it is given up. Somebody who kills workers at random hits the same entry so often
 /// only if hardly anything else is being done.
 const MAX_DEATHS_ALONE: u32 = 6;
-
-/// Entries of one folder that got stuck, after which nothing in it is tried any more: a dead mount must not be met once for each
-/// of its files.
-const MAX_STUCK_IN_FOLDER: usize = 8;
 
 impl Scheduler {
     /// A worker died over a task: it is given to another, cut up after some deaths, and given up when a single entry is left.
@@ -63,7 +59,7 @@ impl Scheduler {
                     self.take_flushed(piece.node, device, scope, Flushed::Failed(Cause::Reason(Reason::Stalled)));
                 }
             }
-        } else if !self.note_stuck(place) {
+        } else if !self.stuck.note(place) {
             // It got stuck where nothing was to be touched any more: there is nothing left to be tried.
             flight.pieces.into_iter().for_each(|piece| self.give_up(piece));
         } else if self.is_stopped {
@@ -71,27 +67,6 @@ impl Scheduler {
         } else {
             self.deferred.push(flight);
         }
-    }
-
-    /// From now on nobody is to touch this place. If somebody was told that before and got stuck there all the same, the folder
-    /// above it is meant. `false` if there is none.
-    fn note_stuck(&mut self, place: Stuck) -> bool {
-        match self.stuck.iter_mut().find(|known| known.is_same_entry(&place)) {
-            Some(known) if known.remains == Remains::Remove => known.remains = Remains::Leave,
-            Some(_) => return place.parent().is_some_and(|parent| self.note_stuck(parent)),
-            None => {
-                let parent = place.parent();
-                self.stuck.push(place);
-                let is_beside = |known: &&Stuck| known.parent().is_some_and(|other| Some(other) == parent);
-                if self.stuck.iter().filter(is_beside).count() >= MAX_STUCK_IN_FOLDER
-                    && let Some(parent) = parent
-                    && !self.stuck.contains(&parent)
-                {
-                    self.note_stuck(parent);
-                }
-            }
-        }
-        true
     }
 
     /// Cuts a task in halves. Their first death cuts them again, but a single entry gets all its chances.

@@ -15,6 +15,7 @@ use super::keeping::Keeping;
 use super::standing::Standing;
 use super::{Flaw, Worker};
 use crate::calls::{fchmod, fremovexattr, fsetxattr, fstat, lremovexattr, lsetxattr, patiently};
+use crate::compare::Side;
 use crate::error::Action;
 use crate::facet::{Facet, Facets, Why};
 use crate::task::Arrival;
@@ -210,8 +211,16 @@ pub(super) struct DifferingKinds {
 }
 
 /// Compares what a copy keeps of the attributes of its source, and would have removed because the source does not have it.
-pub(super) fn kinds_that_differ(source: &Bearer<'_>, copy: &Bearer<'_>) -> Result<DifferingKinds, Errno> {
-    let (wanted, present) = (source.list()?, copy.list()?);
+/// `ask` is told before either of them is asked.
+pub(super) fn kinds_that_differ(
+    source: &Bearer<'_>,
+    copy: &Bearer<'_>,
+    mut ask: impl FnMut(Side),
+) -> Result<DifferingKinds, Errno> {
+    ask(Side::Source);
+    let wanted = source.list()?;
+    ask(Side::Destination);
+    let present = copy.list()?;
     let mut kinds = DifferingKinds::default();
     let mut note = |name: &CStr| match () {
         () if is_acl(name) => kinds.acls = true,
@@ -221,7 +230,9 @@ pub(super) fn kinds_that_differ(source: &Bearer<'_>, copy: &Bearer<'_>) -> Resul
     let kept: HashSet<_> = names(&wanted).filter(|name| is_kept(name, Facets::ALL)).collect();
     names(&present).filter(|name| is_removed(name, Facets::ALL) && !kept.contains(name)).for_each(&mut note);
     for name in kept {
+        ask(Side::Source);
         let value = source.get(name)?;
+        ask(Side::Destination);
         match copy.get(name) {
             Ok(there) if there == value => {}
             Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP) => note(name),

@@ -19,6 +19,7 @@ use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, S
 use crate::error::{Action, Reason};
 use crate::lanes::{OwnLane, Words};
 use crate::names::{Bytes, Kind, Names};
+use crate::stuck::Stuck;
 
 /// Less than this is not worth giving back.
 const LEAST_TO_SHARE: usize = 32;
@@ -41,6 +42,8 @@ pub(crate) struct Examiner {
     /// Entries that may be compared; none in a walk that only lists.
     n_entries: u64,
     path: Vec<u8>,
+    /// Places that are not to be touched.
+    stuck: Vec<Stuck>,
     frames: Vec<Frame>,
     /// Entries that were found in this task and not begun.
     n_left: usize,
@@ -92,6 +95,7 @@ impl Examiner {
             answer: CompareAnswer::default(),
             n_entries: 0,
             path: Vec::new(),
+            stuck: Vec::new(),
             frames: Vec::new(),
             n_left: 0,
             is_task_over: false,
@@ -104,6 +108,7 @@ impl Examiner {
         self.n_entries = u64::from(task.n_entries);
         self.n_left = task.items.iter().map(CompareItem::n_units).sum();
         self.is_task_over = false;
+        self.stuck = task.stuck;
         for item in task.items {
             if self.is_over() {
                 self.answer.leftovers.push(item);
@@ -117,7 +122,8 @@ impl Examiner {
 
     fn run_item(&mut self, item: CompareItem) {
         self.path = item.folder.0;
-        let pair = match self.enter() {
+        self.lane.entry(&self.path, b"");
+        let pair = match self.refuse_stuck(c"").and_then(|()| self.enter()) {
             Ok(pair) => pair,
             Err(trouble) => {
                 for (_, name) in item.files.iter().chain(item.folders.iter()) {
@@ -131,6 +137,12 @@ impl Examiner {
         };
         let mut frame =
             Frame { name: CString::default(), files: Unread::new(item.files), folders: Unread::new(item.folders) };
+        if item.is_whole || self.root.renamed.is_some() {
+            // The first task, while there is no other. What waits to be written is written now: then what the cache holds can be
+            // dropped, and what the disk has is read.
+            self.ask(Side::Destination);
+            let _ = rustix::fs::syncfs(&pair.destination);
+        }
         if item.is_whole {
             self.compare_folders(c"", &pair);
             self.list(&pair, &mut frame);
@@ -139,7 +151,30 @@ impl Examiner {
         self.run_frames();
     }
 
+    /// Refuses to touch an entry of the current folder, or with an empty name the folder itself, if it is in a place where
+    /// another worker got stuck.
+    fn refuse_stuck(&self, name: &CStr) -> Result<(), Trouble> {
+        // Nearly always there is none, and then no path is put together.
+        if self.stuck.is_empty() {
+            return Ok(());
+        }
+        let path = Bytes(self.path.clone()).joined(name).0;
+        match self.stuck.iter().find(|place| place.holds(place.root, &path)) {
+            None => Ok(()),
+            Some(place) => {
+                let flaw = Flaw::new(Action::Compare, Reason::Stalled);
+                Err(Trouble { side: Side::of_root(place.root), flaw })
+            }
+        }
+    }
+
+    /// Shows which of the two trees is asked next, so that it can be named if no answer comes.
+    fn ask(&mut self, side: Side) {
+        self.lane.root(side.root());
+    }
+
     fn enter(&mut self) -> Result<Rc<Pair>, Trouble> {
+        self.ask(Side::Source);
         let root = &self.root;
         let pair = self.chain.enter(0, &self.path, || {
             let source = open_root(&root.source).map_err(|errno| Flaw::new(Action::Open, errno))?;
@@ -214,8 +249,11 @@ impl Examiner {
 
     /// Opens a folder in both trees; or says why there are no two folders.
     fn open_both(&mut self, name: &CStr) -> Result<Result<Pair, Aspect>, Trouble> {
+        self.refuse_stuck(name)?;
         let here = self.chain.current().map_err(Trouble::from)?;
+        self.ask(Side::Source);
         let source = open_folder(here.source.as_fd(), name);
+        self.ask(Side::Destination);
         let destination = open_folder(here.destination.as_fd(), name);
         match (source, destination) {
             (Ok(source), Ok(destination)) => Ok(Ok(Pair::new(source, destination))),
@@ -246,6 +284,7 @@ impl Examiner {
         // A descriptor of the root may have been read before, by a task that was cut short.
         let _ = calls::seek(&pair.source, SeekFrom::Start(0));
         let _ = calls::seek(&pair.destination, SeekFrom::Start(0));
+        self.ask(Side::Source);
         let (mut files, mut folders) = (Names::default(), Names::default());
         let mut bytes_found = 0;
         read_names(&pair.source, listing, |name, listed| {
@@ -265,6 +304,7 @@ impl Examiner {
         self.answer.counts.bytes_found += bytes_found;
         self.n_left += n_at_source;
         self.found(n_at_source as u64);
+        self.ask(Side::Destination);
         let extra = only_at_destination(pair, listing, &files, &folders);
         frame.files = Unread::new(files);
         frame.folders = Unread::new(folders);
@@ -375,7 +415,9 @@ impl Examiner {
     fn compare_and_book(&mut self, pair: &Pair, name: &CStr) {
         self.lane.entry(&self.path, name.to_bytes());
         let renamed = self.root.renamed.clone();
-        match self.compare_entries(pair, name, renamed.as_deref().unwrap_or(name)) {
+        let compared =
+            self.refuse_stuck(name).and_then(|()| self.compare_entries(pair, name, renamed.as_deref().unwrap_or(name)));
+        match compared {
             Ok(Some(compared)) => {
                 self.answer.counts.bytes_done += compared.n_bytes;
                 self.answer.counts.bytes_compared += compared.n_bytes;
@@ -392,22 +434,25 @@ impl Examiner {
     }
 
     fn compare_folders(&mut self, name: &CStr, pair: &Pair) {
-        let compared = || -> Result<Aspects, Trouble> {
-            let source = fstat(&pair.source).map_err(|errno| Trouble::at_source(Action::Stat, errno))?;
-            let destination = fstat(&pair.destination).map_err(|errno| Trouble::at_destination(Action::Stat, errno))?;
-            let mut aspects = entry::of_stats(&source, &destination);
-            entry::note_attributes(
-                &mut aspects,
-                &super::Bearer::open(&pair.source),
-                &super::Bearer::open(&pair.destination),
-            )?;
-            Ok(aspects)
-        };
-        match compared() {
+        match self.aspects_of_folders(pair) {
             Ok(aspects) if aspects.is_empty() => self.same(),
             Ok(aspects) => self.differ(name, aspects),
             Err(trouble) => self.fail(name, &trouble),
         }
+    }
+
+    fn aspects_of_folders(&mut self, pair: &Pair) -> Result<Aspects, Trouble> {
+        self.ask(Side::Source);
+        let source = fstat(&pair.source).map_err(|errno| Trouble::at_source(Action::Stat, errno))?;
+        self.ask(Side::Destination);
+        let destination = fstat(&pair.destination).map_err(|errno| Trouble::at_destination(Action::Stat, errno))?;
+        let mut aspects = entry::of_stats(&source, &destination);
+        self.note_attributes(
+            &mut aspects,
+            &super::Bearer::open(&pair.source),
+            &super::Bearer::open(&pair.destination),
+        )?;
+        Ok(aspects)
     }
 }
 

@@ -57,6 +57,11 @@ impl Json {
         self.write(&Line::Worker { pid, state: "lost", signal, path: None });
     }
 
+    /// A worker is stuck and given up.
+    pub fn worker_stalled(&mut self, pid: u32, path: &Path) {
+        self.write(&Line::Worker { pid, state: "stalled", signal: None, path: Some(Named::of(path)) });
+    }
+
     /// The last event.
     pub fn verdict(&mut self, verdict: &Verdict) {
         self.write(&VerifyLine::Summary(Account {

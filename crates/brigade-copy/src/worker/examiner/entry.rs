@@ -43,8 +43,10 @@ impl Examiner {
         source_name: &CStr,
         destination_name: &CStr,
     ) -> Result<Option<Compared>, Trouble> {
+        self.ask(Side::Source);
         let source = statat(&pair.source, source_name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Trouble::at_source(Action::Stat, errno))?;
+        self.ask(Side::Destination);
         let destination = match statat(&pair.destination, destination_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(destination) => destination,
             Err(Errno::NOENT) => return Ok(Some(Compared::only(Aspect::OnlyAtSource, &source))),
@@ -58,41 +60,63 @@ impl Examiner {
         let by_name = || (Bearer::of_source(pair, source_name), Bearer::of_destination(pair, destination_name));
         match file_type {
             FileType::RegularFile if source.st_size == destination.st_size && source.st_size > 0 => {
-                let open = Open {
-                    source: opened(&pair.source, source_name)
-                        .map_err(|errno| Trouble::at_source(Action::Open, errno))?,
-                    destination: opened(&pair.destination, destination_name)
-                        .map_err(|errno| Trouble::at_destination(Action::Open, errno))?,
-                    source_before: source,
-                    destination_before: destination,
-                };
+                self.ask(Side::Source);
+                let there =
+                    opened(&pair.source, source_name).map_err(|errno| Trouble::at_source(Action::Open, errno))?;
+                self.ask(Side::Destination);
+                let here = opened(&pair.destination, destination_name)
+                    .map_err(|errno| Trouble::at_destination(Action::Open, errno))?;
+                let open =
+                    Open { source: there, destination: here, source_before: source, destination_before: destination };
                 let Some(has_same_contents) = self.compare_contents(&open)? else {
                     return Ok(None);
                 };
                 aspects.note(Aspect::Contents, !has_same_contents);
-                note_attributes(&mut aspects, &Bearer::open(&open.source), &Bearer::open(&open.destination))?;
+                self.note_attributes(&mut aspects, &Bearer::open(&open.source), &Bearer::open(&open.destination))?;
             }
             FileType::RegularFile => {
                 aspects.note(Aspect::Contents, source.st_size != destination.st_size);
                 let (original, copy) = by_name();
-                note_attributes(&mut aspects, &original, &copy)?;
+                self.note_attributes(&mut aspects, &original, &copy)?;
             }
             _ => {
                 if file_type == FileType::Symlink {
+                    self.ask(Side::Source);
                     let there = readlinkat(&pair.source, source_name, Vec::new())
                         .map_err(|errno| Trouble::at_source(Action::Read, errno))?;
+                    self.ask(Side::Destination);
                     let here = readlinkat(&pair.destination, destination_name, Vec::new())
                         .map_err(|errno| Trouble::at_destination(Action::Read, errno))?;
                     aspects.note(Aspect::Target, there != here);
                 }
                 let (original, copy) = by_name();
-                note_attributes(&mut aspects, &original, &copy)?;
+                self.note_attributes(&mut aspects, &original, &copy)?;
             }
         }
         let is_shared = source.st_nlink > 1 || destination.st_nlink > 1;
         let links = is_shared.then(|| (Identity::of(&source), Identity::of(&destination)));
         let n_bytes = n_bytes_of(&source);
         Ok(Some(Compared { aspects, n_bytes, links }))
+    }
+
+    /// Adds what differs in extended attributes.
+    pub(super) fn note_attributes(
+        &mut self,
+        aspects: &mut Aspects,
+        source: &Bearer<'_>,
+        destination: &Bearer<'_>,
+    ) -> Result<(), Trouble> {
+        let mut asked = Side::Source;
+        let ask = |side| {
+            asked = side;
+            self.ask(side);
+        };
+        let kinds = kinds_that_differ(source, destination, ask)
+            .map_err(|errno| Trouble { side: asked, flaw: Flaw::new(Action::ReadAttributes, errno) })?;
+        aspects.note(Aspect::Attributes, kinds.attributes);
+        aspects.note(Aspect::Acls, kinds.acls);
+        aspects.note(Aspect::Capabilities, kinds.capabilities);
+        Ok(())
     }
 
     /// Whether two files hold the same bytes. `None`: the order to stop came first.
@@ -105,8 +129,10 @@ impl Examiner {
             if self.lane.must_stop() {
                 return Ok(None);
             }
+            self.ask(Side::Source);
             let n_source = fill(&open.source, &mut self.source_bytes, offset)
                 .map_err(|flaw| Trouble { side: Side::Source, flaw })?;
+            self.ask(Side::Destination);
             let n_destination = fill(&open.destination, &mut self.destination_bytes, offset)
                 .map_err(|flaw| Trouble { side: Side::Destination, flaw })?;
             if self.source_bytes[..n_source] != self.destination_bytes[..n_destination] {
@@ -161,20 +187,6 @@ pub(super) fn of_stats(source: &Stat, destination: &Stat) -> Aspects {
     let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
     aspects.note(Aspect::Time, time(source) != time(destination));
     aspects
-}
-
-/// Adds what differs in extended attributes.
-pub(super) fn note_attributes(
-    aspects: &mut Aspects,
-    source: &Bearer<'_>,
-    destination: &Bearer<'_>,
-) -> Result<(), Trouble> {
-    let kinds = kinds_that_differ(source, destination)
-        .map_err(|errno| Trouble::at_destination(Action::ReadAttributes, errno))?;
-    aspects.note(Aspect::Attributes, kinds.attributes);
-    aspects.note(Aspect::Acls, kinds.acls);
-    aspects.note(Aspect::Capabilities, kinds.capabilities);
-    Ok(())
 }
 
 fn opened(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
