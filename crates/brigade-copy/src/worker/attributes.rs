@@ -57,7 +57,12 @@ pub(crate) struct Name<'a> {
 
 impl<'a> Name<'a> {
     fn reached(&self) -> Result<&'a CStr, Errno> {
-        self.standing.go_to(self.folder).map(|()| self.name)
+        match self.standing.go_to(self.folder) {
+            Ok(()) => Ok(self.name),
+            // Said of attributes this would mean that there are none.
+            Err(errno) if is_unsupported(errno) => Err(Errno::IO),
+            Err(errno) => Err(errno),
+        }
     }
 }
 
