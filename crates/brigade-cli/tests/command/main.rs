@@ -4,6 +4,7 @@
 mod attributes;
 mod changing;
 mod delete;
+mod exposure;
 mod faults;
 mod fidelity;
 mod figures;

@@ -1,5 +1,5 @@
-//! Extended attributes, and what is kept in them: POSIX ACLs and file capabilities. They come after owner and mode, since a
-//! change of owner clears capabilities, and before the times. What the destination cannot hold or this user may not set is
+//! Extended attributes, and what is kept in them: POSIX ACLs and file capabilities. They come after the owner, since a
+//! change of owner clears capabilities, and before the mode, which opens what has an ACL to its group. What the destination cannot hold or this user may not set is
 //! counted and fails nothing. Owner, mode and times are in metadata.rs.
 
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, XattrFlags, fgetxattr, flistxattr, fstatvfs, getxattr, lgetxattr, listxattr, llistxattr};
+use rustix::fs::{Mode, Stat, XattrFlags, fgetxattr, flistxattr, fstatvfs, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::Errno;
 
 use super::folders::Pair;
@@ -122,6 +122,10 @@ impl<'a> Bearer<'a> {
         }
     }
 
+    pub(super) fn has_acl(&self) -> bool {
+        self.get(ACCESS_ACL).is_ok()
+    }
+
     /// Sets the permissions, and nothing else of the mode, as an ACL that says no more than these: the kernel makes a mode of
     /// it, and does not follow a link on the way.
     pub(super) fn set_permissions(&self, mode: u32) -> Result<(), Errno> {
@@ -159,13 +163,20 @@ impl<'a> Bearer<'a> {
 
 impl Worker {
     /// Gives an entry the attributes of its source, and counts what cannot be kept.
-    pub(super) fn set_attributes(&mut self, source: &Bearer<'_>, copy: &Bearer<'_>, slate: Slate) -> Result<(), Flaw> {
+    pub(super) fn set_attributes(
+        &mut self,
+        source: &Bearer<'_>,
+        copy: &Bearer<'_>,
+        stat: &Stat,
+        slate: Slate,
+    ) -> Result<(), Flaw> {
         let preserve = self.facts.fidelity.preserve;
         if !HELD_IN_ATTRIBUTES.iter().any(|&facet| preserve.contains(facet)) {
             return Ok(());
         }
         let (is_veiled, keeping) = (self.is_acl_veiled, &mut self.keeping);
-        let mut transfer = Transfer { source, copy, slate, preserve, keeping, mode_before: None, is_veiled };
+        let mode = preserve.contains(Facet::Mode).then_some(stat.st_mode);
+        let mut transfer = Transfer { source, copy, mode, slate, preserve, keeping, mode_before: None, is_veiled };
         let set = transfer.run();
         let restored = transfer.restore_mode();
         set.and(restored)
@@ -262,6 +273,8 @@ pub(crate) fn remove_inherited_acl(entry: &Bearer<'_>) -> Result<(), Errno> {
 struct Transfer<'a> {
     source: &'a Bearer<'a>,
     copy: &'a Bearer<'a>,
+    /// That the copy is to have, if that is the source's.
+    mode: Option<u32>,
     slate: Slate,
     preserve: Facets,
     keeping: &'a mut Keeping,
@@ -306,7 +319,12 @@ impl Transfer<'_> {
         let wanted: HashSet<_> = names(wanted).collect();
         let preserve = self.preserve;
         for name in names(&present).filter(|name| is_removed(name, preserve) && !wanted.contains(name)) {
-            self.alter(name, |copy| copy.remove(name)).or_else(|errno| self.lose(name, errno))?;
+            let removed = match self.mode {
+                // Without it what it granted at most would be everybody's in the group, until the mode is set.
+                Some(mode) if name == ACCESS_ACL => self.copy.set_permissions(mode),
+                _ => self.alter(name, |copy| copy.remove(name)),
+            };
+            removed.or_else(|errno| self.lose(name, errno))?;
         }
         Ok(())
     }

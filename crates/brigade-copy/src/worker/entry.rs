@@ -90,8 +90,8 @@ impl Worker {
             return Ok(done);
         }
         let file_type = FileType::from_raw_mode(source.st_mode);
-        let mode = if self.is_kept(Facet::Mode) { source.st_mode & 0o7777 } else { self.new_mode(&source) };
-        let mode = Mode::from_raw_mode(mode);
+        // Until it has its owner and its ACL it is open to nobody.
+        let mode = Mode::RUSR | Mode::WUSR;
         let make = |name: &CStr| mknodat(&spot.here.destination, name, file_type, mode, source.st_rdev);
         let put = self.make_or_keep(spot, &source, Action::CreateSpecial, make, Like::Source(Kind::Special))?;
         let outcome = match put {
@@ -145,10 +145,14 @@ impl Worker {
         let original = Bearer::of_source(&spot.here, spot.name);
         let copy = Bearer::of_destination(&spot.here, spot.destination_name());
         // Links have neither modes nor ACLs.
-        if kind_of(source) == Kind::Special {
-            self.set_mode_of_special(spot, source, &mark, owner, refuser)?;
+        let is_special = kind_of(source) == Kind::Special;
+        if is_special && slate == Slate::Clean && self.is_acl_inherited(&spot.here, spot.arrival) {
+            remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
         }
-        self.set_attributes(&original, &copy, slate)?;
+        self.set_attributes(&original, &copy, source, slate)?;
+        if is_special {
+            self.set_mode_of_special(&mark, &copy, source, owner, refuser)?;
+        }
         if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
             return Ok(());
         }
@@ -157,22 +161,17 @@ impl Worker {
 
     fn set_mode_of_special(
         &mut self,
-        spot: &Spot<'_>,
-        source: &Stat,
         mark: &Mark,
+        copy: &Bearer<'_>,
+        source: &Stat,
         owner: Owner,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        let (present, copy) = (&mark.stat, Bearer::of_destination(&spot.here, spot.destination_name()));
-        let is_freed = refuser.slate == Slate::Clean && self.is_acl_inherited(&spot.here, spot.arrival);
-        if is_freed {
-            remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
-        }
         // A change of owner cleared these.
-        let is_owner_new = present.st_uid != source.st_uid || present.st_gid != source.st_gid;
+        let is_owner_new = mark.stat.st_uid != source.st_uid || mark.stat.st_gid != source.st_gid;
         match self.mode_for(source, refuser.slate, owner) {
-            Some(mode) if is_freed || mode != present.st_mode & 0o7777 || (is_owner_new && mode & SET_ID_BITS != 0) => {
-                set_mode_of_mark(mark.entry.as_fd(), &copy, mode)
+            Some(mode) if mode != mark.stat.st_mode & 0o7777 || (is_owner_new && mode & SET_ID_BITS != 0) => {
+                set_mode_of_mark(mark.entry.as_fd(), copy, mode)
                     .or_else(|errno| self.refused(Facet::Mode, Action::SetMode, errno, refuser))
             }
             _ => Ok(()),

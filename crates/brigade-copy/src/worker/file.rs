@@ -178,9 +178,8 @@ impl Worker {
             return Err(Flaw::new(Action::SetMode, Errno::STALE));
         }
         self.touch_file(&spot.here);
-        self.set_owner_and_mode(file.as_fd(), Present::of(present), source, Slate::Used)?;
         let original = Bearer::of_source(&spot.here, spot.name);
-        self.set_attributes(&original, &Bearer::open(&file), Slate::Used)?;
+        self.set_all_but_times(file.as_fd(), Present::of(present), source, &original, Slate::Used)?;
         if mtime_of(present) == mtime_of(source) {
             return Ok(());
         }
@@ -224,7 +223,7 @@ impl Worker {
         if !self.makes_unnamed {
             return Ok(None);
         }
-        let flags = self.access_to_new() | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let flags = self.access_to_new() | OFlags::TMPFILE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&here.destination, c".", flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => Ok(Some(file)),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => Ok(None),
@@ -366,8 +365,7 @@ impl Worker {
             Wholeness::Flushed => flush(&open.destination)?,
             Wholeness::Later(_) | Wholeness::AtOnce => {}
         }
-        self.set_owner_and_mode(open.destination.as_fd(), present, &open.before, Slate::Clean)?;
-        self.set_attributes(&original, &copy, Slate::Clean)?;
+        self.set_all_but_times(open.destination.as_fd(), present, &open.before, &original, Slate::Clean)?;
         let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
         self.set_times(open.destination.as_fd(), newborn.device, FileTimes::of(&open.before), refuser)?;
         Ok(None)
@@ -380,7 +378,8 @@ impl Worker {
         let mode = self.mode_for(&open.before, Slate::Clean, owner);
         self.hide_from_others(file, present.mode)?;
         self.is_acl_veiled = true;
-        let set = self.set_attributes(&Bearer::open(&open.source), &Bearer::open(&open.destination), Slate::Clean);
+        let copy = Bearer::open(&open.destination);
+        let set = self.set_attributes(&Bearer::open(&open.source), &copy, &open.before, Slate::Clean);
         self.is_acl_veiled = false;
         set?;
         let refuser = Refuser { slate: Slate::Clean, uid: present.uid };

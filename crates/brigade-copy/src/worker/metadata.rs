@@ -1,5 +1,5 @@
 //! Owner, mode and times, in this order: a change of owner clears setuid bits, and setting the mode later is safe only once
-//! the owner is right. Only what differs is set. What comes between mode and times is in attributes.rs.
+//! the owner is right. Only what differs is set. What comes between owner and mode is in attributes.rs.
 
 use std::os::fd::BorrowedFd;
 
@@ -77,15 +77,18 @@ impl Time {
 }
 
 impl Worker {
-    /// Gives an open file or folder the owner and the mode of its source.
-    pub(super) fn set_owner_and_mode(
+    /// Gives an open file or folder the owner, the attributes and the mode of its source. The mode of what has an ACL shows what
+    /// the ACL grants at most, so it opens more than that as long as the ACL is not there.
+    pub(super) fn set_all_but_times(
         &mut self,
         entry: BorrowedFd<'_>,
         present: Present,
         source: &Stat,
+        original: &Bearer<'_>,
         slate: Slate,
     ) -> Result<(), Flaw> {
         let owner = self.set_owner(present, source, |uid, gid| calls::fchown(entry, uid, gid))?;
+        self.set_attributes(original, &Bearer::open(&entry), source, slate)?;
         let Some(mode) = self.mode_for(source, slate, owner) else {
             return Ok(());
         };
@@ -264,6 +267,8 @@ impl Worker {
 /// Gives a mode to a FIFO, a socket or a device.
 pub(super) fn set_mode_of_mark(mark: BorrowedFd<'_>, named: &Bearer<'_>, mode: u32) -> Result<(), Errno> {
     match calls::set_mode_of_mark(mark, mode) {
+        // An ACL that was set has set the permissions, too.
+        Err(Errno::NOSYS) if named.has_acl() => Ok(()),
         // Before Linux 6.6 every other way of changing a mode follows links, or opens what must not be opened.
         Err(Errno::NOSYS) => named.set_permissions(mode),
         set => set,

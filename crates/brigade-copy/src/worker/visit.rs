@@ -287,8 +287,8 @@ impl Worker {
         self.keeping = Keeping::default();
         let present = fstat(&pair.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
         let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
-        self.set_owner_and_mode(pair.destination.as_fd(), Present::of(&present), &source, slate)?;
-        self.set_attributes(&Bearer::open(&pair.source), &Bearer::open(&pair.destination), slate)?;
+        let original = Bearer::open(&pair.source);
+        self.set_all_but_times(pair.destination.as_fd(), Present::of(&present), &source, &original, slate)?;
         let refuser = Refuser { slate, uid: present.st_uid };
         self.set_times(pair.destination.as_fd(), present.st_dev, FileTimes::of(&source), refuser)
     }
