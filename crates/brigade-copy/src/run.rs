@@ -18,7 +18,7 @@ use crate::facet::Lost;
 use crate::plan::{Journal, Plan};
 use crate::request::{Answer, Delete, Digests, Report, Request, Times, Totals, Verify, Writing};
 use crate::scheduler::Top;
-use crate::task::{CopyAnswer, CopyTask, EntryDone, Failure};
+use crate::task::{CopyAnswer, CopyTask, EntryDone, Failure, Lasts};
 use crate::worker::{Checks, Facts};
 use process::{GivenRoot, WorkerStart, begin_worker, run_task};
 use room::Room;
@@ -337,7 +337,7 @@ impl Shared {
         }
         for entry in answer.entries.drain(..) {
             events.push(self.file_event(&entry));
-            if entry.outcome == Outcome::Copied && !entry.is_pending {
+            if entry.lasts == Lasts::AtLast {
                 core.undurable.push(entry);
             }
         }

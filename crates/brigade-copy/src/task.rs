@@ -340,8 +340,18 @@ pub(crate) struct EntryDone {
     pub(crate) why: Option<Ground>,
     pub(crate) n_bytes: u64,
     pub(crate) lost: Lost,
-    /// It is not whole before it is committed.
-    pub(crate) is_pending: bool,
+    pub(crate) lasts: Lasts,
+}
+
+/// When an entry that is done is on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Lasts {
+    /// Nobody sees to it, or there is no disk.
+    Unknown,
+    /// Once it is committed, and flushed after that.
+    OnceCommitted,
+    /// When the last flush of the run has ended.
+    AtLast,
 }
 
 /// An entry, and how long it took.

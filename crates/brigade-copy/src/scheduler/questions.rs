@@ -7,7 +7,7 @@ use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::Lost;
 use crate::names::{Bytes, Names};
 use crate::request::Answer;
-use crate::task::{Asked, EntryDone};
+use crate::task::{Asked, EntryDone, Lasts};
 use crate::worker::entry_kind;
 
 /// An entry that waits for an answer, and keeps its folder open.
@@ -52,7 +52,7 @@ impl Scheduler {
             Answer::Keep => self.path_of(node, &name).map(|(path, kind)| {
                 let (root, outcome, why) = (self.nodes.get(node).root, Outcome::Skipped, Some(Ground::Declined));
                 self.counts.count(kind, outcome, n_bytes);
-                EntryDone { root, path, kind, outcome, why, n_bytes, lost: Lost::default(), is_pending: false }
+                EntryDone { root, path, kind, outcome, why, n_bytes, lost: Lost::default(), lasts: Lasts::Unknown }
             }),
         };
         self.close_piece(node, false);

@@ -10,7 +10,7 @@ use crate::error::Reason;
 use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{Facet, Why};
 use crate::names::{Bytes, Kind, joined};
-use crate::task::{Cause, EntryDone, Failure, Joined, Placing, Slow};
+use crate::task::{Cause, EntryDone, Failure, Joined, Lasts, Placing, Slow};
 
 impl Worker {
     pub(super) fn copy_and_book(&mut self, kind: Kind, spot: &Spot<'_>, sharing: Sharing) -> Joined {
@@ -78,6 +78,7 @@ impl Worker {
     pub(super) fn book_entry(&mut self, name: &CStr, kind: EntryKind, outcome: Outcome, n_bytes: u64) {
         match self.settle() {
             Ok(lost) => {
+                let lasts = if outcome == Outcome::Copied { self.touch_here() } else { Lasts::Unknown };
                 if self.facts.wants_entries {
                     let path = self.path_of(name);
                     let why = self.why_of(outcome);
@@ -89,13 +90,10 @@ impl Worker {
                         why,
                         n_bytes,
                         lost,
-                        is_pending: self.has_left_to_commit,
+                        lasts,
                     });
                 }
                 self.count(kind, outcome, n_bytes);
-                if outcome == Outcome::Copied {
-                    self.touch_here();
-                }
             }
             Err(flaw) => {
                 self.note_failed();
@@ -108,6 +106,9 @@ impl Worker {
     pub(super) fn book_here(&mut self, kind: EntryKind, outcome: Outcome) {
         match self.settle() {
             Ok(lost) => {
+                // Its metadata is set again also where nothing of it was copied.
+                let lasts = self.touch_here();
+                let lasts = if outcome == Outcome::Copied { lasts } else { Lasts::Unknown };
                 if self.facts.wants_entries {
                     let path = Bytes(self.path.clone());
                     let why = (outcome == Outcome::Copied).then_some(Ground::New);
@@ -120,11 +121,10 @@ impl Worker {
                         why,
                         n_bytes: 0,
                         lost,
-                        is_pending: false,
+                        lasts,
                     });
                 }
                 self.count(kind, outcome, 0);
-                self.touch_here();
             }
             Err(flaw) => self.fail_here(flaw),
         }

@@ -21,7 +21,7 @@ use crate::facet::{Facet, Why};
 use crate::names::Kind;
 use crate::request::{Durability, Existing, SENTINEL};
 use crate::task::{
-    Arrival, Batch, Failure, FileTimes, Flushed, FolderRef, Identity, Medium, PendingFile, Scope, Step, Uncommitted,
+    Arrival, Batch, Failure, FileTimes, Flushed, FolderRef, Identity, Lasts, Medium, PendingFile, Scope, Step, Uncommitted,
 };
 
 /// File systems in memory: tmpfs, ramfs and hugetlbfs, from linux/magic.h.
@@ -298,15 +298,17 @@ impl Worker {
         if failed.is_empty() { Flushed::Done } else { Flushed::Except(failed) }
     }
 
-    /// Notes that something was made or altered in a folder, so that it is flushed at the end.
-    pub(super) fn touch_here(&mut self) {
+    /// Notes that something was made or altered in the current folder, so that it is flushed at the end. Says when it will last.
+    pub(super) fn touch_here(&mut self) -> Lasts {
         if self.facts.durability != Durability::Never
             && let Ok(here) = self.chain.current()
             && here.reality == Reality::Real
             && medium_of(&here) != Medium::Memory
         {
             self.answer.touched.note(self.root, &self.path);
+            return if self.has_left_to_commit { Lasts::OnceCommitted } else { Lasts::AtLast };
         }
+        Lasts::Unknown
     }
 
     /// Notes that a file was altered that stays what it is.

@@ -261,6 +261,7 @@ impl Worker {
 
     /// Sets the final metadata of the folder whose path is the current one, and counts it.
     pub(super) fn finish(&mut self, pair: &Pair, source: Option<Stat>, outcome: Outcome) {
+        self.has_left_to_commit = false;
         self.lane.entry(&self.path, b"");
         match self.try_finish(pair, source, outcome) {
             Err(flaw) => self.finish_failed(flaw, outcome),
