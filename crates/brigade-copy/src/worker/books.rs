@@ -113,16 +113,7 @@ impl Worker {
                     let path = Bytes(self.path.clone());
                     let why = (outcome == Outcome::Copied).then_some(Ground::New);
                     let root = self.root;
-                    self.answer.entries.push(EntryDone {
-                        root,
-                        path,
-                        kind,
-                        outcome,
-                        why,
-                        n_bytes: 0,
-                        lost,
-                        lasts,
-                    });
+                    self.answer.entries.push(EntryDone { root, path, kind, outcome, why, n_bytes: 0, lost, lasts });
                 }
                 self.count(kind, outcome, 0);
             }

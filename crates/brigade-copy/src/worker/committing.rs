@@ -21,7 +21,8 @@ use crate::facet::{Facet, Why};
 use crate::names::Kind;
 use crate::request::{Durability, Existing, SENTINEL};
 use crate::task::{
-    Arrival, Batch, Failure, FileTimes, Flushed, FolderRef, Identity, Lasts, Medium, PendingFile, Scope, Step, Uncommitted,
+    Arrival, Batch, Failure, FileTimes, Flushed, FolderRef, Identity, Lasts, Medium, PendingFile, Scope, Step,
+    Uncommitted,
 };
 
 /// File systems in memory: tmpfs, ramfs and hugetlbfs, from linux/magic.h.
