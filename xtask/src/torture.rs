@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 9] = [
+const CAMPAIGNS: [Campaign; 10] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -31,6 +31,7 @@ const CAMPAIGNS: [Campaign; 9] = [
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --seed 7", full: "--program BRIGADE --seed 7" },
+    Campaign { program: "fullness", slice: "--program BRIGADE --levels 8", full: "--program BRIGADE --levels 500" },
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.

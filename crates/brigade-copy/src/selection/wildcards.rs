@@ -222,3 +222,91 @@ fn is_of_class(name: &[u8], byte: u8) -> Option<bool> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use torture::random::Random;
+
+    use super::*;
+
+    /// What patterns are made of here: everything that has a meaning of its own, and two letters.
+    const ELEMENTS: [&[u8]; 8] = [b"a", b"/", b"*", b"?", b"[!a]", b"[ab]", b"\\*", b"b"];
+    const BYTES: [u8; 4] = *b"a/b*";
+
+    /// What a pattern means by its definition, however long that takes: every star tries everything that it may match.
+    fn means(dialect: Dialect, pattern: &[u8], before: Option<u8>, text: &[u8]) -> bool {
+        let Some(&element) = pattern.first() else {
+            return text.is_empty();
+        };
+        if element == b'*' {
+            let n_stars = pattern.iter().take_while(|&&byte| byte == b'*').count();
+            let rest = &pattern[n_stars..];
+            let is_component = before.is_none_or(|byte| byte == b'/') && rest.first().is_none_or(|&byte| byte == b'/');
+            let mut ends = 0..=text.len();
+            return match (dialect, n_stars > 1) {
+                (Dialect::Git, true) if is_component && !rest.is_empty() => {
+                    let is_begin = |end: usize| end == 0 || text[end - 1] == b'/';
+                    ends.any(|end| is_begin(end) && means(dialect, &rest[1..], Some(b'/'), &text[end..]))
+                }
+                (Dialect::Git, true) if is_component => true,
+                (Dialect::Rsync, true) => ends.any(|end| means(dialect, rest, Some(b'*'), &text[end..])),
+                _ => ends.any(|end| !text[..end].contains(&b'/') && means(dialect, rest, Some(b'*'), &text[end..])),
+            };
+        }
+        let Some((&byte, text)) = text.split_first() else {
+            return false;
+        };
+        let (fits, n_bytes) = match element {
+            b'?' => (byte != b'/', 1),
+            b'\\' => (pattern[1] == byte, 2),
+            b'[' if pattern[1] == b'!' => (byte != pattern[2] && byte != b'/', 4),
+            b'[' => (pattern[1..3].contains(&byte), 4),
+            literal => (literal == byte, 1),
+        };
+        fits && means(dialect, &pattern[n_bytes..], Some(pattern[n_bytes - 1]), text)
+    }
+
+    fn assert_means(pattern: &[u8], text: &[u8]) {
+        for dialect in [Dialect::Rsync, Dialect::Git] {
+            let matches = compare(dialect, pattern, text) == Compared::Matches;
+            let expected = means(dialect, pattern, None, text);
+            assert_eq!(matches, expected, "{dialect:?}: '{}' on '{}'", pattern.escape_ascii(), text.escape_ascii());
+        }
+    }
+
+    /// Everything that consists of at most so many of the parts.
+    fn all_of<const N: usize>(parts: [&[u8]; N], n_most: usize) -> Vec<Vec<u8>> {
+        let mut all = vec![Vec::new()];
+        let mut begin = 0;
+        for _ in 0..n_most {
+            let end = all.len();
+            for idx in begin..end {
+                all.extend(parts.map(|part| [all[idx].as_slice(), part].concat()));
+            }
+            begin = end;
+        }
+        all
+    }
+
+    #[test]
+    fn every_short_pattern_means_on_every_short_text_what_it_is_defined_to() {
+        let texts = all_of([b"a", b"/", b"b", b"*"], 4);
+        for pattern in all_of(ELEMENTS, 4) {
+            texts.iter().for_each(|text| assert_means(&pattern, text));
+        }
+    }
+
+    #[test]
+    fn random_long_patterns_mean_what_they_are_defined_to() {
+        let seed = std::env::var("BRIGADE_SEED").map_or_else(|_| Random::fresh_seed(), |seed| seed.parse().unwrap());
+        println!("BRIGADE_SEED={seed}");
+        let mut random = Random::new(seed);
+        for _ in 0..20_000 {
+            let n_elements = random.below(10);
+            let pattern = (0..n_elements).flat_map(|_| ELEMENTS[random.below(6) as usize]).copied().collect::<Vec<_>>();
+            let n_bytes = random.below(14);
+            let text = (0..n_bytes).map(|_| BYTES[random.below(4) as usize]).collect::<Vec<_>>();
+            assert_means(&pattern, &text);
+        }
+    }
+}
