@@ -257,6 +257,23 @@ fn a_death_while_files_are_read_back_loses_and_doubles_nothing() {
     assert_eq!(tree(&scene.path("source")), tree(&scene.path("copy")));
 }
 
+/// F-07: what a disk does not take is told only by the flush that goes before reading back.
+#[test]
+fn a_file_that_cannot_be_flushed_is_not_read_back_from_memory_but_fails() {
+    for errno in [Errno::IO, Errno::NOSPC] {
+        let scene = Scene::new();
+        for name in ["source/file", "source/other"] {
+            scene.file(name, name);
+        }
+        let rule = Rule::of("fdatasync", Act::Fail(errno)).below(scene.path("copy/file"));
+        let (run, n_done) = copy(&scene, &["--verify", "-j1", "source", "copy"], vec![rule]);
+        assert_eq!((run.status.code(), n_done), (Some(1), vec![1]), "{}", run.stderr);
+        let expected = format!("brigade: cannot write 'copy/file': {}\n", std::io::Error::from(errno));
+        assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
+        assert_eq!(tree(&scene.path("copy")), [("other".into(), Some(b"source/other".to_vec()))].into());
+    }
+}
+
 #[test]
 fn a_program_is_told_of_the_phase_and_the_figures() {
     let scene = Scene::new();

@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use torture::faultline::{Act, Role, Rule, When, run};
 
 use super::support::{self, Scene, tree};
+
+/// Longer than any of these copies takes, however loaded the machine is.
+const WATCHDOG: Duration = Duration::from_secs(60);
 
 fn names(scene: &Scene, folder: &str) -> Vec<String> {
     tree(&scene.path(folder)).keys().map(|path| path.display().to_string()).collect()
@@ -91,6 +97,30 @@ fn only_the_names_in_a_list_are_copied_and_those_that_are_missing_are_named() {
         assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
         assert_eq!(names(&scene, "into/source"), copied);
         fs::remove_dir_all(scene.path("into")).unwrap();
+    }
+}
+
+/// A name in the list is asked for by nobody else, so it must come back from the worker that died with it.
+#[test]
+fn workers_that_die_lose_no_name_of_a_list() {
+    for nth in [2, 5, 11, 17] {
+        let scene = Scene::new();
+        let mut list = String::new();
+        for idx in 0..30 {
+            let name = format!("{}/{}/{idx}", idx % 3, idx % 5);
+            scene.file(format!("source/{name}"), &name);
+            scene.file(format!("wanted/{name}"), &name);
+            scene.file(format!("source/{name} not listed"), "x");
+            list.push_str(&format!("{name}\n"));
+        }
+        scene.file("list", &list);
+        let kill = Rule::of("openat", Act::Kill).by(Role::Worker).below(scene.path("source")).when(When::Nth(nth));
+        let command = scene.copy(["--files-from=list", "-j2", "-T", "source", "copy"]);
+        let run = run(command, vec![kill], WATCHDOG).unwrap();
+        let told = String::from_utf8_lossy(&run.output.stderr);
+        assert_eq!((run.is_hung, run.output.status.code(), run.n_done), (false, Some(0), vec![1]), "{nth}: {told}");
+        assert!(told.contains("1 worker lost"), "{told}");
+        assert_eq!(tree(&scene.path("copy")), tree(&scene.path("wanted")), "{nth}");
     }
 }
 

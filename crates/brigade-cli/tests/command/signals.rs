@@ -18,7 +18,8 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
     for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)] {
         let scene = Scene::new();
         scene.many_files("a", 20_000);
-        let mut command = scene.copy(["-j1", "--progress=json", "a", "b"]);
+        scene.file("sums", "of the run before");
+        let mut command = scene.copy(["-j1", "--progress=json", "--manifest=sums", "a", "b"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = support::collected(child.stderr.take().unwrap());
@@ -36,7 +37,13 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
         assert_eq!(status.signal(), Some(number), "{status}");
         let stderr = stderr.recv().unwrap();
         assert!(stderr.starts_with("interrupted: copied "), "{stderr}");
-        assert!(stderr.ends_with("\nto go on: brigade copy --workers=1 --progress=json -T a b\n"), "{stderr}");
+        assert!(
+            stderr.ends_with("\nto go on: brigade copy --workers=1 --progress=json --manifest=sums -T a b\n"),
+            "{stderr}"
+        );
+        // A manifest of a part would be taken for that of the whole.
+        assert_eq!(fs::read_to_string(scene.path("sums")).unwrap(), "of the run before");
+        assert_eq!(fs::read_dir(scene.path("")).unwrap().count(), 3, "nothing but a, b and sums");
         let rest = rest.recv().unwrap();
         assert!(rest.contains("\"interrupted\":true"), "{rest}");
         let source = support::tree(&scene.path("a"));

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use blake3::{Hash, Hasher};
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, Stat, fadvise, fdatasync, openat, statat};
-
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, Stat, fadvise, openat, statat};
 use rustix::io::Errno;
 
 use super::contents::{CHUNK_BYTES, read_at};
 use super::{Done, Flaw, Spot, Worker};
+use crate::calls;
 use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
 use crate::task::{Digest, Identity};
@@ -120,7 +120,7 @@ impl Worker {
     /// Makes sure, if files are to be verified, that what is read of this one comes from the disk.
     pub(super) fn forget_cached(&self, file: &OwnedFd) -> Result<(), Errno> {
         if self.tap.checks.verifies {
-            rustix::io::retry_on_intr(|| fdatasync(file))?;
+            calls::fdatasync(file)?;
             // Where pages cannot be dropped, as in memory, there is nothing behind the cache either.
             let _ = fadvise(file, 0, None, Advice::DontNeed);
         }
