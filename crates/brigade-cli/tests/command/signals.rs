@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::support::{self, Scene};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
+use torture::mounts::{Mount, need_root};
 use torture::random::Random;
 use torture::{facts, processes};
 
@@ -56,7 +57,9 @@ fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
 }
 
 /// What a signal meets: slowed down, so that many are met in the midst of a large file.
-const COPY: [&str; 4] = ["--bwlimit=80M", "-T", "a", "b"];
+const fn copy_to(destination: &str) -> [&str; 4] {
+    ["--bwlimit=80M", "-T", "a", destination]
+}
 
 /// Old times, so that a file that has its source's is one that was finished.
 fn age(folder: &Path) {
@@ -82,13 +85,13 @@ fn make_storm_source(scene: &Scene) {
     age(&scene.path("a"));
 }
 
-fn make_storm_destination(scene: &Scene) {
-    let _ = fs::remove_dir_all(scene.path("b"));
+fn make_storm_destination(scene: &Scene, destination: &str) {
+    let _ = fs::remove_dir_all(scene.path(destination));
     for idx in 0..300 {
-        scene.file(format!("b/{:03}/file {idx}", idx / 100), "an older version");
+        scene.file(format!("{destination}/{:03}/file {idx}", idx / 100), "an older version");
     }
     for idx in 0..2 {
-        scene.file(format!("b/large {idx}"), "an older version");
+        scene.file(format!("{destination}/large {idx}"), "an older version");
     }
 }
 
@@ -111,25 +114,39 @@ fn assert_whole_as_far_as_it_goes(source: &Path, copy: &Path, moment: &str) {
 /// C-37. `BRIGADE_SIGNALS` times, 30 without it; `BRIGADE_SEED` makes it happen again.
 #[test]
 fn a_signal_at_any_moment_leaves_only_whole_files_and_the_printed_command_completes() {
+    storm(&Scene::new(), "b", 30);
+}
+
+/// C-37, where files are committed in groups once they are on disk.
+#[test]
+fn a_signal_at_any_moment_of_a_copy_to_a_disk_leaves_only_whole_files_and_the_same_command_completes() {
+    need_root();
+    let scene = Scene::new();
+    fs::create_dir(scene.path("disk")).unwrap();
+    let _mount = Mount::ext4(&scene.path("image"), &scene.path("disk"));
+    storm(&scene, "disk/b", 10);
+}
+
+fn storm(scene: &Scene, destination: &str, n_moments: u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("BRIGADE_SEED").unwrap_or_else(Random::fresh_seed);
-    let n_moments = number("BRIGADE_SIGNALS").unwrap_or(30);
+    let n_moments = number("BRIGADE_SIGNALS").unwrap_or(n_moments);
     println!("BRIGADE_SEED={seed} BRIGADE_SIGNALS={n_moments}");
     let mut random = Random::new(seed);
-    let scene = Scene::new();
-    make_storm_source(&scene);
-    make_storm_destination(&scene);
+    let (a, b) = (scene.path("a"), scene.path(destination));
+    make_storm_source(scene);
+    make_storm_destination(scene, destination);
     let start = Instant::now();
-    assert_eq!(scene.run(COPY).status.code(), Some(0));
+    assert_eq!(scene.run(copy_to(destination)).status.code(), Some(0));
     let whole_run = start.elapsed();
     let mut n_interrupted = 0;
     for moment_idx in 0..n_moments {
-        make_storm_destination(&scene);
+        make_storm_destination(scene, destination);
         let (signal, number) =
             [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)][usize::try_from(random.below(3)).unwrap()];
         let delay = Duration::from_micros(random.below(u64::try_from(whole_run.as_micros()).unwrap()));
         let moment = format!("seed {seed}, moment {moment_idx}: {signal:?} after {delay:?}");
-        let mut child = scene.copy(COPY).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = scene.copy(copy_to(destination)).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = support::collected(child.stderr.take().unwrap());
         // Whatever happens at this moment is what the signal meets.
         let status = facts::end_of(&mut child, delay).unwrap().unwrap_or_else(|| {
@@ -138,17 +155,16 @@ fn a_signal_at_any_moment_leaves_only_whole_files_and_the_printed_command_comple
         });
         let stderr = stderr.recv().unwrap();
         assert!(status.signal() == Some(number) || status.success(), "{moment}: {status} {stderr}");
-        assert_whole_as_far_as_it_goes(&scene.path("a"), &scene.path("b"), &moment);
+        assert_whole_as_far_as_it_goes(&a, &b, &moment);
         // One that came before the command listens ends it before it has begun, without a word.
         if let Some((_, command)) = stderr.split_once("\nto go on: brigade ") {
             n_interrupted += 1;
             assert_eq!(status.signal(), Some(number), "{moment}: {stderr}");
-            assert_eq!(command, format!("copy {}\n", COPY.join(" ")), "{moment}");
+            assert_eq!(command, format!("copy {}\n", copy_to(destination).join(" ")), "{moment}");
         }
-        let again = scene.run(COPY);
+        let again = scene.run(copy_to(destination));
         assert_eq!(again.status.code(), Some(0), "{moment}: {}", again.stderr);
-        let differences = torture::tree::differences(&scene.path("a"), &scene.path("b")).unwrap();
-        assert_eq!(differences, [""; 0], "{moment}");
+        assert_eq!(torture::tree::differences(&a, &b).unwrap(), [""; 0], "{moment}");
     }
     println!("{n_interrupted} of {n_moments} were interrupted in the midst of the copy");
     assert!(n_interrupted > 0, "no signal met the copy");
