@@ -1,6 +1,8 @@
 //! Copies a tree while entries on both sides are swapped, and looks whether anything outside of the trees was read or written.
-//! The trees are in scene.rs, the swapping in swaps.rs, and what is watched and compared in outside.rs.
+//! The trees are in scene.rs, the swapping at any time in swaps.rs and just before a call in calls.rs, and what is watched and
+//! compared in outside.rs.
 
+mod calls;
 mod outside;
 mod scene;
 mod swaps;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::facts;
 use crate::random::Random;
 use outside::Outside;
-use scene::{Fifos, Scene, Tops};
+use scene::{Fifos, Scene, Swapped, Tops};
 use swaps::Swaps;
 
 /// A copy of so small a tree that takes longer than this hangs.
@@ -32,11 +34,22 @@ pub enum Copier {
     Cp,
 }
 
+/// When entries are swapped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moments {
+    /// Whenever it happens.
+    Any,
+    /// Just before calls of the copier on them, so that each gap between a look and what follows from it is met.
+    BeforeCalls,
+}
+
 /// A campaign.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Who copies.
     pub copier: Copier,
+    /// When entries are swapped.
+    pub moments: Moments,
     /// For how long.
     pub duration: Duration,
     /// What is swapped when.
@@ -87,14 +100,16 @@ pub fn campaign(options: &Options, folder: &Path) -> io::Result<Outcome> {
         let way = WAYS[(outcome.n_rounds % WAYS.len() as u64) as usize];
         let tops = if outcome.n_rounds % 4 == 3 { Tops::Swapped } else { Tops::Left };
         scene.reset()?;
-        let swaps = Swaps::begin(scene.swapped(tops, fifos)?, random.number(), N_THREADS);
-        let mut command = command(options, way, &scene);
-        let ended = command.stderr(Stdio::piped()).spawn().and_then(end_of);
-        for (kind, n) in swaps.end() {
+        let swapped = scene.swapped(tops, fifos)?;
+        let command = command(options, way, &scene);
+        let (n_swaps, status, said) = match options.moments {
+            Moments::Any => meanwhile(command, swapped, random.number())?,
+            Moments::BeforeCalls => calls::swapped_before_calls(command, swapped, &scene, random.number())?,
+        };
+        for (kind, n) in n_swaps {
             *outcome.n_swaps.entry(kind).or_default() += n;
         }
         outcome.n_rounds += 1;
-        let (status, said) = ended?;
         *outcome.n_statuses.entry(status.unwrap_or(-1)).or_default() += 1;
         let mut leaks = outside.leaks(&scene)?;
         leaks.sort();
@@ -109,6 +124,16 @@ pub fn campaign(options: &Options, folder: &Path) -> io::Result<Outcome> {
     Ok(outcome)
 }
 
+/// How often each kind was swapped, the status of the copier, and what it said.
+type Ended = (BTreeMap<&'static str, u64>, Option<i32>, String);
+
+fn meanwhile(mut command: Command, swapped: Vec<Swapped>, seed: u64) -> io::Result<Ended> {
+    let swaps = Swaps::begin(swapped, seed, N_THREADS);
+    let ended = command.stderr(Stdio::piped()).spawn().and_then(end_of);
+    let n_swaps = swaps.end();
+    ended.map(|(status, said)| (n_swaps, status, said))
+}
+
 fn command(options: &Options, way: &[&str], scene: &Scene) -> Command {
     let mut command = match &options.copier {
         Copier::Cp => Command::new("cp"),
@@ -118,7 +143,13 @@ fn command(options: &Options, way: &[&str], scene: &Scene) -> Command {
         Copier::Cp => command.arg("-a"),
         Copier::Brigade(_) => command.args(["copy", "--progress=none"]).args(way),
     };
-    command.arg(scene.source()).arg(scene.into()).env("LANG", "C.UTF-8").stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .env("XDG_STATE_HOME", scene.state())
+        .arg(scene.source())
+        .arg(scene.into())
+        .env("LANG", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command
 }
 

@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 10] = [
+const CAMPAIGNS: [Campaign; 11] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -26,6 +26,11 @@ const CAMPAIGNS: [Campaign; 10] = [
         program: "faultline",
         slice: "--campaign --program BRIGADE --points 100",
         full: "--campaign --program BRIGADE --points 20000",
+    },
+    Campaign {
+        program: "flipper",
+        slice: "--program BRIGADE --before-calls --seconds 5",
+        full: "--program BRIGADE --before-calls --seconds 300",
     },
     Campaign { program: "flipper", slice: "--program BRIGADE --seconds 5", full: "--program BRIGADE --seconds 300" },
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use torture::arguments::Arguments;
-use torture::flipper::{Copier, Options, campaign};
+use torture::flipper::{Copier, Moments, Options, campaign};
 use torture::random::Random;
 
 const USAGE: &str = "usage: flipper [--program BRIGADE] [--seconds N] [--seed N] [--folder DIR] [--control]
@@ -15,6 +15,7 @@ const USAGE: &str = "usage: flipper [--program BRIGADE] [--seconds N] [--seed N]
   --seconds N         for how long (60)
   --seed N            what is swapped when
   --folder DIR        where the trees are made (/dev/shm)
+  --before-calls      just before the copier's calls on what is swapped, and not at any time
   --control           GNU cp copies instead, and must leave the trees";
 
 fn main() -> ExitCode {
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let program = arguments.text("--program").map(PathBuf::from).or(beside).unwrap_or_default();
     let is_control = arguments.flag("--control");
     let options = Options {
+        moments: if arguments.flag("--before-calls") { Moments::BeforeCalls } else { Moments::Any },
         copier: if is_control { Copier::Cp } else { Copier::Brigade(program) },
         duration: Duration::from_secs(arguments.number("--seconds").unwrap_or(60)),
         seed: arguments.number("--seed").unwrap_or_else(Random::fresh_seed),

@@ -98,6 +98,7 @@ pub(super) struct Swapped {
     pub(super) kind: &'static str,
     folder: OwnedFd,
     name: OsString,
+    path: PathBuf,
     partner: PathBuf,
     decoy: Decoy,
     /// What the decoy leads to.
@@ -105,6 +106,15 @@ pub(super) struct Swapped {
 }
 
 impl Swapped {
+    /// Whether a path is that of one of the two, or below it.
+    pub(super) fn is_on_the_way_to(&self, path: &Path) -> bool {
+        path.starts_with(&self.path) || path.starts_with(&self.partner)
+    }
+
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        path == self.path || path == self.partner
+    }
+
     pub(super) fn swap(&self) -> Result<(), Errno> {
         renameat_with(&self.folder, &self.name, CWD, &self.partner, RenameFlags::EXCHANGE)
     }
@@ -181,6 +191,15 @@ impl Scene {
         self.into().join("source")
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the copier may keep what it wants to remember.
+    pub(super) fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
     fn partners(&self) -> PathBuf {
         self.folder.join("partners")
     }
@@ -251,6 +270,7 @@ impl Scene {
                     kind: kind.name,
                     folder: open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
                     name: name.to_owned(),
+                    path: path.clone(),
                     partner: self.partners().join(all.len().to_string()),
                     decoy: kind.decoy,
                     outside: self.outside().join(side).join(entry),
