@@ -509,6 +509,9 @@ impl Shared {
         let mut core = self.core();
         if core.summary.is_none() {
             core.n_lost_workers = self.crew.n_lost().unwrap_or(core.n_lost_workers);
+            if !core.scheduler.is_done() {
+                core.scheduler.forget_uncommitted();
+            }
             core.summary = Some(core.summarize(self.crew.n_workers, self.began.elapsed(), self.writing));
             self.has_ended.notify_all();
         }

@@ -30,6 +30,7 @@ use std::ffi::CStr;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -151,6 +152,9 @@ pub(crate) struct Worker {
     makes_unnamed: bool,
     /// It is copied and left to be committed.
     has_left_to_commit: bool,
+    /// Of the task, what is left to be committed, and when it began.
+    bytes_to_commit: u64,
+    task_began: Instant,
 }
 
 /// Where one entry is read and where it is to be.
@@ -246,6 +250,8 @@ impl Worker {
             is_acl_veiled: false,
             makes_unnamed: true,
             has_left_to_commit: false,
+            bytes_to_commit: 0,
+            task_began: Instant::now(),
         }
     }
 
@@ -257,6 +263,8 @@ impl Worker {
         self.n_listed = 0;
         self.n_left = 0;
         self.n_given = 0;
+        self.bytes_to_commit = 0;
+        self.task_began = Instant::now();
         self.n_items_left = task.items.iter().map(|item| item.work.n_units()).sum();
         self.is_task_over = false;
         for (item_idx, item) in task.items.into_iter().enumerate() {

@@ -496,6 +496,22 @@ impl Scheduler {
         self.close_piece(node, false);
     }
 
+    /// Takes what was never made whole out of the books of a run that is cut short.
+    pub(crate) fn forget_uncommitted(&mut self) {
+        let disks = std::mem::take(&mut self.commits.disks).into_values();
+        let groups = disks.flat_map(|disk| std::iter::once(disk.open).chain(disk.closed).chain(disk.flushing));
+        let of_groups = groups.flat_map(|group| group.batches).map(|(_, batch)| batch);
+        let flights = self.flights.drain().flat_map(|(_, flight)| flight.pieces).chain(self.commits.flushes.drain(..));
+        let of_pieces = flights.chain(self.commits.pieces.drain(..)).filter_map(|piece| match piece.job {
+            Job::Flush { device: Some(_), scope: Scope::Files(batch) } | Job::Commit { batch, .. } => Some(batch),
+            _ => None,
+        });
+        for file in of_groups.chain(of_pieces).flat_map(|batch| batch.files).filter(|file| !file.is_failed) {
+            self.counts.revoke(file.n_bytes);
+            self.counts.n_failed -= 1;
+        }
+    }
+
     fn revoke(&mut self, file: &PendingFile) {
         self.commits.has_failed = true;
         if !file.is_failed {

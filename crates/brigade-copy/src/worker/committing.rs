@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstatfs};
 use rustix::io::Errno;
@@ -33,6 +34,10 @@ const ELSEWHERE: [u64; 9] =
     [0x6573_5546, 0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400, 0x5346_414f, 0x7375_7245];
 
 const UNFINISHED_MODE: u32 = 0o600;
+
+/// A task ends when it has left so much to be committed, or has taken so long.
+const MOST_BYTES_UNTOLD: u64 = 32 << 20;
+const LONGEST_UNTOLD: Duration = Duration::from_millis(500);
 
 /// When a new file becomes whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -126,6 +131,9 @@ impl Worker {
             });
         }
         self.has_left_to_commit = true;
+        // The parent is told before it is much: only then can it be flushed.
+        self.bytes_to_commit += n_bytes;
+        self.is_task_over |= self.bytes_to_commit >= MOST_BYTES_UNTOLD || self.task_began.elapsed() >= LONGEST_UNTOLD;
     }
 
     fn last_left_to_commit(&mut self) -> Option<&mut PendingFile> {
