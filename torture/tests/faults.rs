@@ -41,7 +41,9 @@ fn every_fault_of_the_catalogue_is_shown_by_a_test() {
     let ids: Vec<&str> = rows.iter().filter_map(|row| row.about.split(' ').next()).collect();
     let expected: Vec<String> =
         (1..=42).map(|id| format!("C-{id:02}")).chain((1..=15).map(|id| format!("F-{id:02}"))).collect();
+    let (attacks, ids): (Vec<&str>, Vec<&str>) = ids.into_iter().partition(|id| id.starts_with("S-"));
     assert_eq!(ids, expected);
+    assert!(attacks.len() >= 12 && attacks.is_sorted(), "{attacks:?}");
     let faults = faults(&rows, &tests);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
