@@ -16,6 +16,7 @@
 
 pub mod calls;
 pub mod campaign;
+mod jailed;
 mod judge;
 mod part;
 mod scene;
@@ -392,11 +393,11 @@ impl Asked {
         if number < 0 {
             return self.current_folder();
         }
-        std::fs::read_link(format!("/proc/{}/fd/{number}", self.pid)).ok()
+        jailed::path_of(self.pid, &format!("fd/{number}"))
     }
 
     fn current_folder(&self) -> Option<PathBuf> {
-        std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
+        jailed::path_of(self.pid, "cwd")
     }
 
     fn text(&self, argument_idx: usize) -> Option<PathBuf> {

@@ -80,7 +80,7 @@ fn carried_out(plan: Plan, place: Place, arguments: &CopyArguments, language: La
         Err(exit) => return exit.into(),
     };
     let mut display = Display::new(language, outputs);
-    display.start(&pairs);
+    display.start(&pairs, plan.sandbox());
     let display = Arc::new(Mutex::new(display));
     let sink = Arc::clone(&display);
     let taker = Arc::clone(&manifest);

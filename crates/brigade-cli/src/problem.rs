@@ -52,6 +52,9 @@ pub fn refusal(language: Language, refusal: &Refusal) -> String {
         Refusal::Niceness(cause) => {
             format!("{}: {}", messages::refused_nice(language), reason(language, cause))
         }
+        Refusal::Sandbox(lack) => {
+            format!("{}: {}", messages::refused_sandbox(language), messages::lack(language, lack))
+        }
         Refusal::Workers(cause) => {
             let sentence = messages::refused_workers(language);
             format!("{sentence}: {}", chain(language, cause.as_ref()))

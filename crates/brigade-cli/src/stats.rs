@@ -32,6 +32,7 @@ pub fn lines(language: Language, summary: &Summary) -> Vec<String> {
         (messages::stats_rate(language), rate(language, summary)),
         (messages::stats_time(language), time(language, summary)),
         (messages::stats_workers(language), workers(language, summary)),
+        (messages::stats_sandbox(language), summary.sandbox.word().to_owned()),
     ];
     rows.extend(summary.slowest.iter().map(|slow| {
         let text = format!("{}  {}", units::elapsed(slow.elapsed, language), shown(&slow.path));
@@ -174,6 +175,7 @@ mod tests {
                 "rate       617 MiB/s, 10 entries/s",
                 "time       2.0 s; everything was found after 0.5 s",
                 "workers    2 workers",
+                "sandbox    off",
                 r"slowest    1.2 s  'a\x0ab'",
             ]
         );

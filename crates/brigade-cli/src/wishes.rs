@@ -69,6 +69,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },
         durability: arguments.safety.sync.into(),
         digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
+        sandbox: arguments.safety.sandbox.0,
         selection: selected::read(arguments, language)?,
         policy,
         resume: if arguments.safety.no_resume { Resume::Never } else { records::kept() },

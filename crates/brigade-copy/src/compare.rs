@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::confine::Confinement;
 use crate::error::{PathError, Refusal};
 use crate::names::{Kind, name_of};
 use crate::plan::{Place, found_at, send_ahead};
@@ -133,6 +134,8 @@ pub struct Verdict {
     pub n_workers: usize,
     /// Worker processes that ended before their time.
     pub n_lost_workers: u64,
+    /// How strictly the workers were confined.
+    pub sandbox: Confinement,
     /// What was asked to end the run before it was complete.
     pub interrupted: bool,
     /// Why the run could not go on although nobody interrupted it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::confine::Lack;
 use crate::facet::Lost;
 use crate::shown;
 
@@ -291,6 +292,9 @@ pub enum Refusal {
     /// The root folder has no name to put a copy beside.
     #[error("the root folder cannot be copied beside itself")]
     RootBeside,
+    /// Workers are to be confined as strictly as can be for this user, and cannot be.
+    #[error("workers cannot be confined as is required")]
+    Sandbox(#[source] Lack),
     /// Something has to be written at the destination, and cannot be.
     #[error("cannot write {}: its file system {want}", shown(.destination))]
     NoRoom {

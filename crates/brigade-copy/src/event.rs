@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::confine::Confinement;
 use crate::error::PathError;
 use crate::facet::{FidelityReport, Lost};
 use crate::request::Writing;
@@ -300,6 +301,8 @@ pub struct Summary {
     pub n_verified: u64,
     /// Files that were read back, found wrong, and written again.
     pub n_rewritten: u64,
+    /// How strictly the workers were confined.
+    pub sandbox: Confinement,
     /// Entries that were removed because the source does not have them.
     pub n_deleted: u64,
     /// Such entries that could not be removed; each was an [`Event::Failed`].

@@ -27,6 +27,7 @@
 
 mod calls;
 mod compare;
+mod confine;
 mod crew;
 mod error;
 mod event;
@@ -54,6 +55,7 @@ mod rehearsal;
 mod rehearsal_tests;
 
 pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Verdict};
+pub use confine::{Confinement, Lack, Wall};
 pub use error::{Action, EntryName, PathError, Reason, Refusal, Want};
 pub use event::{
     EntryKind, Event, Ground, Lane, LaneState, Note, Outcome, Progress, Question, RemovalCeased, SlowEntry, Summary,
@@ -62,8 +64,8 @@ pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
 pub use request::{
     Answer, Backup, DEFAULT_STALL_TIMEOUT, Delete, Digests, Durability, EmptySource, Existing, Fidelity, NewMode,
-    Newer, OnLoss, Policy, Reflink, Report, Request, Resume, SENTINEL, Sameness, Sparse, Target, Times, Totals,
-    TypeChange, Verify, Writing,
+    Newer, OnLoss, Policy, Reflink, Report, Request, Resume, SENTINEL, Sameness, Sandbox, Sparse, Target, Times,
+    Totals, TypeChange, Verify, Writing,
 };
 pub use run::{Closed, Running};
 pub use selection::{BadList, Choice, Depth, IgnoreFiles, Lines, Links, Mounts, NameList, NoPattern, Rules, Selection};

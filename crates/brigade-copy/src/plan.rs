@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Stat};
 
 use crate::calls::statat;
+use crate::confine::{self, Confinement, Found as Confinable, Purpose};
 use crate::error::{EntryName, Refusal};
 use crate::names::Kind;
 use crate::request::{Delete, Request, Target, TypeChange};
@@ -44,6 +45,7 @@ pub struct Plan {
     pub(crate) pairs: Vec<Pair>,
     pub(crate) share: Share,
     pub(crate) journal: Journal,
+    pub(crate) confinable: Confinable,
 }
 
 /// One source and the place of its copy.
@@ -112,7 +114,8 @@ impl Plan {
         if request.policy.type_change == TypeChange::Allowed {
             refuse_sources_in_what_goes(&pairs, &mut lineages)?;
         }
-        Ok(Self { request, pairs, share: Share::default(), journal })
+        let confinable = confine::find(request.sandbox, purpose(&request)).map_err(Refusal::Sandbox)?;
+        Ok(Self { request, pairs, share: Share::default(), journal, confinable })
     }
 
     /// Whether this goes on with a run that was cut off.
@@ -127,9 +130,21 @@ impl Plan {
         Self { share: Share::of(entries), journal: Journal::default(), ..self }
     }
 
+    /// How strictly the workers will be confined.
+    pub fn sandbox(&self) -> Confinement {
+        self.confinable.level()
+    }
+
     /// Source and destination of every top-level entry.
     pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.pairs.iter().map(|pair| (pair.source.as_path(), pair.destination.as_path()))
+    }
+}
+
+fn purpose(request: &Request) -> Purpose {
+    match request.selection.links {
+        Links::Keep | Links::FollowSources => Purpose::Copying,
+        Links::Follow => Purpose::CopyingWhatLinksPointTo,
     }
 }
 

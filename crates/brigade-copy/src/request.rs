@@ -5,6 +5,7 @@ mod fidelity;
 mod policy;
 mod resume;
 mod safety;
+mod sandbox;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
 pub use policy::{Backup, Existing, Newer, Policy, Sameness, TypeChange, Writing};
 pub use resume::Resume;
 pub use safety::{Digests, Durability, SENTINEL, Verify};
+pub use sandbox::Sandbox;
 
 /// What to copy, where to, and how.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub struct Request {
     pub durability: Durability,
     /// Whether a run that was cut off is gone on with.
     pub resume: Resume,
+    /// How strictly workers are confined.
+    pub sandbox: Sandbox,
 }
 
 impl Request {
@@ -84,6 +88,7 @@ impl Request {
             digests: Digests::NotNeeded,
             durability: Durability::default(),
             resume: Resume::Never,
+            sandbox: Sandbox::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use brigade::TaskError;
 
+use crate::confine::{Confinement, Found};
 use crate::crew::{Crew, Due, Ending, Silent, n_workers_wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
@@ -56,6 +57,7 @@ struct Shared {
     sink: Mutex<Sink>,
     crew: Crew,
     roots: Vec<ShownRoot>,
+    sandbox: Confinement,
     report: Report,
     delete: Delete,
     writing: Writing,
@@ -81,17 +83,17 @@ impl Running {
         }
         let mut journal = std::mem::take(&mut plan.journal);
         let mut beginning = Beginning::new(&plan, &mut journal).inspect_err(|_| journal.withdraw())?;
-        match Shared::new(&plan.request, &mut beginning, sink, began) {
+        match Shared::new(&plan.request, &mut beginning, plan.confinable, sink, began) {
             Ok(shared) => {
                 let shared = Arc::new(shared);
                 shared.tell(journal.take_notes().into_iter().map(Event::Note).collect());
                 shared.begin(beginning);
                 Ok(Self { shared, journal })
             }
-            Err(cause) => {
+            Err(refusal) => {
                 beginning.undo();
                 journal.withdraw();
-                Err(Refusal::Workers(cause))
+                Err(refusal)
             }
         }
     }
@@ -203,27 +205,33 @@ impl Shared {
     fn new(
         request: &Request,
         beginning: &mut Beginning,
+        found: Found,
         sink: Sink,
         began: Instant,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Self, Refusal> {
         let room = match (beginning.roots.as_slice(), request.totals) {
             ([root], Totals::Wanted) => Room::between(&root.source, &root.destination),
             _ => Room::default(),
         };
+        let mut trees: Vec<_> =
+            beginning.roots.iter_mut().map(|root| (&mut root.source, &mut root.destination)).collect();
+        let walls = found.enclose(&mut trees).map_err(Refusal::Sandbox)?;
+        let sandbox = walls.level();
         let (given, roots) = std::mem::take(&mut beginning.roots)
             .into_iter()
             .map(|root| (GivenRoot::new(root.source, root.destination, root.renamed, root.called), root.shown))
             .unzip();
         let facts = facts_for(request, beginning);
-        let start = |board| WorkerStart { facts, roots: given, board, nice: request.nice };
+        let start = |board| WorkerStart { facts, roots: given, board, nice: request.nice, walls };
         let n_wanted = n_workers_wanted(request.workers).min(beginning.n_useful_workers).max(1);
-        let crew = Crew::start(n_wanted, start, begin_worker)?;
+        let crew = Crew::start(n_wanted, start, begin_worker).map_err(Refusal::Workers)?;
         Ok(Self {
             core: Mutex::new(Core::new(request, crew.n_workers, room)),
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
             crew,
             roots,
+            sandbox,
             report: request.report,
             delete: request.delete,
             writing: request.policy.writing,
@@ -512,7 +520,7 @@ impl Shared {
             if !core.scheduler.is_done() {
                 core.scheduler.forget_uncommitted();
             }
-            core.summary = Some(core.summarize(self.crew.n_workers, self.began.elapsed(), self.writing));
+            core.summary = Some(core.summarize(self.sandbox, self.crew.n_workers, self.began.elapsed(), self.writing));
             self.has_ended.notify_all();
         }
     }

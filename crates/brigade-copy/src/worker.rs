@@ -255,6 +255,10 @@ impl Worker {
         }
     }
 
+    pub(crate) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
     pub(crate) fn run(&mut self, task: CopyTask) -> CopyAnswer {
         self.lane.begin_task(task.id);
         self.budget = task.budget;

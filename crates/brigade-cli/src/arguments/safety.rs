@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use brigade_copy::Durability;
+use brigade_copy::{Durability, Sandbox};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 /// How much a copy trusts what it works with.
@@ -32,6 +33,27 @@ pub struct SafetyArguments {
     /// Runs that were cut off are not gone on with.
     #[arg(long)]
     pub no_resume: bool,
+    /// How strictly workers are confined.
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    pub sandbox: SandboxWord,
+}
+
+/// A word for how strictly workers are confined.
+#[derive(Clone, Copy, Debug)]
+pub struct SandboxWord(pub Sandbox);
+
+impl ValueEnum for SandboxWord {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self(Sandbox::Auto), Self(Sandbox::Require), Self(Sandbox::Off)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self.0 {
+            Sandbox::Auto => "auto",
+            Sandbox::Require => "require",
+            Sandbox::Off => "off",
+        }))
+    }
 }
 
 /// When what was copied is on disk.

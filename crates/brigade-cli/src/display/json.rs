@@ -15,7 +15,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use brigade_copy::{
-    EntryKind, Event, Facet, FidelityReport, Lost, Note, Outcome, PathError, Progress, RemovalCeased, Summary, Writing,
+    Confinement, EntryKind, Event, Facet, FidelityReport, Lost, Note, Outcome, PathError, Progress, RemovalCeased,
+    Summary, Writing,
 };
 use serde::Serialize;
 use serde_json::Serializer;
@@ -55,12 +56,13 @@ impl Json {
     }
 
     /// The first event: what goes where.
-    pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)]) {
+    pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)], sandbox: Confinement) {
         let entries = pairs.iter().map(|(source, destination)| Pair {
             source: Source::of(source),
             destination: Destination::of(destination),
         });
-        self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries: entries.collect() });
+        let entries = entries.collect();
+        self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries, sandbox: Some(sandbox.word()) });
         self.write(&Line::Phase { phase: "copying" });
         self.pen.flush();
     }
@@ -170,6 +172,9 @@ enum Line<'a> {
     Start {
         version: &'static str,
         entries: Vec<Pair<'a>>,
+        /// How strictly workers are confined, if that is known yet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sandbox: Option<&'static str>,
     },
     Phase {
         phase: &'static str,
@@ -354,7 +359,7 @@ impl<'a> Account<'a> {
             workers: summary.n_workers,
             lost_workers: summary.n_lost_workers,
             limited_by: None,
-            sandbox: "off",
+            sandbox: summary.sandbox.word(),
             unpreserved: unpreserved(&summary.fidelity),
             dry_run: summary.writing == Writing::Rehearsed,
             interrupted: summary.interrupted,
@@ -626,7 +631,7 @@ mod tests {
     fn a_closed_reader_is_noticed_once() {
         let mut report = Json::new(Box::new(Closing { room_bytes: 10 }));
         assert_eq!(report.pen().told(), Told::Wholly);
-        report.start(&[]);
+        report.start(&[], Confinement::Off);
         assert_eq!(report.pen().told(), Told::InPart);
         let loss = report.pen().take_loss().unwrap();
         assert_eq!(loss.kind(), io::ErrorKind::BrokenPipe);

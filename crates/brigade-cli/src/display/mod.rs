@@ -17,7 +17,7 @@ mod way;
 
 use std::path::{Path, PathBuf};
 
-use brigade_copy::{Event, Note, Outcome, Progress, Summary, Writing, shown};
+use brigade_copy::{Confinement, Event, Note, Outcome, Progress, Summary, Writing, shown};
 
 pub use self::json::Named;
 use self::outputs::Files;
@@ -72,10 +72,13 @@ impl Display {
     }
 
     /// Tells a program, and the log, what is about to happen.
-    pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)]) {
+    pub fn start(&mut self, pairs: &[(PathBuf, PathBuf)], sandbox: Confinement) {
         self.files.start(pairs);
         if let Some(json) = self.painting.json() {
-            json.start(pairs);
+            json.start(pairs, sandbox);
+        }
+        if self.detail == Detail::EveryFile && !self.painting.is_for_program() {
+            self.say(&messages::confined(self.language, sandbox));
         }
     }
 

@@ -162,6 +162,9 @@ texts! { safety:
     "no_resume":
         "Neither go on with a copy of SOURCE that was cut off, nor keep what is needed to go on with this one",
         "不继续之前中断的复制，也不保存继续本次复制所需的记录";
+    "sandbox":
+        "Confine workers: auto (as strictly as can be), require (or refuse to copy) or off [default: auto]",
+        "限制工作进程的权限：auto（尽可能严格）、require（做不到即拒绝复制）或 off [默认：auto]";
 }
 
 texts! { speed:

@@ -20,7 +20,7 @@ fn every_line_is_an_event_and_the_ledger_adds_up() {
     scene.file("a/taken", "z");
     scene.file(OsStr::from_bytes(b"a/\xff\xfe"), "w");
     scene.file("b/taken/in the way", "");
-    let run = scene.run(["--progress=json", "-T", "a", "b"]);
+    let run = scene.run(["--progress=json", "--sandbox=off", "-T", "a", "b"]);
     assert_eq!(run.status.code(), Some(1), "{}", run.stderr);
     let events = events(&run.stdout);
     assert_eq!(
@@ -28,6 +28,7 @@ fn every_line_is_an_event_and_the_ledger_adds_up() {
         json!({
             "event": "start", "version": env!("CARGO_PKG_VERSION"),
             "entries": [{ "source": "a", "destination": "b" }],
+            "sandbox": "off",
         })
     );
     let of = |name: &str| -> Vec<&Value> { events.iter().filter(|event| event["event"] == name).collect() };

@@ -13,11 +13,12 @@ use brigade::TaskError;
 use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
+use crate::confine::{self, Confinement, Purpose, Walls};
 use crate::crew::{Answered, Board, Crew, Due, Ending, Silent, StallWatch, n_workers_wanted};
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
-use crate::request::Totals;
-use crate::run::process::{GivenRoot, let_go_of_standard_streams};
+use crate::request::{Sandbox, Totals};
+use crate::run::process::{GivenRoot, close_in, let_go_of_standard_streams};
 use crate::stuck::Stuck;
 use crate::worker::Examiner;
 
@@ -33,6 +34,7 @@ struct Shared {
     has_ended: Condvar,
     sink: Mutex<Sink>,
     crew: Crew,
+    sandbox: Confinement,
     source: PathBuf,
     destination: PathBuf,
     /// Two entries are compared that are no folders.
@@ -56,7 +58,7 @@ impl Comparing {
     pub(super) fn start(comparison: Comparison, sink: Sink) -> Result<Self, Refusal> {
         let began = Instant::now();
         let opened = comparison.opened()?;
-        let shared = Shared::new(comparison, opened, sink, began).map_err(Refusal::Workers)?;
+        let shared = Shared::new(comparison, opened, sink, began)?;
         let shared = Arc::new(shared);
         shared.go_on();
         Ok(Self { shared })
@@ -122,18 +124,18 @@ impl Drop for Comparing {
 }
 
 impl Shared {
-    fn new(
-        comparison: Comparison,
-        opened: Opened,
-        sink: Sink,
-        began: Instant,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    fn new(comparison: Comparison, mut opened: Opened, sink: Sink, began: Instant) -> Result<Self, Refusal> {
+        let walls = confine::find(Sandbox::Auto, Purpose::Comparing)
+            .and_then(|found| found.enclose(&mut [(&mut opened.source, &mut opened.destination)]))
+            .map_err(Refusal::Sandbox)?;
+        let sandbox = walls.level();
         let request = comparison.request;
         let is_single = !opened.first.is_whole;
         let n_wanted = if is_single { 1 } else { n_workers_wanted(request.workers) };
         let root = GivenRoot::new(opened.source, opened.destination, opened.renamed, None);
         let wants_sizes = request.totals == Totals::Wanted;
-        let crew = Crew::start(n_wanted, |board| ExaminerStart { root, board, wants_sizes }, begin_examiner)?;
+        let crew = Crew::start(n_wanted, |board| ExaminerStart { root, board, wants_sizes, walls }, begin_examiner)
+            .map_err(Refusal::Workers)?;
         Ok(Self {
             core: Mutex::new(Core {
                 books: Books::new(crew.n_workers, request.totals.walk_ahead_bytes(), opened.first),
@@ -147,6 +149,7 @@ impl Shared {
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
             crew,
+            sandbox,
             source: request.source,
             destination: request.destination,
             is_single,
@@ -279,6 +282,7 @@ impl Shared {
             elapsed: self.began.elapsed(),
             n_workers: self.crew.n_workers,
             n_lost_workers: self.crew.n_lost().unwrap_or(0),
+            sandbox: self.sandbox,
             interrupted: core.stopped,
             broken: core.broken.clone(),
         });
@@ -310,6 +314,7 @@ struct ExaminerStart {
     root: GivenRoot,
     board: Board,
     wants_sizes: bool,
+    walls: Walls,
 }
 
 thread_local! {
@@ -319,9 +324,11 @@ thread_local! {
 /// Runs once in each worker process.
 fn begin_examiner(start: ExaminerStart) {
     let_go_of_standard_streams();
-    let ExaminerStart { root, board: Board { words, n_lanes }, wants_sizes } = start;
+    let ExaminerStart { root, board: Board { words, n_lanes }, wants_sizes, walls } = start;
     let pid = brigade::current().pid();
-    EXAMINER.set(Some(Examiner::new(root.into_root(), words, n_lanes, pid, wants_sizes)));
+    let examiner = Examiner::new(root.into_root(), words, n_lanes, pid, wants_sizes);
+    close_in(walls, std::slice::from_ref(examiner.root()));
+    EXAMINER.set(Some(examiner));
 }
 
 fn run_task(task: CompareTask) -> CompareAnswer {

@@ -1,11 +1,12 @@
 //! The two functions that the pool calls in a worker process, and what that process is given.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use brigade::Descriptor;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use crate::confine::Walls;
 use crate::crew::Board;
 use crate::names::Bytes;
 use crate::task::{CopyAnswer, CopyTask};
@@ -18,6 +19,7 @@ pub(super) struct WorkerStart {
     pub(super) roots: Vec<GivenRoot>,
     pub(super) board: Board,
     pub(super) nice: Option<i32>,
+    pub(super) walls: Walls,
 }
 
 /// Two folders that correspond to each other, on their way to a worker.
@@ -69,7 +71,16 @@ pub(super) fn begin_worker(start: WorkerStart) {
         // It was tried before the first write, and what changed since is no reason to leave files behind.
         let _ = set_nice(nice);
     }
+    close_in(start.walls, worker.roots());
     WORKER.set(Some(worker));
+}
+
+/// Confines this process, which must not do anything for anybody if that fails.
+pub(crate) fn close_in(walls: Walls, roots: &[Root]) {
+    let trees = roots.iter().map(|root| (root.source.as_fd(), root.destination.as_fd()));
+    if let Err(lack) = walls.close(trees) {
+        panic!("cannot be confined: {lack}: {:?}", std::error::Error::source(&lack));
+    }
 }
 
 /// A worker says nothing, and may be left behind where nobody can end it: whoever reads what the command writes must not wait for

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::room::Room;
+use crate::confine::Confinement;
 use crate::crew::{Answered, StallWatch};
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
@@ -87,7 +88,13 @@ impl Core {
         self.slowest.truncate(N_SLOWEST);
     }
 
-    pub(super) fn summarize(&self, n_workers: usize, elapsed: Duration, writing: Writing) -> Summary {
+    pub(super) fn summarize(
+        &self,
+        sandbox: Confinement,
+        n_workers: usize,
+        elapsed: Duration,
+        writing: Writing,
+    ) -> Summary {
         let counts = self.scheduler.counts;
         let is_cut_short = self.stopped || self.broken.is_some();
         let mut summary = Summary {
@@ -106,6 +113,7 @@ impl Core {
             fidelity: counts.fidelity,
             n_verified: counts.n_verified,
             n_rewritten: counts.n_rewritten,
+            sandbox,
             n_deleted: counts.n_deleted,
             n_undeleted: counts.n_undeleted,
             durable: self.scheduler.commits.is_all_durable(),

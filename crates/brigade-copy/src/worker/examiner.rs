@@ -102,6 +102,10 @@ impl Examiner {
         }
     }
 
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
     pub(crate) fn run(&mut self, task: CompareTask) -> CompareAnswer {
         self.lane.begin_task(task.id);
         self.lane.verifying();

@@ -11,7 +11,7 @@ use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::committing::{Pending, Wholeness, flush};
 use super::contents::{Moved, is_made_up, streams};
 use super::existing::{Like, Verdict, mtime_of};
-use super::folders::{Newborn, Pair};
+use super::folders::{Newborn, Pair, kind_of};
 use super::keeping::Refuser;
 use super::metadata::Present;
 use super::placing::{Placed, put_where_nothing_is};
@@ -193,6 +193,8 @@ impl Worker {
         let source = openat(&spot.here.source, spot.name, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::LOOP if spot.here.follows() => Flaw::new(Action::Open, errno),
             Errno::LOOP | Errno::NXIO => Flaw::new(Action::Open, Reason::BecameOther),
+            // A confined worker may open no device.
+            Errno::ACCESS if is_no_file(spot) => Flaw::new(Action::Open, Reason::BecameOther),
             errno => Flaw::new(Action::Open, errno),
         })?;
         let before = fstat(&source).map_err(|errno| Flaw::new(Action::Stat, errno))?;
@@ -451,6 +453,10 @@ fn create_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Errn
 fn recreate_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Flaw> {
     unlinkat(&here.destination, name, AtFlags::empty()).map_err(|errno| Flaw::new(Action::Remove, errno))?;
     create_file(here, name, access).map_err(|errno| Flaw::new(Action::Create, errno))
+}
+
+fn is_no_file(spot: &Spot<'_>) -> bool {
+    spot.here.stat_source(spot.name).is_ok_and(|stat| kind_of(&stat) != Kind::File)
 }
 
 /// Removes a file that this worker has made, unless another copier has put something else under its name.

@@ -11,6 +11,7 @@ pub mod last_words;
 pub mod liveness;
 pub mod memory;
 pub mod modes;
+pub mod mounts;
 #[cfg(feature = "notification")]
 pub mod notification;
 pub mod passing;

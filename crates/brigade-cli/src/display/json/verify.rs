@@ -28,6 +28,7 @@ struct Account<'a> {
     seconds: f64,
     workers: usize,
     lost_workers: u64,
+    sandbox: &'static str,
     interrupted: bool,
     broken: Option<&'a str>,
 }
@@ -36,7 +37,7 @@ impl Json {
     /// The first event of a comparison: what is compared.
     pub fn start_verify(&mut self, source: &Path, destination: &Path) {
         let entries = vec![Pair { source: Source::of(source), destination: Destination::of(destination) }];
-        self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries });
+        self.write(&Line::Start { version: env!("CARGO_PKG_VERSION"), entries, sandbox: None });
         self.say_verifying();
         self.pen.flush();
     }
@@ -73,6 +74,7 @@ impl Json {
             seconds: verdict.elapsed.as_secs_f64(),
             workers: verdict.n_workers,
             lost_workers: verdict.n_lost_workers,
+            sandbox: verdict.sandbox.word(),
             interrupted: verdict.interrupted,
             broken: verdict.broken.as_deref(),
         }));
