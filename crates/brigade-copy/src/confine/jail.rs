@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use brigade_sys::kernel::mounts::{self, Restrictions};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen, open_tree,
 };
@@ -183,10 +182,7 @@ pub(super) fn give_up_capabilities() -> Result<(), Lack> {
         let effective = present.effective.intersection(KEPT);
         set_capabilities(None, CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() })
     });
-    match given_up {
-        Ok(()) => Ok(()),
-        Err(errno) => Err(Wall::Capabilities.lacking(Errno::from(errno))),
-    }
+    given_up.map_err(|errno| Wall::Capabilities.lacking(errno))
 }
 
 #[cfg(test)]
