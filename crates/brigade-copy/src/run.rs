@@ -5,6 +5,7 @@ pub(crate) mod process;
 mod room;
 mod start;
 mod state;
+mod undurable;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use room::Room;
 pub(crate) use start::moment_before_the_first_write;
 use start::{Beginning, ShownRoot};
 use state::Core;
+use undurable::Entry;
 
 type Sink = Box<dyn FnMut(Event) + Send>;
 
@@ -86,7 +88,7 @@ impl Running {
         match Shared::new(&plan.request, &mut beginning, plan.confinable, sink, began) {
             Ok(shared) => {
                 let shared = Arc::new(shared);
-                shared.tell(journal.take_notes().into_iter().map(Event::Note).collect());
+                shared.tell(journal.take_notes().into_iter().map(Event::Note));
                 shared.begin(beginning);
                 Ok(Self { shared, journal })
             }
@@ -121,7 +123,7 @@ impl Running {
         let done = core.scheduler.on_reply(question, answer);
         drop(core);
         if self.shared.report == Report::EveryEntry {
-            self.shared.tell(done.into_iter().map(|entry| self.shared.file_event(&entry)).collect());
+            self.shared.tell(done.into_iter().map(|entry| self.shared.file_event(&entry)));
         }
         self.shared.go_on();
     }
@@ -346,7 +348,8 @@ impl Shared {
         for entry in answer.entries.drain(..) {
             events.push(self.file_event(&entry));
             if entry.lasts == Lasts::AtLast {
-                core.undurable.push(entry);
+                let EntryDone { root, kind, n_bytes, .. } = entry;
+                core.undurable.push(Entry { root, kind, n_bytes, path: &entry.path.0 });
             }
         }
         if let Some(slow) = answer.slowest.take() {
@@ -484,7 +487,7 @@ impl Shared {
         }
     }
 
-    fn tell(&self, events: Vec<Event>) {
+    fn tell(&self, events: impl IntoIterator<Item = Event>) {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         events.into_iter().for_each(&mut *sink);
     }
@@ -495,14 +498,15 @@ impl Shared {
             let mut events = Vec::new();
             self.look_at_workers(&mut core, &mut events);
             events.extend(core.scheduler.removal.ceased.map(|why| Event::Note(Note::RemovalCeased(why))));
-            if core.scheduler.commits.is_all_durable() {
-                let undurable = std::mem::take(&mut core.undurable);
-                let durable =
-                    |entry: &EntryDone| self.durable_event(entry.root, &entry.path.0, entry.kind, entry.n_bytes);
-                events.extend(undurable.iter().map(durable));
-            }
+            let undurable = std::mem::take(&mut core.undurable);
+            let is_durable = core.scheduler.commits.is_all_durable();
             drop(core);
             self.tell(events);
+            if is_durable {
+                // One by one, since there may be millions.
+                let told = |entry: Entry<'_>| self.durable_event(entry.root, entry.path, entry.kind, entry.n_bytes);
+                self.tell(undurable.iter().map(told));
+            }
             self.end();
         }
     }

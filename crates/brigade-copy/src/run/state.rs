@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::room::Room;
+use super::undurable::Undurable;
 use crate::confine::Confinement;
 use crate::crew::{Answered, StallWatch};
 use crate::event::{Progress, SlowEntry, Summary};
@@ -11,7 +12,6 @@ use crate::lanes::Lanes;
 use crate::request::{Report, Request, Writing};
 use crate::scheduler::{Commits, Scheduler};
 use crate::stuck::Stuck;
-use crate::task::EntryDone;
 
 /// Entries that a summary names as the slowest.
 const N_SLOWEST: usize = 3;
@@ -39,7 +39,7 @@ pub(super) struct Core {
     pub(super) shown: Progress,
     pub(super) summary: Option<Summary>,
     /// Entries that the last flush makes durable, if each is to be told.
-    pub(super) undurable: Vec<EntryDone>,
+    pub(super) undurable: Undurable,
 }
 
 impl Core {
@@ -61,7 +61,7 @@ impl Core {
             stalled: HashMap::new(),
             shown: Progress::default(),
             summary: None,
-            undurable: Vec::new(),
+            undurable: Undurable::default(),
         }
     }
 
