@@ -17,6 +17,7 @@
 pub mod calls;
 pub mod campaign;
 mod jailed;
+pub mod cutoff;
 mod judge;
 mod part;
 mod scene;

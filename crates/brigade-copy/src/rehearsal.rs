@@ -84,6 +84,7 @@ impl Rehearsal {
             secret: [self.seed, 2],
             started,
             resumed: None,
+            removes_litter: false,
             destinations: vec![destination],
             wants_sizes: self.walk_ahead_bytes > 0,
             wants_entries: true,

@@ -1,6 +1,7 @@
 //! A copy that runs: hands the scheduler's tasks to the pool and the answers back, tells the caller what happens, and ends.
 //! The workers are in crew.rs; what is done next is decided in scheduler.rs.
 
+mod claims;
 pub(crate) mod process;
 mod room;
 mod start;
@@ -26,6 +27,7 @@ use process::{GivenRoot, WorkerStart, begin_worker, run_task};
 use room::Room;
 #[cfg(test)]
 pub(crate) use start::moment_before_the_first_write;
+use claims::Claims;
 use start::{Beginning, ShownRoot};
 use state::Core;
 use undurable::Entry;
@@ -36,6 +38,8 @@ type Sink = Box<dyn FnMut(Event) + Send>;
 pub struct Running {
     shared: Arc<Shared>,
     journal: Journal,
+    /// Held to the end.
+    _claims: Claims,
 }
 
 /// A run whose workers are gone. Dropping it forgets the run, unless it was cut off: the same request does not go on with it.
@@ -89,8 +93,9 @@ impl Running {
             Ok(shared) => {
                 let shared = Arc::new(shared);
                 shared.tell(journal.take_notes().into_iter().map(Event::Note));
+                let claims = std::mem::take(&mut beginning.claims);
                 shared.begin(beginning);
-                Ok(Self { shared, journal })
+                Ok(Self { shared, journal, _claims: claims })
             }
             Err(refusal) => {
                 beginning.undo();
@@ -535,6 +540,7 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
         secret: [random_number(), random_number()],
         started: beginning.started,
         resumed: beginning.resumed,
+        removes_litter: beginning.claims.are_undisputed(),
         destinations: std::mem::take(&mut beginning.destinations),
         wants_sizes: request.totals == Totals::Wanted,
         wants_entries: request.report == Report::EveryEntry,

@@ -14,6 +14,7 @@ mod folders;
 mod follow;
 mod keeping;
 mod listed;
+mod litter;
 mod metadata;
 mod placing;
 mod positions;
@@ -45,6 +46,7 @@ use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Placing, Work};
 pub(crate) use attributes::{Bearer, remove_inherited_acl};
 use contents::{Offload, Spared};
+pub(crate) use committing::is_elsewhere;
 pub(crate) use examiner::Examiner;
 use file::Sharing;
 pub(crate) use folders::FOLDER;
@@ -70,6 +72,8 @@ pub(crate) struct Facts {
     pub(crate) started: (i64, i64),
     /// Likewise of the run that was cut off and that this one goes on with.
     pub(crate) resumed: Option<(i64, i64)>,
+    /// What runs that were killed have left is removed: none other is at work.
+    pub(crate) removes_litter: bool,
     /// The folders that are copied to, so that a copy never descends into itself.
     pub(crate) destinations: Vec<Identity>,
     /// The size of each file is wanted while it is listed.

@@ -263,3 +263,55 @@ fn a_record_is_small_and_has_a_name_without_meaning() {
     let name = Path::new(record.file_name().unwrap()).as_os_str().as_bytes().to_vec();
     assert!(name.len() == 36 && name[..32].iter().all(u8::is_ascii_hexdigit) && name.ends_with(b".run"));
 }
+
+const LITTER: &str = ".brigade-0123456789abcdef0123456789abcdef";
+
+/// Where a run that was killed may have left something, also if nothing else tells of that run.
+#[test]
+fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
+    let scene = Scene::new();
+    scene.file("a/inner/x", "x");
+    scene.file(format!("a/inner/{LITTER}"), "the source has this one");
+    for name in ["", "inner/", "only there/"] {
+        scene.file(format!("b/{name}{LITTER}"), "litter");
+    }
+    for name in [".brigade-0123", ".brigade-0123456789abcdef0123456789abcdeX", "brigade"] {
+        scene.file(format!("b/inner/{name}"), "somebody's");
+    }
+    std::os::unix::fs::symlink("nowhere", scene.path(format!("b/inner/{}", LITTER.replace('f', "0")))).unwrap();
+    let run = scene.run(["-T", "a", "b"]);
+    assert!(run.status.success(), "{}", run.stderr);
+    let mut left: Vec<_> = crate::support::tree(&scene.path("b")).into_keys().map(|path| path.display().to_string()).collect();
+    left.sort();
+    let in_source = format!("inner/{LITTER}");
+    let unseen = format!("only there/{LITTER}");
+    let wanted = [
+        "inner",
+        ".brigade-0123",
+        ".brigade-0123456789abcdef0123456789abcdeX",
+        &in_source,
+        "brigade",
+        "x",
+        "only there",
+        &unseen,
+    ];
+    let is_wanted = |path: &String| wanted.iter().any(|name| path == name || path == &format!("inner/{name}"));
+    assert!(left.len() == wanted.len() && left.iter().all(is_wanted), "{left:?}");
+}
+
+#[test]
+fn nothing_is_removed_where_another_run_is_at_work() {
+    for place in ["", "b", "b/inner"] {
+        let scene = Scene::new();
+        scene.file("a/inner/deep/x", "x");
+        let litter = format!("b/inner/deep/{LITTER}");
+        scene.file(&litter, "somebody is at it");
+        let claimed = File::open(scene.path(place)).unwrap();
+        rustix::fs::flock(&claimed, rustix::fs::FlockOperation::LockShared).unwrap();
+        assert!(scene.run(["-T", "a", "b"]).status.success());
+        assert!(scene.path(&litter).exists(), "removed although {place:?} was claimed");
+        drop(claimed);
+        assert!(scene.run(["-T", "a", "b"]).status.success());
+        assert!(!scene.path(&litter).exists(), "kept although nobody is there");
+    }
+}

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::claims::Claims;
 use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
@@ -39,6 +40,8 @@ pub(super) struct Beginning {
     /// Likewise of the run that is gone on with.
     pub(super) resumed: Option<(i64, i64)>,
     writing: Writing,
+    /// The folders that are copied to, as other runs see it.
+    pub(super) claims: Claims,
     pub(super) roots: Vec<OpenRoot>,
     pub(super) tops: Vec<(u32, Top)>,
     /// As many workers as could have something to do at a time.
@@ -125,6 +128,9 @@ impl Beginning {
         if let [(parent, name)] = beginning.made.as_slice() {
             journal.note_top(parent, name);
         }
+        for &root in beginning.files.keys().filter(|_| policy.writing == Writing::Real) {
+            beginning.claims.take_new(&beginning.roots[root as usize].destination);
+        }
         let files = std::mem::take(&mut beginning.files);
         beginning.tops.extend(files.into_iter().map(|(root, names)| (root, Top::Files(names))));
         Ok(beginning)
@@ -171,6 +177,11 @@ impl Beginning {
         .map_err(|errno| refused_destination(pair, errno))?;
         let stat = fstat(&destination).map_err(|errno| refused_destination(pair, errno))?;
         self.destinations.push(Identity::of(&stat));
+        match (self.writing, outcome) {
+            (Writing::Rehearsed, _) => {}
+            (Writing::Real, Outcome::Copied) => self.claims.take_new(&destination),
+            (Writing::Real, _) => self.claims.take_old(&destination),
+        }
         let (root, path) = match (&pair.source_place, &pair.destination_place) {
             (Place::Named { folder: from, name }, Place::Named { folder: to, name: new_name }) if name == new_name => {
                 (self.shared_root(pair, from, to)?, Bytes(name.as_bytes().to_vec()))

@@ -336,6 +336,11 @@ pub(super) fn flush(file: &OwnedFd) -> Result<(), Flaw> {
     }
 }
 
+/// Whether what is at a place is with a process or another host, which may not answer.
+pub(crate) fn is_elsewhere(mark: &OwnedFd) -> bool {
+    fstatfs(mark).map_or(true, |there| ELSEWHERE.contains(&(there.f_type as u64 & 0xffff_ffff)))
+}
+
 /// Where the bytes in a folder are, asked once.
 fn medium_of(here: &Pair) -> Medium {
     if let Some(medium) = here.medium.get() {

@@ -14,13 +14,14 @@ use super::file::Sharing;
 use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
 use super::metadata::{FILE_TYPE, Owner, Present, SET_ID_BITS, set_mode_of_mark};
-use super::placing::Placed;
+use super::placing::{Placed, put_where_nothing_is};
 use super::{Done, Flaw, Spot, Worker};
 use crate::calls::{self, fstat, linkat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::facet::Facet;
 use crate::names::Kind;
+use crate::request::Existing;
 use crate::task::{Arrival, Cause, FileTimes, Identity, Prior};
 
 /// A copy that is not to be opened, held by a descriptor that marks its place.
@@ -111,10 +112,14 @@ impl Worker {
         make: impl Fn(&CStr) -> Result<(), Errno>,
         like: Like,
     ) -> Result<Put, Flaw> {
-        match make(spot.destination_name()) {
-            Ok(()) => return Ok(Put::Settled(Outcome::Copied)),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Flaw::new(action, errno)),
+        // If what exists is kept, it must be whole when it appears: a later run would keep it as it is.
+        let is_made_aside = self.facts.policy.existing == Existing::Keep && matches!(like, Like::Source(_));
+        if !is_made_aside {
+            match make(spot.destination_name()) {
+                Ok(()) => return Ok(Put::Settled(Outcome::Copied)),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Flaw::new(action, errno)),
+            }
         }
         let prior = match self.weigh(spot, source, like)? {
             Verdict::Keep { outcome, .. } => return Ok(Put::Settled(outcome)),
@@ -126,7 +131,15 @@ impl Worker {
         };
         let temporary = self.temporary_name(spot.destination_name());
         make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
-        Ok(match self.put_in_place(spot, &temporary, prior)? {
+        let placed = if is_made_aside {
+            let aside = Spot { here: Rc::clone(&spot.here), renamed: Some(temporary.as_c_str().into()), ..*spot };
+            // What cannot be set is told by whoever tries again under the entry's own name.
+            let _ = self.finish_marked(&aside, source, Outcome::Copied);
+            put_where_nothing_is(&spot.here.destination, &temporary, spot.destination_name())?
+        } else {
+            self.put_in_place(spot, &temporary, prior)?
+        };
+        Ok(match placed {
             Placed::There => Put::Settled(Outcome::Copied),
             Placed::Taken | Placed::Stopped => Put::Open(Done::Stopped),
         })
@@ -247,11 +260,15 @@ impl Worker {
 
     /// Whether an entry came into being after this run began; its last change counts where births are not recorded.
     pub(super) fn is_born_in_this_run(&self, folder: impl AsFd, name: &CStr) -> bool {
+        self.is_born_since(folder, name, self.facts.started)
+    }
+
+    pub(super) fn is_born_since(&self, folder: impl AsFd, name: &CStr, began: (i64, i64)) -> bool {
         let mask = StatxFlags::BTIME | StatxFlags::CTIME;
         let Ok(present) = calls::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, mask) else {
             return false;
         };
-        birth_of(&present) >= self.facts.started
+        birth_of(&present) >= began
     }
 
     /// Whether a name of the source is one of the file that was met there. A number that was given to another inode since
@@ -286,7 +303,7 @@ fn open_mark(spot: &Spot<'_>, source: &Stat) -> Result<Mark, Flaw> {
 }
 
 /// When an entry came into being, or was last changed where that is not recorded.
-fn birth_of(present: &Statx) -> (i64, i64) {
+pub(super) fn birth_of(present: &Statx) -> (i64, i64) {
     let born = if present.stx_mask & StatxFlags::BTIME.bits() != 0 { present.stx_btime } else { present.stx_ctime };
     (born.tv_sec, i64::from(born.tv_nsec))
 }

@@ -81,6 +81,7 @@ impl Worker {
         }
         let origin = self.origin_of_present(spot);
         if origin == Origin::Before
+            && !self.is_of_the_run_before(spot, source, &present, like)?
             && let Some(why) = self.reason_to_leave(source, &present)
         {
             self.why = Some(why);
@@ -99,6 +100,22 @@ impl Worker {
             Alike::Different if self.must_ask() => Verdict::Ask,
             Alike::Different => Verdict::Replace(Prior::Before(kind_of(&present))),
         })
+    }
+
+    /// Whether the same is there since the run that this one goes on with. Then it is not what was to be kept, but what that run
+    /// made: further names of it are linked to it, and its metadata are brought into line.
+    fn is_of_the_run_before(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        present: &Stat,
+        like: Like,
+    ) -> Result<bool, Flaw> {
+        let Some(began) = self.facts.resumed.filter(|_| self.facts.policy.existing == Existing::Keep) else {
+            return Ok(false);
+        };
+        let is_born_since = self.is_born_since(&spot.here.destination, spot.destination_name(), began);
+        Ok(is_born_since && self.compare(spot, source, present, Origin::Before, like)? == Alike::Same)
     }
 
     /// Whether nothing may be replaced without an answer.

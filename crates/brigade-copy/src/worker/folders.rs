@@ -258,6 +258,13 @@ impl<H: Held> Chain<H> {
         self.close_shallow(self.levels.len());
     }
 
+    /// The folders on the way to the current one, from the deepest upwards, as far as they are open without a gap.
+    pub(super) fn held(&self) -> impl Iterator<Item = &H> {
+        let open = self.levels.iter().rev().map_while(|level| level.held.as_deref());
+        let root = self.root.as_ref().filter(|_| self.levels.iter().all(|level| level.held.is_some()));
+        open.chain(root.map(|(_, root)| &**root))
+    }
+
     /// Whether a folder is one of those on the way to the current one.
     pub(super) fn passes(&self, identity: Identity) -> bool {
         let of_root = self.root.as_ref().and_then(|(_, root)| root.identity());

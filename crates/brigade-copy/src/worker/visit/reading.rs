@@ -23,6 +23,9 @@ impl Worker {
     pub(super) fn list(&mut self, pair: &Pair, frame: &mut Frame, from: Position) {
         let mut files = Names::default();
         let mut folders = Names::default();
+        if from == Position::default() {
+            self.remove_litter(pair, frame.arrival);
+        }
         let mut listing = std::mem::take(&mut self.listing_buffer);
         if self.selector.is_needed() {
             self.select_here(Some(pair));
