@@ -33,6 +33,7 @@ const CAMPAIGNS: [Campaign; 11] = [
         full: "--program BRIGADE --before-calls --seconds 300",
     },
     Campaign { program: "flipper", slice: "--program BRIGADE --seconds 5", full: "--program BRIGADE --seconds 300" },
+    Campaign { program: "cutoff", slice: "--program BRIGADE --every 97", full: "--program BRIGADE --every 3" },
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --seed 7", full: "--program BRIGADE --seed 7" },

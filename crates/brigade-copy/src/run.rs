@@ -23,11 +23,11 @@ use crate::request::{Answer, Delete, Digests, Report, Request, Times, Totals, Ve
 use crate::scheduler::Top;
 use crate::task::{CopyAnswer, CopyTask, EntryDone, Failure, Lasts};
 use crate::worker::{Checks, Facts};
+use claims::Claims;
 use process::{GivenRoot, WorkerStart, begin_worker, run_task};
 use room::Room;
 #[cfg(test)]
 pub(crate) use start::moment_before_the_first_write;
-use claims::Claims;
 use start::{Beginning, ShownRoot};
 use state::Core;
 use undurable::Entry;

@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let folder = folder.join(format!("cutoff-{}", std::process::id()));
     let options = Options { program, seed, every, widths };
-    let ended =
-        std::fs::create_dir(&folder).and_then(|()| campaign(&options, &folder, |line| println!("{line}")));
+    let ended = std::fs::create_dir(&folder).and_then(|()| campaign(&options, &folder, |line| println!("{line}")));
     let _ = std::fs::remove_dir_all(&folder);
     match ended {
         Ok(report) => {

@@ -135,7 +135,7 @@ fn acl() -> Vec<u8> {
 }
 
 /// Gives everything below a folder, and then the folder, a time of long ago.
-fn age(folder: &Path) -> io::Result<()> {
+pub(super) fn age(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.symlink_metadata()?.is_dir() { age(&path)? } else { set_time(&path, 1_000_000_000)? }

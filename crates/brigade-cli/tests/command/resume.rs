@@ -264,6 +264,20 @@ fn a_record_is_small_and_has_a_name_without_meaning() {
     assert!(name.len() == 36 && name[..32].iter().all(u8::is_ascii_hexdigit) && name.ends_with(b".run"));
 }
 
+/// a process is killed at one system call after another; `cargo run -p torture --bin cutoff` does it at each.
+#[test]
+fn whatever_is_killed_when_the_copy_comes_out_right_and_nothing_is_left() {
+    let seed = std::env::var("BRIGADE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(torture::random::Random::fresh_seed);
+    println!("BRIGADE_SEED={seed}");
+    let scene = Scene::new();
+    let program = env!("CARGO_BIN_EXE_brigade").into();
+    let options = torture::faultline::cutoff::Options { program, seed, every: 400, widths: vec![1, 2, 8] };
+    let report = torture::faultline::cutoff::campaign(&options, &scene.path(""), |_| {}).unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert!(report.n_killed > 36, "only {} were killed", report.n_killed);
+}
+
 const LITTER: &str = ".brigade-0123456789abcdef0123456789abcdef";
 
 /// Where a run that was killed may have left something, also if nothing else tells of that run.
@@ -281,7 +295,8 @@ fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
     std::os::unix::fs::symlink("nowhere", scene.path(format!("b/inner/{}", LITTER.replace('f', "0")))).unwrap();
     let run = scene.run(["-T", "a", "b"]);
     assert!(run.status.success(), "{}", run.stderr);
-    let mut left: Vec<_> = crate::support::tree(&scene.path("b")).into_keys().map(|path| path.display().to_string()).collect();
+    let mut left: Vec<_> =
+        crate::support::tree(&scene.path("b")).into_keys().map(|path| path.display().to_string()).collect();
     left.sort();
     let in_source = format!("inner/{LITTER}");
     let unseen = format!("only there/{LITTER}");
