@@ -16,8 +16,8 @@
 
 pub mod calls;
 pub mod campaign;
-mod jailed;
 pub mod cutoff;
+mod jailed;
 mod judge;
 mod part;
 mod scene;
