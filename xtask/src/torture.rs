@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 11] = [
+const CAMPAIGNS: [Campaign; 12] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
