@@ -2,6 +2,8 @@
 //! out here, by trying it, and here a worker closes itself in. The walls themselves are in confine/: mounts and rights of root in
 //! jail.rs, rights on files in files.rs, system calls in calls.rs.
 
+#[cfg(test)]
+mod attacks;
 mod calls;
 mod files;
 mod jail;

@@ -59,6 +59,7 @@ impl Crew {
         let lanes = Lanes::new(words.clone(), n_lanes);
         let pool = Pool::builder()
             .workers(1)
+            .env_clear()
             .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
             .initializer(start(Board { words, n_lanes }), begin)
             .build()?;

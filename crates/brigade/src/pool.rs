@@ -87,6 +87,7 @@ pub struct PoolBuilder {
     retry: Retry,
     restart_limit: (u32, Duration),
     process_group: ProcessGroup,
+    has_environment: bool,
 }
 
 /// What one worker of a pool is doing.
@@ -176,6 +177,12 @@ impl PoolBuilder {
         self
     }
 
+    /// Starts workers with an empty environment; by default they have that of this process.
+    pub const fn env_clear(mut self) -> Self {
+        self.has_environment = false;
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -193,6 +200,7 @@ impl PoolBuilder {
             recycling: self.recycling,
             restart_limit: self.restart_limit,
             process_group: self.process_group,
+            has_environment: self.has_environment,
             caller: Caller::capture(),
         };
         Ok(Pool { inner: Inner::start(self.n_workers, n_attempts, staffing)? })
@@ -217,6 +225,7 @@ impl Pool {
             retry: Retry::Never,
             restart_limit: (1000, Duration::from_secs(60)),
             process_group: ProcessGroup::Inherit,
+            has_environment: true,
         }
     }
 

@@ -22,7 +22,7 @@ use brigade_sys::kernel::signals::SignalMask;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::birth::Surroundings;
+pub(crate) use self::birth::{Environment, Surroundings};
 pub(crate) use self::caller::Caller;
 use self::desk::Desk;
 pub(crate) use self::record::{Child, Remains};

@@ -19,6 +19,7 @@ mod resume;
 mod retry;
 mod room;
 mod safety;
+mod sandbox;
 mod scale;
 mod selection;
 mod signals;

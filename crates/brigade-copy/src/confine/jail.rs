@@ -17,8 +17,9 @@ use crate::calls::fstat;
 use crate::procfs;
 use crate::task::Identity;
 
-/// The rights of root that a worker keeps, if it has them. Four are about whose file it is and who may do what with it, one about
-/// the last blocks of a file system and a quota, which root may use. The last shows and sets attributes in `trusted.` and
+/// The rights of root that a worker keeps, if it has them. Five are about whose file it is and who may do what with it, one about
+/// the last blocks of a file system and a quota, which root may use, two about capabilities of files and about devices. The last shows
+/// and sets attributes in `trusted.` and
 /// `security.`; none of the calls that it opens else is left to a worker (calls.rs).
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)

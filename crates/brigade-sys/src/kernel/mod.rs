@@ -1,5 +1,7 @@
 //! Calls to the kernel, wrapped once: EINTR is handled, descriptors are owned and close-on-exec.
 
+#[cfg(feature = "notification")]
+pub mod attempts;
 pub mod child;
 pub mod closing;
 pub mod ending;

@@ -23,7 +23,7 @@ use crate::last_words;
 use crate::parcel::Parcel;
 use crate::process::ProcessGroup;
 use crate::status::End;
-use crate::supervisor::{self, Caller, Child, OnParentExit, Order, Remains, SpawnError, Surroundings};
+use crate::supervisor::{self, Caller, Child, Environment, OnParentExit, Order, Remains, SpawnError, Surroundings};
 
 /// How workers are to be.
 pub(super) struct Staffing {
@@ -31,6 +31,7 @@ pub(super) struct Staffing {
     pub(super) recycling: Recycling,
     pub(super) restart_limit: (u32, Duration),
     pub(super) process_group: ProcessGroup,
+    pub(super) has_environment: bool,
     /// Who made the pool: workers started later are started on its behalf too.
     pub(super) caller: Caller,
 }
@@ -93,7 +94,7 @@ impl Inner {
             name: format!("worker-{}", place_idx + 1),
             arguments,
             on_parent_exit: OnParentExit::Terminate,
-            surroundings: Surroundings { group: self.staffing.process_group.into(), ..Surroundings::default() },
+            surroundings: self.surroundings(),
             caller: Some(self.staffing.caller.clone()),
             on_exit: Some(Box::new(move |child| Self::bury(&pool, place_idx, child))),
         };
@@ -109,6 +110,11 @@ impl Inner {
             );
         });
         Ok(())
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let environment = Environment { is_cleared: !self.staffing.has_environment, ..Environment::default() };
+        Surroundings { group: self.staffing.process_group.into(), environment, ..Surroundings::default() }
     }
 
     /// Notes which process works in a place.
