@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use brigade_copy::{
-    DEFAULT_STALL_TIMEOUT, Digests, EmptySource, Report, Request, Resume, Target, Times, Verify, Writing, shown,
+    DEFAULT_STALL_TIMEOUT, Digests, EmptySource, GroupLimits, Report, Request, Resume, Target, Times, Verify, Writing,
+    shown,
 };
 
 use crate::arguments::CopyArguments;
@@ -68,6 +69,7 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         stall_timeout: stall_timeout(arguments.safety.stall_timeout),
         verify: if arguments.safety.verify { Verify::Written } else { Verify::Nothing },
         durability: arguments.safety.sync.into(),
+        group_limits: group_limits(),
         digests: if arguments.safety.manifest.is_some() { Digests::Wanted } else { Digests::NotNeeded },
         sandbox: arguments.safety.sandbox.0,
         selection: selected::read(arguments, language)?,
@@ -76,6 +78,13 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
         ..Request::new(sources, target)
     };
     Ok(Wishes { request, place })
+}
+
+/// Tests make groups small, so that a small tree has many.
+fn group_limits() -> GroupLimits {
+    let n_files = std::env::var("__BRIGADE_GROUP_FILES").ok().and_then(|text| text.parse().ok());
+    let limits = GroupLimits::default();
+    GroupLimits { n_files: n_files.unwrap_or(limits.n_files), ..limits }
 }
 
 /// Zero is for ever.

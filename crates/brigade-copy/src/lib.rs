@@ -63,9 +63,9 @@ pub use event::{
 pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;
 pub use request::{
-    Answer, Backup, DEFAULT_STALL_TIMEOUT, Delete, Digests, Durability, EmptySource, Existing, Fidelity, NewMode,
-    Newer, OnLoss, Policy, Reflink, Report, Request, Resume, SENTINEL, Sameness, Sandbox, Sparse, Target, Times,
-    Totals, TypeChange, Verify, Writing,
+    Answer, Backup, DEFAULT_STALL_TIMEOUT, Delete, Digests, Durability, EmptySource, Existing, Fidelity, GroupLimits,
+    NewMode, Newer, OnLoss, Policy, Reflink, Report, Request, Resume, SENTINEL, Sameness, Sandbox, Sparse, Target,
+    Times, Totals, TypeChange, Verify, Writing,
 };
 pub use run::{Closed, Running};
 pub use selection::{BadList, Choice, Depth, IgnoreFiles, Lines, Links, Mounts, NameList, NoPattern, Rules, Selection};

@@ -14,7 +14,7 @@ use torture::mounts::Scratch;
 use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
-use crate::request::{Answer, Delete, Durability, EmptySource, Policy};
+use crate::request::{Answer, Delete, Durability, EmptySource, GroupLimits, Policy};
 use crate::scheduler::{Commits, Scheduler, Top};
 use crate::task::{CopyAnswer, Counts, EntryDone, Failure, Identity};
 use crate::worker::{Facts, Root, Worker};
@@ -102,7 +102,8 @@ impl Rehearsal {
         let lanes = Lanes::new(words.clone(), 3);
         let mut workers: Vec<_> =
             (1..=3).map(|pid| Worker::new(facts.clone(), vec![self.root()], words.clone(), 3, pid)).collect();
-        let mut scheduler = Scheduler::new(3, self.walk_ahead_bytes, Commits::new(self.durability, true));
+        let mut scheduler =
+            Scheduler::new(3, self.walk_ahead_bytes, Commits::new(self.durability, GroupLimits::default(), true));
         scheduler.counts.n_found += 1;
         scheduler.add(0, Top::Folder { path: Bytes::default(), outcome });
         let mut random = Random(self.seed);

@@ -19,7 +19,7 @@ pub use delete::{Delete, EmptySource};
 pub use fidelity::{Fidelity, NewMode, OnLoss, Reflink, Sparse};
 pub use policy::{Backup, Existing, Newer, Policy, Sameness, TypeChange, Writing};
 pub use resume::Resume;
-pub use safety::{Digests, Durability, SENTINEL, Verify};
+pub use safety::{Digests, Durability, GroupLimits, SENTINEL, Verify};
 pub use sandbox::Sandbox;
 
 /// What to copy, where to, and how.
@@ -64,6 +64,8 @@ pub struct Request {
     pub resume: Resume,
     /// How strictly workers are confined.
     pub sandbox: Sandbox,
+    /// How much is copied before it is flushed, if it is flushed in groups.
+    pub group_limits: GroupLimits,
 }
 
 impl Request {
@@ -89,6 +91,7 @@ impl Request {
             durability: Durability::default(),
             resume: Resume::Never,
             sandbox: Sandbox::default(),
+            group_limits: GroupLimits::default(),
         }
     }
 }

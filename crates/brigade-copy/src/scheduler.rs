@@ -253,12 +253,18 @@ impl Scheduler {
         let is_walk_due =
             self.walk_ahead_bytes > 0 && self.n_walks_in_flight == 0 && self.ready.n_bytes < self.walk_ahead_bytes;
         if self.folders.is_empty() || (!self.ready.is_empty() && !is_walk_due) {
-            let n_units = portion(self.ready.n_units, self.n_workers, MIN_NAMES, MAX_NAMES);
-            return self.take(Side::Ready, n_units, VISIT);
+            let most = MAX_NAMES.min(self.commits.limits().n_files as usize);
+            let n_units = portion(self.ready.n_units, self.n_workers, MIN_NAMES.min(most), most);
+            return self.take(Side::Ready, n_units, self.visit());
         }
-        let budget = if self.walk_ahead_bytes > 0 { WALK } else { VISIT };
+        let budget = if self.walk_ahead_bytes > 0 { WALK } else { self.visit() };
         let n_units = portion(self.folders.n_units, self.n_workers, 1, MAX_FOLDERS);
         self.take(Side::Folders, n_units, budget)
+    }
+
+    /// What a worker that visits folders may do before it answers: never more than a group of files is.
+    fn visit(&self) -> Budget {
+        Budget { n_copied: VISIT.n_copied.min(self.commits.limits().n_files), ..VISIT }
     }
 
     /// Takes about `n_units` off a stack; a piece that is larger is cut.

@@ -1,5 +1,7 @@
 //! What a copy does to be sure of the contents, and to let others be sure of them later.
 
+use std::time::Duration;
+
 /// Whether what was written is read back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Verify {
@@ -34,6 +36,24 @@ pub enum Durability {
     File,
     /// Nothing is flushed, and a file has its time at once.
     Never,
+}
+
+/// When a group of files is flushed: as soon as it has so much of anything. That is what a run that is cut off has to do again, for
+/// each of at most four groups; so no task copies more files either.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GroupLimits {
+    /// The bytes of its files.
+    pub n_bytes: u64,
+    /// Its files, whose names are kept in memory.
+    pub n_files: u32,
+    /// The age of the first of them.
+    pub age: Duration,
+}
+
+impl Default for GroupLimits {
+    fn default() -> Self {
+        Self { n_bytes: 256 << 20, n_files: 16 << 10, age: Duration::from_secs(2) }
+    }
 }
 
 /// The time of modification of a file that is copied but not known to be on disk, in seconds and nanoseconds since 1970:

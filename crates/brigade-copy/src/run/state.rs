@@ -44,7 +44,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(request: &Request, n_workers: usize, room: Room) -> Self {
-        let commits = Commits::new(request.durability, request.report == Report::EveryEntry);
+        let commits = Commits::new(request.durability, request.group_limits, request.report == Report::EveryEntry);
         Self {
             scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes(), commits),
             room,

@@ -8,7 +8,7 @@
 //! began after that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Scheduler;
 use super::groups::Member;
@@ -16,15 +16,8 @@ use super::nodes::NodeIdx;
 use super::pieces::{Flight, Job, Piece};
 use crate::error::{Action, Reason};
 use crate::names::{Bytes, Names, joined};
-use crate::request::Durability;
+use crate::request::{Durability, GroupLimits};
 use crate::task::{Arrival, Batch, Cause, Failure, Flushed, Medium, PendingFile, Placing, Scope, Touched, Uncommitted};
-
-/// What a run that is cut off has to do again at most, for each group.
-const MOST_BYTES: u64 = 256 << 20;
-const LONGEST_AGE: Duration = Duration::from_secs(2);
-
-/// Files in a group at most, so that the memory for their names is bounded.
-const MOST_FILES: usize = 16 << 10;
 
 /// So many files are flushed one by one: a flush of the whole file system waits also for what others have written.
 const FEW_FILES: usize = 64;
@@ -45,6 +38,7 @@ const COMMITTED_PIECES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Commits {
     durability: Durability,
+    limits: GroupLimits,
     /// Each file is to be told once it is durable.
     remembers: bool,
     disks: BTreeMap<u64, Disk>,
@@ -104,9 +98,10 @@ struct Group {
 }
 
 impl Commits {
-    pub(crate) fn new(durability: Durability, remembers: bool) -> Self {
+    pub(crate) fn new(durability: Durability, limits: GroupLimits, remembers: bool) -> Self {
         Self {
             durability,
+            limits,
             remembers,
             disks: BTreeMap::new(),
             roots: BTreeSet::new(),
@@ -135,6 +130,10 @@ impl Commits {
         self.flushes.is_empty() && self.pieces.is_empty()
     }
 
+    pub(super) fn limits(&self) -> GroupLimits {
+        self.limits
+    }
+
     pub(super) fn note_root(&mut self, root: u32) {
         self.roots.insert(root);
     }
@@ -142,7 +141,7 @@ impl Commits {
     /// When the next group is old enough to be flushed.
     pub(crate) fn due(&self) -> Option<Instant> {
         let since = self.disks.values().filter_map(|disk| disk.open.since).min();
-        since.filter(|_| self.durability == Durability::Batch).map(|since| since + LONGEST_AGE)
+        since.filter(|_| self.durability == Durability::Batch).map(|since| since + self.limits.age)
     }
 
     /// Bytes of files that are copied and not whole.
@@ -194,10 +193,10 @@ impl Group {
         self.batches.push((node, batch));
     }
 
-    fn is_full(&self, now: Instant) -> bool {
-        self.n_bytes >= MOST_BYTES
-            || self.n_files >= MOST_FILES
-            || self.since.is_some_and(|since| now.duration_since(since) >= LONGEST_AGE)
+    fn is_full(&self, limits: GroupLimits, now: Instant) -> bool {
+        self.n_bytes >= limits.n_bytes
+            || self.n_files >= limits.n_files as usize
+            || self.since.is_some_and(|since| now.duration_since(since) >= limits.age)
     }
 }
 
@@ -226,8 +225,8 @@ impl Scheduler {
     /// Closes the groups that are full or old.
     pub(super) fn close_full_groups(&mut self) {
         if self.commits.durability == Durability::Batch {
-            let now = Instant::now();
-            self.close_groups(|group| group.is_full(now));
+            let (limits, now) = (self.commits.limits, Instant::now());
+            self.close_groups(|group| group.is_full(limits, now));
         }
     }
 
