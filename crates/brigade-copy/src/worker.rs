@@ -19,6 +19,7 @@ mod metadata;
 mod placing;
 mod positions;
 mod rehearsing;
+mod remains;
 mod removal;
 mod standing;
 mod stuck;
