@@ -145,6 +145,8 @@ struct Scene<'a> {
     has_old: bool,
     /// The disk as it is then.
     base: PathBuf,
+    /// How many files Brigade flushes together, if not as many as usual.
+    n_group_files: Option<u64>,
     /// Further options of its mount.
     mount_options: &'static str,
     /// How long a whole copy takes.
@@ -156,7 +158,15 @@ impl<'a> Scene<'a> {
         let garden = Garden::grow(&scratch.path("source"), options.size, random)?;
         let (base, has_old) = (scratch.path("base.image"), random.below(2) == 0);
         let mount_options = options.kind.options()[random.below(2) as usize];
-        let mut scene = Self { options, scratch, garden, has_old, base, mount_options, whole: Duration::ZERO };
+        // Few enough to be flushed one by one, or enough to be flushed together; otherwise all are one group.
+        let n_group_files = match random.below(4) {
+            0 => None,
+            1 => Some(options.size.n_files / 20),
+            _ => Some(options.size.n_files / 7),
+        };
+        let n_group_files = n_group_files.map(|n_files| n_files.max(1));
+        let whole = Duration::ZERO;
+        let mut scene = Self { options, scratch, garden, has_old, base, n_group_files, mount_options, whole };
         let n_bytes = 4 * scene.garden.n_bytes() + 16_384 * scene.garden.files.len() as u64;
         options.kind.make(&scene.base, &scene.at(), n_bytes, |at| {
             garden::plant_bystander(&at.join("bystanders"))?;
@@ -189,7 +199,8 @@ impl<'a> Scene<'a> {
     }
 
     fn start(&self, clock: Clock) -> io::Result<Running> {
-        let command = self.options.copier.first(&self.garden.root, &self.copy(), &self.fresh_state()?);
+        let command =
+            self.options.copier.first(&self.garden.root, &self.copy(), &self.fresh_state()?, self.n_group_files);
         Running::start(command, &self.copy(), clock)
     }
 
@@ -224,8 +235,10 @@ impl<'a> Scene<'a> {
         seen.most_redone = seen.most_redone.max((n_redone, redone_bytes));
         seen.n_wrong += u64::from(!faults.is_empty());
         let n_more = faults.len().saturating_sub(MOST_LINES);
+        let (has_old, n_group_files, mounted) = (self.has_old, self.n_group_files, self.mount_options);
+        let scene = format!("{mounted}, groups of {n_group_files:?}, something there before: {has_old}");
         let lines = faults.into_iter().take(MOST_LINES);
-        seen.faults.extend(lines.map(|fault| format!("cut {}, {}: {fault}", seen.n_cuts, cut.what)));
+        seen.faults.extend(lines.map(|fault| format!("cut {}, {} ({scene}): {fault}", seen.n_cuts, cut.what)));
         if n_more > 0 {
             seen.faults.push(format!("cut {}: and {n_more} more", seen.n_cuts));
         }

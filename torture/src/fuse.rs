@@ -67,6 +67,12 @@ impl FaultFs {
         self.switches.askers()
     }
 
+    /// The files that it was asked to flush and has flushed, by the numbers that they have behind it.
+    #[must_use]
+    pub fn flushed(&self) -> HashSet<u64> {
+        self.switches.flushed()
+    }
+
     /// How many requests are waiting for an answer that will not come.
     #[must_use]
     pub fn n_hung(&self) -> usize {

@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 12] = [
+const CAMPAIGNS: [Campaign; 16] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -38,6 +38,26 @@ const CAMPAIGNS: [Campaign; 12] = [
     Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --seed 7", full: "--program BRIGADE --seed 7" },
     Campaign { program: "fullness", slice: "--program BRIGADE --levels 8", full: "--program BRIGADE --levels 500" },
+    Campaign {
+        program: "crashbox",
+        slice: "--program BRIGADE --fs ext4 --method shutdown --cuts 20",
+        full: "--program BRIGADE --fs ext4 --method shutdown --cuts 500",
+    },
+    Campaign {
+        program: "crashbox",
+        slice: "--program BRIGADE --fs xfs --method blocklog --cuts 20",
+        full: "--program BRIGADE --fs xfs --method blocklog --cuts 500",
+    },
+    Campaign {
+        program: "crashbox",
+        slice: "--program BRIGADE --fs btrfs --method snapshot --cuts 20",
+        full: "--program BRIGADE --fs btrfs --method snapshot --cuts 200",
+    },
+    Campaign {
+        program: "crashbox",
+        slice: "--reference --fs ext4 --method blocklog --cuts 10",
+        full: "--reference --fs ext4 --method blocklog --cuts 100",
+    },
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.

@@ -20,8 +20,8 @@ const USAGE: &str = "usage: crashbox --fs KIND --method METHOD [--program BRIGAD
   --reference         `rsync -a --fsync` copies: it must be found to be right
   --cuts N            power cuts (50)
   --seed N            asks for the same trees and kinds of cuts again
-  --files N           regular files of each tree (300)
-  --most-bytes N      of most of them (65536)
+  --files N           regular files of each tree (600)
+  --most-bytes N      of most of them (16384)
   --flush-ms N        what a flush takes, with blocklog (0)
   --keep FOLDER       keeps the images of cuts with faults there
 
@@ -70,8 +70,8 @@ fn options(arguments: &mut Arguments, is_red: bool, is_reference: bool) -> Optio
         n_cuts: arguments.number("--cuts").unwrap_or(50),
         seed: arguments.number("--seed").unwrap_or_else(Random::fresh_seed),
         size: Size {
-            n_files: arguments.number("--files").unwrap_or(300),
-            most_bytes: arguments.number("--most-bytes").unwrap_or(64 << 10),
+            n_files: arguments.number("--files").unwrap_or(600),
+            most_bytes: arguments.number("--most-bytes").unwrap_or(16 << 10),
         },
         flush_delay: Duration::from_millis(arguments.number("--flush-ms").unwrap_or(0)),
         keep: arguments.text("--keep").map(PathBuf::from),

@@ -26,12 +26,14 @@ pub enum Copier {
 }
 
 impl Copier {
-    pub(super) fn first(&self, source: &Path, copy: &Path, state: &Path) -> Command {
+    /// The copy that the power is cut under. `n_group_files` is for Brigade: how many files it flushes together at most.
+    pub(super) fn first(&self, source: &Path, copy: &Path, state: &Path, n_group_files: Option<u64>) -> Command {
         match self {
             Self::Brigade(program, words) => {
                 let mut command = Command::new(program);
                 command.args(["copy", "--progress=json", "-T"]).args(words).args([source, copy]);
                 command.env("LC_ALL", "C").env("XDG_STATE_HOME", state);
+                command.envs(n_group_files.map(|n_files| ("__BRIGADE_GROUP_FILES", n_files.to_string())));
                 command
             }
             Self::Cp => of_words("cp", &["-a", "-T"], source, copy),
@@ -41,7 +43,7 @@ impl Copier {
 
     pub(super) fn again(&self, source: &Path, copy: &Path, state: &Path) -> Command {
         match self {
-            Self::Brigade(..) => self.first(source, copy, state),
+            Self::Brigade(..) => self.first(source, copy, state, None),
             Self::Cp => of_words("cp", &["-au", "-T"], source, copy),
             Self::Rsync => rsync(&["-a"], source, copy),
         }

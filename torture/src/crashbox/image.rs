@@ -77,6 +77,7 @@ impl Kind {
         n_bytes: u64,
         fill: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
+        forget(file)?;
         let mount = Mount::fresh(&self.image(n_bytes), file, at);
         fill(at)?;
         mount.end();
@@ -127,8 +128,18 @@ fn of_words(program: &str, words: &[&str]) -> Command {
     command
 }
 
+/// An image of the same name is another file each time. The kernel takes a while to let go of a loop device, and mount(8) takes one
+/// again that has this file, with what the kernel remembers of its blocks.
+fn forget(image: &Path) -> io::Result<()> {
+    match fs::remove_file(image) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Copies an image without its holes, and without blocks of zeros.
 pub(super) fn clone_image(from: &Path, to: &Path) -> io::Result<()> {
+    forget(to)?;
     let source = File::open(from)?;
     let n_bytes = source.metadata()?.len();
     let copy = File::options().read(true).write(true).create(true).truncate(true).open(to)?;

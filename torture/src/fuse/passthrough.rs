@@ -479,7 +479,11 @@ impl Filesystem for Passthrough {
 
     fn fsync(&self, request: &Request, number: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
         let Some(reply) = self.admit_entry(request, Operation::Fsync, number, reply) else { return };
-        answer_empty(self.file(handle).and_then(|file| rustix::fs::fsync(&*file)), reply);
+        let flushed = self.file(handle).and_then(|file| rustix::fs::fsync(&*file));
+        if flushed.is_ok() {
+            self.switches.note_flushed(number.0);
+        }
+        answer_empty(flushed, reply);
     }
 
     fn fallocate(

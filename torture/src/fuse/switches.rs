@@ -136,6 +136,7 @@ pub(super) struct Switches {
     rules: Mutex<Vec<Rule>>,
     counts: Vec<AtomicU64>,
     askers: Mutex<HashSet<u32>>,
+    flushed: Mutex<HashSet<u64>>,
     /// What would have answered requests that are never answered.
     hung: Mutex<Vec<Box<dyn Any + Send>>>,
 }
@@ -143,7 +144,8 @@ pub(super) struct Switches {
 impl Switches {
     pub(super) fn new(options: Options) -> Self {
         let counts = Operation::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { options, rules: Mutex::default(), counts, askers: Mutex::default(), hung: Mutex::default() }
+        let (askers, flushed) = (Mutex::default(), Mutex::default());
+        Self { options, rules: Mutex::default(), counts, askers, flushed, hung: Mutex::default() }
     }
 
     pub(super) fn add(&self, rule: Rule) {
@@ -167,6 +169,14 @@ impl Switches {
 
     pub(super) fn askers(&self) -> HashSet<u32> {
         lock(&self.askers).clone()
+    }
+
+    pub(super) fn note_flushed(&self, number: u64) {
+        lock(&self.flushed).insert(number);
+    }
+
+    pub(super) fn flushed(&self) -> HashSet<u64> {
+        lock(&self.flushed).clone()
     }
 
     pub(super) fn n_hung(&self) -> usize {

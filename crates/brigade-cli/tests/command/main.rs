@@ -4,6 +4,7 @@
 mod attributes;
 mod changing;
 mod delete;
+mod durability;
 mod exposure;
 mod faults;
 mod fidelity;
