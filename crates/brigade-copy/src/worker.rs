@@ -19,7 +19,6 @@ mod metadata;
 mod placing;
 mod positions;
 mod rehearsing;
-mod remains;
 mod removal;
 mod standing;
 mod stuck;

@@ -214,35 +214,6 @@ fn each_way_to_flush_does_what_it_promises() {
     assert_eq!((seen["none"].1.durable.len(), &seen["none"].1.summary["durable"]), (0, &false.into()));
 }
 
-/// A file that replaces another lies under a temporary name until it is flushed. A run that was cut off leaves it there.
-#[test]
-fn temporary_files_of_an_earlier_run_are_removed_and_other_names_stay() {
-    let scene = Scene::new();
-    let temporary = |digit: &str| format!(".brigade-{}", digit.repeat(32));
-    scene.file("source/folder/file", "new contents");
-    scene.file(format!("source/folder/{}", temporary("a")), "an entry of the source");
-    assert_eq!(scene.run(["-T", "source", "copy"]).status.code(), Some(0));
-    let names = [temporary("b"), ".brigade-notes".to_owned(), temporary("B")];
-    names.iter().for_each(|name| scene.file(format!("copy/folder/{name}"), "left"));
-    std::fs::create_dir(scene.path("copy/folder").join(temporary("c"))).unwrap();
-    // What is as young as the run may be of the run.
-    let born = std::fs::metadata(scene.path("copy/folder").join(&names[0])).unwrap().created().unwrap();
-    torture::facts::wait_until("files are younger", || {
-        scene.file("probe", "");
-        let is_younger = std::fs::metadata(scene.path("probe")).unwrap().created().unwrap() > born;
-        std::fs::remove_file(scene.path("probe")).unwrap();
-        is_younger
-    });
-    assert_eq!(scene.run(["-T", "source", "copy"]).status.code(), Some(0));
-    let left: BTreeSet<String> = std::fs::read_dir(scene.path("copy/folder"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    let [_, notes, shouted] = names;
-    let expected = ["file".to_owned(), temporary("a"), temporary("c"), notes, shouted];
-    assert_eq!(left, BTreeSet::from(expected));
-}
-
 fn power_cuts(kind: crashbox::Kind, method: Method) {
     need_root();
     let seed = std::env::var("BRIGADE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(Random::fresh_seed);

@@ -23,8 +23,7 @@ use crate::names::{Bytes, Kind, Names, joined};
 use crate::request::{Backup, Delete, EmptySource};
 use crate::selection::Selector;
 use crate::task::{Chore, Failure, FolderRef, Identity, OpenRemoval, Removed, Standing};
-pub(super) use listing::list;
-use listing::{Differences, Filter, compare};
+use listing::{Differences, Filter, compare, list};
 use taking::{Gone, is_mount_point, try_remove};
 
 /// A folder that somebody else fills meanwhile is listed and emptied this often.

@@ -90,11 +90,7 @@ pub(super) fn compare(pair: &Pair, buffer: &mut Vec<u8>, filter: &mut Filter<'_>
 }
 
 /// Hands out every entry of a folder, from its beginning.
-pub(in crate::worker) fn list(
-    folder: &OwnedFd,
-    buffer: &mut Vec<u8>,
-    mut each: impl FnMut(Kind, &CStr),
-) -> Result<(), Errno> {
+pub(super) fn list(folder: &OwnedFd, buffer: &mut Vec<u8>, mut each: impl FnMut(Kind, &CStr)) -> Result<(), Errno> {
     // A root that may not be read is held by a descriptor that only marks its place.
     let denied = |errno| if errno == Errno::BADF { Errno::ACCESS } else { errno };
     calls::seek(folder, SeekFrom::Start(0)).map_err(denied)?;

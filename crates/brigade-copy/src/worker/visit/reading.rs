@@ -21,9 +21,6 @@ use crate::task::{Arrival, Position};
 impl Worker {
     /// Finds the entries of the folder whose path is the current one.
     pub(super) fn list(&mut self, pair: &Pair, frame: &mut Frame, from: Position) {
-        if from == Position::default() {
-            self.remove_remains(pair, frame.arrival);
-        }
         let mut files = Names::default();
         let mut folders = Names::default();
         if from == Position::default() {
