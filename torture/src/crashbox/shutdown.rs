@@ -57,13 +57,16 @@ impl Scene<'_> {
         copier.kill();
         let (told, ..) = copier.end()?;
         mount.end();
+        // A worker in its jail holds the file system, shut down as it is, for as long as it takes to die, and its loop device with it.
+        let cut = self.scratch.path("cut.image");
+        clone_image(&image, &cut)?;
         let state = self.scratch.folder("state");
         if random.below(2) == 0 {
             fs::remove_dir_all(&state)?;
         }
         let disturbed = if is_disturbed { ", after a flush by somebody else" } else { "" };
         let what = format!("shutdown at {:?}{disturbed}", Duration::from_nanos(moment));
-        Ok(Cut { image, told, moment, state, is_over, what })
+        Ok(Cut { image: cut, told, moment, state, is_over, what })
     }
 
     fn trigger(&self, random: &mut Random) -> Trigger {
