@@ -24,7 +24,8 @@ fn cut_off(scene: &Scene, arguments: &[&str], below: &str, n_files: u64) {
     };
     let below = scene.path(below).canonicalize().unwrap_or_else(|_| scene.path("").canonicalize().unwrap().join(below));
     let rule = Rule::of("fchmod", Act::Hook(Box::new(kill))).by(Role::Worker).below(below).when(When::Nth(n_files));
-    let mut command = scene.copy(["-j1"]);
+    // In a jail that two trees share, faultline does not know the paths.
+    let mut command = scene.copy(["-j1", "--sandbox=off"]);
     command.args(arguments);
     let ended = run(command, vec![rule], Duration::from_secs(30)).unwrap();
     assert!(pid.lock().unwrap().is_some() && !ended.output.status.success(), "{ended:?}");
@@ -229,7 +230,7 @@ fn a_place_that_takes_no_records_disturbs_nothing() {
         ended(command.env("XDG_STATE_HOME", scene.path("state")))
     };
     let told = in_state(&["-v"]);
-    assert!(told.status.success() && told.stderr.starts_with("nothing is kept in "), "{}", told.stderr);
+    assert!(told.status.success() && told.stderr.contains("\nnothing is kept in "), "{}", told.stderr);
     let untold = in_state(&[]);
     assert!(untold.status.success() && untold.stderr.lines().count() == 1, "{}", untold.stderr);
 }

@@ -23,6 +23,9 @@ const DOUBTFUL: [&str; 18] = [
     "nfs4", "ocfs2", "orangefs", "smb3", "virtiofs",
 ];
 
+/// Looks at one place at most, if the process that looks is killed.
+const MAX_LOOKS: u32 = 4;
+
 /// Looks at all places that are named, in a process that can be left behind. Nothing is done, and costs nothing worth mentioning,
 /// where nobody is impatient or all mounts are of kinds that answer. A link that is kept is looked at itself, so nobody looks where it
 /// leads.
@@ -37,8 +40,17 @@ pub(crate) fn send_ahead<'a>(
     for (path, links) in places {
         let refused = |error: TaskError| Refusal::Workers(error.into());
         let named = Bytes(path.as_os_str().as_bytes().to_vec());
-        let task = pool.apply_async((named, links != Links::Keep), look).map_err(|error| refused(error.into()))?;
-        wait(&pool, task, timeout, path)?.map_err(refused)?;
+        let begin = || pool.apply_async((named.clone(), links != Links::Keep), look);
+        let mut n_left = MAX_LOOKS;
+        loop {
+            n_left -= 1;
+            let task = begin().map_err(|error| refused(error.into()))?;
+            match wait(&pool, task, timeout, path)? {
+                // Whoever killed it did not mean to refuse the copy.
+                Err(TaskError::Killed { .. }) if n_left > 0 => {}
+                looked => break looked.map_err(refused)?,
+            }
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::worker::is_elsewhere;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Whoever begins holds a folder for himself for some microseconds, so it is looked at again. A run that lasts is not waited for.
-const MAX_LOOKS: u32 = 10;
+const MAX_LOOKS: u32 = 40;
 
 /// The folders in which this run is at work; others see that as long as this is held.
 #[derive(Debug, Default)]
