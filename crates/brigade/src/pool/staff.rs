@@ -102,7 +102,13 @@ impl Inner {
         let pool = Arc::downgrade(self);
         // On the supervisor's thread, so that the child is known here before its end is.
         supervisor::spawn_later(order, move |spawned| {
-            let Some(pool) = pool.upgrade() else { return };
+            let Some(pool) = pool.upgrade() else {
+                // The pool ended while a worker that had done its last task was being replaced, and nobody waits for this one.
+                if let Ok(child) = spawned {
+                    child.signal(Signal::KILL);
+                }
+                return;
+            };
             then(
                 spawned
                     .map(|child| pool.employ(place_idx, child))
