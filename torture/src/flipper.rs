@@ -43,6 +43,15 @@ pub enum Moments {
     BeforeCalls,
 }
 
+/// What ends a campaign.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Until {
+    /// The time.
+    Over,
+    /// The first copy that read or wrote outside of the trees, which is all that a control has to show.
+    FirstLeak,
+}
+
 /// A campaign.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -50,8 +59,10 @@ pub struct Options {
     pub copier: Copier,
     /// When entries are swapped.
     pub moments: Moments,
-    /// For how long.
+    /// For how long at most.
     pub duration: Duration,
+    /// When it is over before that.
+    pub until: Until,
     /// What is swapped when.
     pub seed: u64,
 }
@@ -85,7 +96,7 @@ const WAYS: [&[&str]; 10] = [
     &["-j2", "--no-clobber", "--no-preserve=mode"],
 ];
 
-/// Copies until the time is over, in a folder that the caller made.
+/// Copies until it is over, in a folder that the caller made.
 ///
 /// # Errors
 /// What setting the scene says.
@@ -96,7 +107,8 @@ pub fn campaign(options: &Options, folder: &Path) -> io::Result<Outcome> {
     let mut outside = Outside::watch(&scene)?;
     let fifos = if matches!(options.copier, Copier::Cp) { Fifos::Left } else { Fifos::Swapped };
     let began = Instant::now();
-    while began.elapsed() < options.duration {
+    while began.elapsed() < options.duration && !(options.until == Until::FirstLeak && outcome.n_rounds_with_leaks > 0)
+    {
         let way = WAYS[(outcome.n_rounds % WAYS.len() as u64) as usize];
         let tops = if outcome.n_rounds % 4 == 3 { Tops::Swapped } else { Tops::Left };
         scene.reset()?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use torture::arguments::Arguments;
-use torture::flipper::{Copier, Moments, Options, campaign};
+use torture::flipper::{Copier, Moments, Options, Until, campaign};
 use torture::random::Random;
 
 const USAGE: &str = "usage: flipper [--program BRIGADE] [--seconds N] [--seed N] [--folder DIR] [--control]
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         moments: if arguments.flag("--before-calls") { Moments::BeforeCalls } else { Moments::Any },
         copier: if is_control { Copier::Cp } else { Copier::Brigade(program) },
         duration: Duration::from_secs(arguments.number("--seconds").unwrap_or(60)),
+        until: Until::Over,
         seed: arguments.number("--seed").unwrap_or_else(Random::fresh_seed),
     };
     let folder = arguments.text("--folder").unwrap_or_else(|| "/dev/shm".to_owned());
