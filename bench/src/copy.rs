@@ -9,12 +9,13 @@ use crate::ballast::Ballast;
 use crate::place::{self, Place};
 use crate::statistics::{Spread, Unit, grouped};
 use crate::timing::{self, Timing};
-use crate::tools::{BASELINE, BRIGADE, FLOOR, Tool};
+use crate::tools::{BRIGADE, FLOOR, Tool};
 use crate::tree::{self, Survey};
 use crate::{BenchError, document, interrupt, kept, machine};
 
 pub use crate::data::DataSet;
 pub use crate::place::FileSystem;
+pub use crate::tools::LineUp;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,12 +26,18 @@ pub struct Request {
     /// File systems.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tmpfs,ext4")]
     pub on: Vec<FileSystem>,
+    /// Who copies with which options.
+    #[arg(long, value_enum, default_value = "copy")]
+    pub line_up: LineUp,
     /// Timed rounds, after one that warms up; the ten files of I get ten times as many.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: u16,
     /// The command to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub brigade: Option<PathBuf>,
+    /// Where the peers from crates.io are, if not in the PATH.
+    #[arg(long, value_name = "FOLDER")]
+    pub peers: Option<PathBuf>,
     /// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub repeats: u16,
@@ -63,7 +70,7 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
             let section = measure(request, *set, *file_system, &tools, ballast.as_ref())?;
             println!("{section}");
             if !request.dry {
-                let key = format!("copy {} on {}", set.letter(), file_system.name());
+                let key = format!("{} {} on {}", request.line_up.name(), set.letter(), file_system.name());
                 document::write_section(Path::new(DOCUMENT), &key, &section)?;
             }
         }
@@ -74,7 +81,9 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
 fn installed_tools(request: &Request) -> Result<Vec<Tool>, BenchError> {
     let beside = std::env::current_exe()?;
     let brigade = request.brigade.clone().unwrap_or_else(|| beside.with_file_name("brigade"));
-    let all = Tool::all(&brigade, &beside.with_file_name("floor"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = request.peers.clone().into_iter().chain(std::env::split_paths(&path)).collect();
+    let all = request.line_up.tools(&brigade, beside.parent().unwrap_or(Path::new("/")), &folders);
     let (installed, missing): (Vec<Tool>, Vec<Tool>) = all.into_iter().partition(Tool::is_installed);
     for tool in missing {
         eprintln!("bench: {} is not installed and is left out", tool.name);
@@ -204,14 +213,21 @@ fn section(
     ballast: Option<&Ballast>,
 ) -> Result<String, BenchError> {
     let mut lines = vec![
-        format!("## Copying {} on {}: {}", set.letter(), file_system.name(), set.description()),
+        format!(
+            "## Copying {} on {}: {}{}",
+            set.letter(),
+            file_system.name(),
+            set.description(),
+            request.line_up.addition()
+        ),
         String::new(),
         format!(
-            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --sets {} --on {} --rounds {} --repeats {}`",
+            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --line-up {} --sets {} --on {} --rounds {} --repeats {}`",
             grouped(survey.n_files),
             grouped(survey.n_folders),
             grouped(survey.n_symlinks),
             survey.bytes as f64 / 1e9,
+            request.line_up.name(),
             set.letter(),
             file_system.name(),
             request.rounds,
@@ -220,20 +236,21 @@ fn section(
         format!("on {}; {n_rounds} rounds in turn, caches warm.", machine::description()?),
         String::new(),
     ];
-    lines.extend(table(rows, file_system));
+    lines.extend(table(request.line_up, rows, file_system));
     lines.extend(["".to_owned(), notes(request, rows, file_system, ballast)]);
     Ok(lines.join("\n") + "\n")
 }
 
-fn table(rows: &[Row], file_system: FileSystem) -> Vec<String> {
-    let median_of = |name: &str| rows.iter().find(|row| row.tool.name == name).map(|row| row.wall().median);
-    let references = [median_of(BASELINE), median_of(FLOOR)];
+fn table(line_up: LineUp, rows: &[Row], file_system: FileSystem) -> Vec<String> {
+    let row_of = |name: &str| rows.iter().find(|row| row.tool.name == name);
+    let references = [row_of(line_up.baseline()), row_of(FLOOR)];
     let unit = Unit::for_shortest(rows.iter().map(|row| row.wall().median).min().unwrap_or_default());
     let sign = unit.sign();
     let mut lines = vec![
         format!(
-            "| tool | wall {sign}, median (min–max) | user + sys {sign} | times as fast as {BASELINE} \
-             | of the floor's time | flush afterwards {sign} | metadata kept |"
+            "| tool | wall {sign}, median (min–max) | user + sys {sign} | times as fast as {} \
+             | of the floor's time | flush afterwards {sign} | metadata kept |",
+            line_up.baseline()
         ),
         "|---|---|---|---|---|---|---|".to_owned(),
     ];
@@ -246,8 +263,20 @@ impl Row {
         Spread::of(self.timings.iter().map(|timing| timing.wall)).expect("there is at least one round")
     }
 
-    fn line(&self, unit: Unit, file_system: FileSystem, [baseline, floor]: [Option<Duration>; 2]) -> String {
-        let wall = self.wall();
+    /// The wall time in parts of another row's, round by round; the median of that. What disturbs a round disturbs both.
+    fn part_of(&self, other: &Self) -> f64 {
+        let both = self.timings.iter().zip(&other.timings);
+        let mut parts: Vec<f64> = both.map(|(own, other)| own.wall.as_secs_f64() / other.wall.as_secs_f64()).collect();
+        parts.sort_unstable_by(f64::total_cmp);
+        let middle_idx = parts.len() / 2;
+        if parts.len().is_multiple_of(2) {
+            f64::midpoint(parts[middle_idx - 1], parts[middle_idx])
+        } else {
+            parts[middle_idx]
+        }
+    }
+
+    fn line(&self, unit: Unit, file_system: FileSystem, [baseline, floor]: [Option<&Self>; 2]) -> String {
         let median =
             |durations: Vec<Duration>| Spread::of(durations).map_or_else(String::new, |of| unit.figure(of.median));
         let processor = median(self.timings.iter().map(|timing| timing.processor).collect());
@@ -255,26 +284,26 @@ impl Row {
             FileSystem::Tmpfs => "–".to_owned(),
             FileSystem::Ext4 => median(self.flushes.clone()),
         };
-        let seconds = wall.median.as_secs_f64();
         let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         format!(
             "| {} | {} | {processor} | {} | {} | {flush} | {} |",
             self.tool.name,
-            unit.spread(wall),
-            ratio(baseline.map(|baseline| baseline.as_secs_f64() / seconds)),
-            ratio(floor.map(|floor| seconds / floor.as_secs_f64())),
+            unit.spread(self.wall()),
+            ratio(baseline.map(|baseline| 1.0 / self.part_of(baseline))),
+            ratio(floor.map(|floor| self.part_of(floor))),
             self.kept
         )
     }
 }
 
 fn notes(request: &Request, rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> String {
-    let mut notes = vec![match file_system {
+    let mut notes = vec!["Ratios are medians of the rounds' ratios.".to_owned()];
+    notes.push(match file_system {
         FileSystem::Tmpfs => "No copy was on a disk, as tmpfs has none.".to_owned(),
         FileSystem::Ext4 => {
             "What a tool had not brought to the device when it ended is in “flush afterwards”.".to_owned()
         }
-    }];
+    });
     if let (FileSystem::Tmpfs, Some(ballast)) = (file_system, ballast) {
         notes.push(format!("{} GiB of memory had been touched beforehand.", ballast.touched_bytes >> 30));
     }

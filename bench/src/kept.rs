@@ -90,10 +90,11 @@ fn attribute(path: &Path) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::LineUp;
 
     fn kept_by(name: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
-        let tools = Tool::all(Path::new("/nowhere/brigade"), Path::new("/nowhere/floor"));
+        let tools = crate::tools::tests::tools(LineUp::Copy);
         let tool = tools.iter().find(|tool| tool.name == name).unwrap();
         let words = kept(tool, folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays behind");
