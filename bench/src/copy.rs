@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::ballast::Ballast;
 use crate::place::{self, Place};
 use crate::statistics::{Spread, Unit, grouped};
 use crate::timing::{self, Timing};
-use crate::tools::{BRIGADE, FLOOR, Tool};
+use crate::tools::{BRIGADE, FLOOR, Onto, Tool};
 use crate::tree::{self, Survey};
 use crate::{BenchError, document, interrupt, kept, machine};
 
@@ -38,6 +39,12 @@ pub struct Request {
     /// Where the peers from crates.io are, if not in the PATH.
     #[arg(long, value_name = "FOLDER")]
     pub peers: Option<PathBuf>,
+    /// Where the images of file systems lie [default: where temporary files are].
+    #[arg(long, value_name = "FOLDER")]
+    pub images: Option<PathBuf>,
+    /// Drops what the kernel remembers of files before each copy; only root can.
+    #[arg(long)]
+    pub cold: bool,
     /// A run that others disturbed is repeated so often at most; then the least disturbed one counts.
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub repeats: u16,
@@ -70,7 +77,13 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
             let section = measure(request, *set, *file_system, &tools, ballast.as_ref())?;
             println!("{section}");
             if !request.dry {
-                let key = format!("{} {} on {}", request.line_up.name(), set.letter(), file_system.name());
+                let key = format!(
+                    "{} {} on {}{}",
+                    request.line_up.name(),
+                    set.letter(),
+                    file_system.name(),
+                    if request.cold { ", cold" } else { "" }
+                );
                 document::write_section(Path::new(DOCUMENT), &key, &section)?;
             }
         }
@@ -108,18 +121,18 @@ fn measure(
     tools: &[Tool],
     ballast: Option<&Ballast>,
 ) -> Result<String, BenchError> {
-    let place = Place::make(file_system)?;
-    let source = place.folder().join("source");
+    let place = Place::make(file_system, request.images.as_deref())?;
     eprintln!("bench: making {} on {}", set.letter(), file_system.name());
-    set.make(&source)?;
-    let survey = tree::survey(&source)?;
+    set.make(&place.folder().join("source"))?;
+    let survey = tree::survey(&place.folder().join("source"))?;
     let mut rows = Vec::new();
     for tool in tools {
         let kept = kept::kept(tool, place.folder())?;
         rows.push(Row { tool: tool.clone(), kept, timings: Vec::new(), flushes: Vec::new(), n_disturbed: 0 });
     }
     let n_rounds = if set == DataSet::I { request.rounds * ROUNDS_FACTOR_OF_TEN_FILES } else { request.rounds };
-    let bench = Bench { place: &place, source: &source, survey, repeats: request.repeats };
+    let onto = request.line_up.onto();
+    let bench = Bench { place: &place, onto, survey, request };
     for round in 0..=n_rounds {
         for turn in 0..rows.len() {
             let row_idx = (turn + usize::from(round)) % rows.len();
@@ -135,17 +148,17 @@ fn measure(
 
 struct Bench<'a> {
     place: &'a Place,
-    source: &'a Path,
+    onto: Onto,
     survey: Survey,
-    repeats: u16,
+    request: &'a Request,
 }
 
 impl Bench<'_> {
     /// An untimed run; ours is compared thoroughly.
     fn warm_up(&self, tool: &Tool) -> Result<(), BenchError> {
-        let (_, _, copy) = self.run_once(tool)?;
+        self.run_once(tool)?;
         if tool.name == BRIGADE {
-            match tree::differences(self.source, &copy)? {
+            match tree::differences(&self.there("source"), &self.there("copy"))? {
                 None => eprintln!("bench: without rsync only entries and bytes are compared"),
                 Some(differences) if differences.is_empty() => {}
                 Some(differences) => {
@@ -153,15 +166,15 @@ impl Bench<'_> {
                 }
             }
         }
-        Ok(fs::remove_dir_all(&copy)?)
+        self.clear()
     }
 
     /// Runs until a run was undisturbed or enough were tried, and keeps the best of them.
     fn time_row(&self, row: &mut Row) -> Result<(), BenchError> {
         let mut best: Option<(Timing, Duration)> = None;
-        for _ in 0..=self.repeats {
-            let (timing, flush, copy) = self.run_once(&row.tool)?;
-            fs::remove_dir_all(&copy)?;
+        for _ in 0..=self.request.repeats {
+            let (timing, flush) = self.run_once(&row.tool)?;
+            self.clear()?;
             if best.is_none_or(|(best, _)| timing.others_share() < best.others_share()) {
                 best = Some((timing, flush));
             }
@@ -184,22 +197,52 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// One copy into a fresh destination, checked for completeness.
-    fn run_once(&self, tool: &Tool) -> Result<(Timing, Duration, PathBuf), BenchError> {
-        let copy = self.place.folder().join("copy");
+    /// One copy, checked for completeness.
+    fn run_once(&self, tool: &Tool) -> Result<(Timing, Duration), BenchError> {
+        self.prepare()?;
         self.place.flush()?;
-        let (timing, status) = timing::run(&mut tool.command(self.source, &copy))?;
+        if self.request.cold {
+            fs::write("/proc/sys/vm/drop_caches", "3")?;
+        }
+        let (source, copy) = (self.place.source("source"), self.place.destination("copy"));
+        let (timing, status) = timing::run(&mut tool.command(&source, &copy))?;
         let started = Instant::now();
         self.place.flush()?;
         let flush = started.elapsed();
         if !status.success() {
             return Err(format!("{} failed: {status}", tool.name).into());
         }
-        let found = tree::survey(&copy)?;
+        let found = tree::survey(&self.there("copy"))?;
         if found != self.survey {
             return Err(format!("{} is incomplete: {found:?} instead of {:?}", tool.name, self.survey).into());
         }
-        Ok((timing, flush, copy))
+        Ok((timing, flush))
+    }
+
+    /// As it is behind whatever is slow.
+    fn there(&self, name: &str) -> PathBuf {
+        self.place.folder().join(name)
+    }
+
+    /// Makes what is at the destination before the copy.
+    fn prepare(&self) -> Result<(), BenchError> {
+        let copy = self.there("copy");
+        if self.onto == Onto::Nothing || copy.exists() {
+            return Ok(());
+        }
+        let (_, status) = timing::run(Command::new("cp").arg("-a").arg(self.there("source")).arg(&copy))?;
+        if !status.success() {
+            return Err(format!("cp failed: {status}").into());
+        }
+        if self.onto == Onto::Half { tree::thin_out(&copy) } else { Ok(()) }
+    }
+
+    /// Removes the copy, if it is not what the next one goes onto.
+    fn clear(&self) -> Result<(), BenchError> {
+        if self.onto != Onto::Whole {
+            fs::remove_dir_all(self.there("copy"))?;
+        }
+        Ok(())
     }
 }
 
@@ -222,7 +265,7 @@ fn section(
         ),
         String::new(),
         format!(
-            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --line-up {} --sets {} --on {} --rounds {} --repeats {}`",
+            "{} files, {} folders, {} symbolic links, {:.3} GB. `cargo xtask bench copy --line-up {} --sets {} --on {} --rounds {} --repeats {}{}`",
             grouped(survey.n_files),
             grouped(survey.n_folders),
             grouped(survey.n_symlinks),
@@ -231,9 +274,14 @@ fn section(
             set.letter(),
             file_system.name(),
             request.rounds,
-            request.repeats
+            request.repeats,
+            if request.cold { " --cold" } else { "" }
         ),
-        format!("on {}; {n_rounds} rounds in turn, caches warm.", machine::description()?),
+        format!(
+            "on {}; {n_rounds} rounds in turn, caches {}.",
+            machine::description()?,
+            if request.cold { "cold" } else { "warm" }
+        ),
         String::new(),
     ];
     lines.extend(table(request.line_up, rows, file_system));
@@ -280,9 +328,9 @@ impl Row {
         let median =
             |durations: Vec<Duration>| Spread::of(durations).map_or_else(String::new, |of| unit.figure(of.median));
         let processor = median(self.timings.iter().map(|timing| timing.processor).collect());
-        let flush = match file_system {
-            FileSystem::Tmpfs => "–".to_owned(),
-            FileSystem::Ext4 => median(self.flushes.clone()),
+        let flush = match file_system.is_on_disk() {
+            true => median(self.flushes.clone()),
+            false => "–".to_owned(),
         };
         let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         format!(
@@ -299,11 +347,18 @@ impl Row {
 fn notes(request: &Request, rows: &[Row], file_system: FileSystem, ballast: Option<&Ballast>) -> String {
     let mut notes = vec!["Ratios are medians of the rounds' ratios.".to_owned()];
     notes.push(match file_system {
-        FileSystem::Tmpfs => "No copy was on a disk, as tmpfs has none.".to_owned(),
-        FileSystem::Ext4 => {
+        FileSystem::Ext4 | FileSystem::Xfs | FileSystem::Btrfs => {
             "What a tool had not brought to the device when it ended is in “flush afterwards”.".to_owned()
         }
+        FileSystem::Tmpfs => "No copy was on a disk, as tmpfs has none.".to_owned(),
+        FileSystem::SlowSource | FileSystem::SlowDestination => {
+            "Each request to the slow side takes half a millisecond, and many are served at once; behind it is a tmpfs."
+                .to_owned()
+        }
     });
+    if let Some(folder) = request.images.as_ref().filter(|_| file_system.is_on_disk()) {
+        notes.push(format!("The image lay in {}.", folder.display()));
+    }
     if let (FileSystem::Tmpfs, Some(ballast)) = (file_system, ballast) {
         notes.push(format!("{} GiB of memory had been touched beforehand.", ballast.touched_bytes >> 30));
     }

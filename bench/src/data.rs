@@ -1,6 +1,8 @@
-//! The data sets A, B, C and I: the same bytes, names, modes and times every time (C: whatever this machine has).
+//! The data sets: the same bytes, names, modes and times every time (C: whatever this machine has).
 
 use std::fs;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,8 +21,22 @@ pub enum DataSet {
     B,
     /// A real tree with symbolic links.
     C,
+    /// One file of 4 GiB.
+    D,
+    /// 2 000 files of 1 to 8 MiB.
+    E,
+    /// 200 000 empty files in 1 000 folders.
+    F,
+    /// A file of 8 GiB that is all holes but for 1 000 pieces of 4 KiB.
+    G,
+    /// Ten files of 512 MiB.
+    H,
     /// Ten small files.
     I,
+    /// 5 000 files of 1 to 16 KiB in 100 folders, for slow file systems.
+    J,
+    /// 5 000 files of 4 KiB in one folder, likewise.
+    K,
 }
 
 impl DataSet {
@@ -30,7 +46,14 @@ impl DataSet {
             Self::A => 'A',
             Self::B => 'B',
             Self::C => 'C',
+            Self::D => 'D',
+            Self::E => 'E',
+            Self::F => 'F',
+            Self::G => 'G',
+            Self::H => 'H',
             Self::I => 'I',
+            Self::J => 'J',
+            Self::K => 'K',
         }
     }
 
@@ -40,24 +63,39 @@ impl DataSet {
             Self::A => "files of 4 KiB in one folder",
             Self::B => "files of 1 to 16 KiB in nested folders",
             Self::C => "a real tree: /usr/share, sources of crates, headers, Python's and Rust's libraries",
+            Self::D => "one big file",
+            Self::E => "files of 1 to 8 MiB",
+            Self::F => "empty files",
+            Self::G => "a big file with holes",
+            Self::H => "ten big files",
             Self::I => "ten small files",
+            Self::J => "some thousand files of 1 to 16 KiB in folders",
+            Self::K => "some thousand files of 4 KiB in one folder",
         }
     }
 
     /// Makes it as the new folder `root`.
     pub fn make(self, root: &Path) -> Result<(), BenchError> {
+        const SMALL: RangeInclusive<u64> = 1 << 10..=16 << 10;
         match self {
-            Self::A => flat(root, 100_000, 4096),
-            Self::B => tree(root, &Shape { n_files: 100_000, n_folders: 5_000, least_bytes: 1024, most_bytes: 16_384 }),
+            Self::A => flat(root, 100_000, 4 << 10),
+            Self::B => tree(root, &Shape { n_files: 100_000, n_folders: 5_000, file_bytes: SMALL }),
             Self::C => real_tree(root),
-            Self::I => flat(root, 10, 2048),
+            Self::D => flat(root, 1, 4 << 30),
+            Self::E => tree(root, &Shape { n_files: 2_000, n_folders: 20, file_bytes: 1 << 20..=8 << 20 }),
+            Self::F => tree(root, &Shape { n_files: 200_000, n_folders: 1_000, file_bytes: 0..=0 }),
+            Self::G => sparse(root, 8 << 30, 1_000, 4 << 10),
+            Self::H => flat(root, 10, 512 << 20),
+            Self::I => flat(root, 10, 2 << 10),
+            Self::J => tree(root, &Shape { n_files: 5_000, n_folders: 100, file_bytes: SMALL }),
+            Self::K => flat(root, 5_000, 4 << 10),
         }
     }
 }
 
-/// Random bytes that files are cut from.
+/// Random bytes that files are made of, again and again.
 const BLOCK_BYTES: usize = 4 << 20;
-/// Files begin somewhere in the first part of the block, so that the longest still fits.
+/// Files begin somewhere in the first part of the block, so that they differ.
 const START_BYTES: u64 = 1 << 20;
 const DEEPEST: usize = 8;
 const FIRST_SECOND: i64 = 1_600_000_000;
@@ -67,8 +105,7 @@ const REAL_TREE_FILES: u64 = 50_000;
 struct Shape {
     n_files: usize,
     n_folders: usize,
-    least_bytes: u64,
-    most_bytes: u64,
+    file_bytes: RangeInclusive<u64>,
 }
 
 /// SplitMix64: the same numbers from the same seed, on every machine.
@@ -88,9 +125,10 @@ impl Random {
     }
 
     /// Every order of magnitude is as likely as every other.
-    fn log_uniform(&mut self, least: u64, most: u64) -> u64 {
+    fn log_uniform(&mut self, range: &RangeInclusive<u64>) -> u64 {
         let part = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        (least as f64 * (most as f64 / least as f64).powf(part)) as u64
+        let [least, most] = [*range.start(), *range.end()].map(|bound| bound.max(1) as f64);
+        ((least * (most / least).powf(part)) as u64).min(*range.end())
     }
 
     fn block(&mut self) -> Vec<u8> {
@@ -113,7 +151,7 @@ fn tree(root: &Path, shape: &Shape) -> Result<(), BenchError> {
     let block = random.block();
     let folders = nested_folders(root, shape.n_folders, &mut random)?;
     for idx in 0..shape.n_files {
-        let file_bytes = random.log_uniform(shape.least_bytes, shape.most_bytes);
+        let file_bytes = random.log_uniform(&shape.file_bytes);
         put(&folders[idx % folders.len()].join(format!("f{idx:06}")), file_bytes, &block, &mut random, idx)?;
     }
     Ok(())
@@ -137,15 +175,16 @@ fn nested_folders(root: &Path, n_folders: usize, random: &mut Random) -> Result<
 }
 
 fn put(path: &Path, file_bytes: u64, block: &[u8], random: &mut Random, idx: usize) -> Result<(), BenchError> {
-    if idx.is_multiple_of(1000) {
-        interrupt::check()?;
-    }
+    interrupt::check()?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644))?;
-    let start = usize::try_from(random.below(START_BYTES))?;
-    let mut bytes = &block[start..start + usize::try_from(file_bytes)?];
-    while !bytes.is_empty() {
-        bytes = &bytes[rustix::io::write(&file, bytes)?..];
+    let mut at = usize::try_from(random.below(START_BYTES))?;
+    let mut n_left = file_bytes;
+    while n_left > 0 {
+        let bytes = &block[at..block.len().min(at.saturating_add(usize::try_from(n_left)?))];
+        let n_written = rustix::io::write(&file, bytes)?;
+        n_left -= n_written as u64;
+        at = (at + n_written) % block.len();
     }
     let mode = match idx {
         _ if idx.is_multiple_of(97) => 0o600,
@@ -156,6 +195,18 @@ fn put(path: &Path, file_bytes: u64, block: &[u8], random: &mut Random, idx: usi
     let idx = i64::try_from(idx)?;
     let moment = Timespec { tv_sec: FIRST_SECOND + idx, tv_nsec: (idx * 7919) % 1_000_000_000 };
     Ok(futimens(&file, &Timestamps { last_access: moment, last_modification: moment })?)
+}
+
+/// A file that is all holes but for pieces at equal distances.
+fn sparse(root: &Path, file_bytes: u64, n_pieces: u64, piece_bytes: usize) -> Result<(), BenchError> {
+    let block = Random(3).block();
+    fs::create_dir(root)?;
+    let file = fs::File::create_new(root.join("sparse"))?;
+    file.set_len(file_bytes)?;
+    for idx in 0..n_pieces {
+        file.write_all_at(&block[..piece_bytes], file_bytes / n_pieces * idx)?;
+    }
+    Ok(())
 }
 
 /// Copies folders of this machine, one after the other, until there are enough files.
@@ -195,7 +246,7 @@ mod tests {
     #[test]
     fn a_set_is_the_same_every_time() {
         let folder = tempfile::tempdir().unwrap();
-        let shape = Shape { n_files: 50, n_folders: 9, least_bytes: 10, most_bytes: 1000 };
+        let shape = Shape { n_files: 50, n_folders: 9, file_bytes: 10..=1000 };
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         tree(&one, &shape).unwrap();
         tree(&two, &shape).unwrap();
@@ -209,8 +260,8 @@ mod tests {
     #[test]
     fn lengths_stay_in_their_bounds_and_differ() {
         let mut random = Random(7);
-        let lengths: Vec<u64> = (0..1000).map(|_| random.log_uniform(1024, 16_384)).collect();
-        assert!(lengths.iter().all(|length| (1024..16_384).contains(length)));
+        let lengths: Vec<u64> = (0..1000).map(|_| random.log_uniform(&(1024..=16_384))).collect();
+        assert!(lengths.iter().all(|length| (1024..=16_384).contains(length)));
         let n_short = lengths.iter().filter(|length| **length < 4096).count();
         assert!((400..600).contains(&n_short), "half of them under the geometric middle, not {n_short}");
     }

@@ -158,7 +158,7 @@ impl Row {
 
 fn row(request: &Request, shape: Shape, brigade: &Path) -> Result<Row, BenchError> {
     let n_entries = request.entries.unwrap_or_else(|| shape.n_entries());
-    let place = Place::make(FileSystem::Tmpfs)?;
+    let place = Place::make(FileSystem::Tmpfs, None)?;
     let (source, copy) = (place.folder().join("source"), place.folder().join("copy"));
     eprintln!("bench: making {} {}", grouped(n_entries), shape.words());
     shape.make(&source, n_entries)?;

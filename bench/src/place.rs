@@ -1,12 +1,15 @@
-//! Where a bench copies: a fresh tmpfs, or a fresh ext4 on a loop device. Both vanish with the bench, whatever ends it.
+//! Where a bench copies: a fresh tmpfs, a fresh file system on a loop device, or one that is slow. All vanish with the bench,
+//! whatever ends it.
 //! Users who may not mount get a folder in /dev/shm, which a `kill -9` of the bench leaves behind.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use clap::ValueEnum;
+use torture::fuse::{FaultFs, Options};
 
 use crate::BenchError;
 
@@ -15,8 +18,16 @@ use crate::BenchError;
 pub enum FileSystem {
     /// In memory; a mount of its own for root, a folder in /dev/shm for others.
     Tmpfs,
-    /// On a loop device over a sparse file; only root can mount it.
+    /// On a loop device over a sparse file; only root can mount it, and the next two.
     Ext4,
+    /// Likewise.
+    Xfs,
+    /// Likewise.
+    Btrfs,
+    /// In memory, but the source is seen through FUSE, and each request takes half a millisecond.
+    SlowSource,
+    /// In memory, but the destination is seen so.
+    SlowDestination,
 }
 
 impl FileSystem {
@@ -25,9 +36,31 @@ impl FileSystem {
         match self {
             Self::Tmpfs => "tmpfs",
             Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+            Self::SlowSource => "slow-source",
+            Self::SlowDestination => "slow-destination",
+        }
+    }
+
+    /// Whether anything can be flushed to it.
+    pub fn is_on_disk(self) -> bool {
+        matches!(self, Self::Ext4 | Self::Xfs | Self::Btrfs)
+    }
+
+    /// The words for its `mkfs`. Everything is initialised now, not by a kernel thread while something is timed.
+    fn mkfs(self) -> &'static [&'static str] {
+        match self {
+            Self::Ext4 => &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
+            _ => &["-q", "-f"],
         }
     }
 }
+
+/// What a request to the slow file system takes.
+const DELAY: Duration = Duration::from_micros(500);
+/// Requests that it serves at the same time.
+const N_SERVED: usize = 128;
 
 /// A folder on the wanted file system, removed in the end.
 #[derive(Debug)]
@@ -36,10 +69,18 @@ pub struct Place {
     folder: PathBuf,
     /// Where a file system of our own is mounted, if one is.
     mounted: Option<PathBuf>,
+    /// The side that is slow, if one is: seen here, it is a folder in the mounted file system.
+    slow: Option<(Side, FaultFs)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Source,
+    Destination,
 }
 
 /// Large enough for every data set and its copy; the file behind it is sparse.
-const IMAGE_BYTES: u64 = 12 << 30;
+const IMAGE_BYTES: u64 = 24 << 30;
 
 const NAMESPACE_MARK: &str = "__BRIGADE_BENCH_NAMESPACE";
 
@@ -60,19 +101,20 @@ fn may_mount() -> bool {
 }
 
 impl Place {
-    /// Makes the folder and the file system.
-    pub fn make(file_system: FileSystem) -> Result<Self, BenchError> {
-        let parent = if may_mount() { std::env::temp_dir() } else { PathBuf::from("/dev/shm") };
+    /// Makes the folder and the file system. An image is made in `images`, or else where temporary files are.
+    pub fn make(file_system: FileSystem, images: Option<&Path>) -> Result<Self, BenchError> {
+        let in_memory = if may_mount() { std::env::temp_dir() } else { PathBuf::from("/dev/shm") };
+        let parent = images.filter(|_| file_system.is_on_disk()).map_or(in_memory, Path::to_path_buf);
         let folder = parent.join(format!("brigade-bench.{}", std::process::id()));
         fs::create_dir(&folder).map_err(|error| format!("cannot create {folder:?}: {error}"))?;
-        let mut place = Self { folder, mounted: None };
+        let mut place = Self { folder, mounted: None, slow: None };
         match file_system {
-            FileSystem::Ext4 if !may_mount() => {
-                return Err("only root can mount an ext4 image; use --on tmpfs".into());
-            }
-            FileSystem::Ext4 => place.mount_ext4()?,
-            FileSystem::Tmpfs if may_mount() => place.mount(&["-t", "tmpfs", "-o", "size=90%"], Path::new("tmpfs"))?,
-            FileSystem::Tmpfs => {}
+            FileSystem::Tmpfs if !may_mount() => {}
+            _ if !may_mount() => return Err("only root can mount; use --on tmpfs".into()),
+            FileSystem::Tmpfs => place.mount_tmpfs()?,
+            FileSystem::Ext4 | FileSystem::Xfs | FileSystem::Btrfs => place.mount_image(file_system)?,
+            FileSystem::SlowSource => place.slow_down(Side::Source)?,
+            FileSystem::SlowDestination => place.slow_down(Side::Destination)?,
         }
         Ok(place)
     }
@@ -82,20 +124,48 @@ impl Place {
         self.mounted.as_deref().unwrap_or(&self.folder)
     }
 
+    /// What to copy from, where `name` is in the folder.
+    pub fn source(&self, name: &str) -> PathBuf {
+        self.seen(Side::Source, name)
+    }
+
+    /// What to copy to, where `name` will be in the folder.
+    pub fn destination(&self, name: &str) -> PathBuf {
+        self.seen(Side::Destination, name)
+    }
+
+    fn seen(&self, wanted: Side, name: &str) -> PathBuf {
+        match &self.slow {
+            Some((side, slow)) if *side == wanted => slow.point().join(name),
+            _ => self.folder().join(name),
+        }
+    }
+
     /// Brings everything that was written here to the device.
     pub fn flush(&self) -> Result<(), BenchError> {
         Ok(rustix::fs::syncfs(File::open(self.folder())?)?)
     }
 
-    fn mount_ext4(&mut self) -> Result<(), BenchError> {
+    fn mount_tmpfs(&mut self) -> Result<(), BenchError> {
+        self.mount(&["-t", "tmpfs", "-o", "size=90%"], Path::new("tmpfs"))
+    }
+
+    fn mount_image(&mut self, file_system: FileSystem) -> Result<(), BenchError> {
         let image = self.folder.join("image");
         File::create_new(&image)?.set_len(IMAGE_BYTES)?;
-        // Everything is initialised now, not by a kernel thread while something is timed.
-        let options = "lazy_itable_init=0,lazy_journal_init=0";
-        succeed(Command::new("mkfs.ext4").args(["-q", "-F", "-E", options]).arg(&image))?;
+        succeed(Command::new(format!("mkfs.{}", file_system.name())).args(file_system.mkfs()).arg(&image))?;
         self.mount(&["-o", "loop"], &image)?;
         // The loop device keeps the file alive until the mount ends.
         Ok(fs::remove_file(&image)?)
+    }
+
+    fn slow_down(&mut self, side: Side) -> Result<(), BenchError> {
+        self.mount_tmpfs()?;
+        let point = self.folder.join("slow");
+        fs::create_dir(&point)?;
+        let options = Options { delay: DELAY, n_threads: N_SERVED, ..Options::default() };
+        self.slow = Some((side, FaultFs::mount(self.folder(), &point, options)?));
+        Ok(())
     }
 
     fn mount(&mut self, options: &[&str], what: &Path) -> Result<(), BenchError> {
@@ -109,6 +179,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.slow = None;
         if let Some(mount_point) = &self.mounted
             && let Err(error) = succeed(Command::new("umount").arg(mount_point))
         {

@@ -16,6 +16,23 @@ pub enum LineUp {
     Durable,
     /// What confining the workers costs.
     Sandbox,
+    /// Who copies fastest where little but contents and names is kept.
+    Contents,
+    /// Who sees first that there is nothing to do.
+    Again,
+    /// Who is done first where every second file is missing.
+    Rest,
+}
+
+/// What is at the destination before a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// Nothing.
+    Nothing,
+    /// A whole copy.
+    Whole,
+    /// A copy without every second file.
+    Half,
 }
 
 /// Ours, which is compared thoroughly.
@@ -50,6 +67,9 @@ impl LineUp {
             Self::Copy => "copy",
             Self::Durable => "durable",
             Self::Sandbox => "sandbox",
+            Self::Contents => "contents",
+            Self::Again => "again",
+            Self::Rest => "rest",
         }
     }
 
@@ -60,6 +80,9 @@ impl LineUp {
             Self::Copy => "",
             Self::Durable => "; on the disk when it is done",
             Self::Sandbox => "; what confining the workers costs",
+            Self::Contents => "; only contents and what costs nothing",
+            Self::Again => "; the copy is there, there is nothing to do",
+            Self::Rest => "; every second file is there",
         }
     }
 
@@ -70,6 +93,18 @@ impl LineUp {
             Self::Copy => "cp -a",
             Self::Durable => "cp -a && sync -f",
             Self::Sandbox => "brigade copy --sandbox=off",
+            Self::Contents => "cp -r",
+            Self::Again | Self::Rest => "rsync -aHAX",
+        }
+    }
+
+    /// What is there before each copy.
+    #[must_use]
+    pub fn onto(self) -> Onto {
+        match self {
+            Self::Again => Onto::Whole,
+            Self::Rest => Onto::Half,
+            Self::Copy | Self::Durable | Self::Sandbox | Self::Contents => Onto::Nothing,
         }
     }
 
@@ -84,31 +119,56 @@ impl LineUp {
             };
             Tool { name, program, options, form, then }
         };
+        self.rows()
+            .iter()
+            .map(|&(name, program, options, form, then)| tool(name, program, options, form, then))
+            .collect()
+    }
+
+    fn rows(self) -> &'static [Row] {
+        use Form::{Plain, Slashes};
+        use Then::{Flush, Nothing};
         match self {
-            Self::Copy => vec![
-                tool(BRIGADE, "brigade", &["copy", "--sync=none"], Form::Plain, Then::Nothing),
-                tool("cp -a", "cp", &["-a"], Form::Plain, Then::Nothing),
-                tool("cp -r", "cp", &["-r"], Form::Plain, Then::Nothing),
-                tool("rsync -a", "rsync", &["-a"], Form::Slashes, Then::Nothing),
-                tool("xcp", "xcp", &["-r", "--ownership", "--no-progress"], Form::Plain, Then::Nothing),
-                tool("fcp", "fcp", &[], Form::Plain, Then::Nothing),
-                tool("cpz", "cpz", &["-f"], Form::Plain, Then::Nothing),
-                tool(FLOOR, "floor", &["--equal-work"], Form::Plain, Then::Nothing),
-                tool("floor, bare", "floor", &[], Form::Plain, Then::Nothing),
+            Self::Copy => &[
+                (BRIGADE, "brigade", &["copy", "--sync=none"], Plain, Nothing),
+                ("cp -a", "cp", &["-a"], Plain, Nothing),
+                ("cp -r", "cp", &["-r"], Plain, Nothing),
+                ("rsync -a", "rsync", &["-a"], Slashes, Nothing),
+                ("xcp", "xcp", &["-r", "--ownership", "--no-progress"], Plain, Nothing),
+                ("fcp", "fcp", &[], Plain, Nothing),
+                ("cpz", "cpz", &["-f"], Plain, Nothing),
+                (FLOOR, "floor", &["--equal-work"], Plain, Nothing),
+                ("floor, bare", "floor", &[], Plain, Nothing),
             ],
-            Self::Durable => vec![
-                tool(BRIGADE, "brigade", &["copy"], Form::Plain, Then::Nothing),
-                tool("cp -a && sync -f", "cp", &["-a"], Form::Plain, Then::Flush),
-                tool("cpz && sync -f", "cpz", &["-f"], Form::Plain, Then::Flush),
-                tool("rsync -a --fsync", "rsync", &["-a", "--fsync"], Form::Slashes, Then::Nothing),
+            Self::Durable => &[
+                (BRIGADE, "brigade", &["copy"], Plain, Nothing),
+                ("cp -a && sync -f", "cp", &["-a"], Plain, Flush),
+                ("cpz && sync -f", "cpz", &["-f"], Plain, Flush),
+                ("rsync -a --fsync", "rsync", &["-a", "--fsync"], Slashes, Nothing),
             ],
-            Self::Sandbox => vec![
-                tool(BRIGADE, "brigade", &["copy"], Form::Plain, Then::Nothing),
-                tool("brigade copy --sandbox=off", "brigade", &["copy", "--sandbox=off"], Form::Plain, Then::Nothing),
+            Self::Sandbox => &[
+                (BRIGADE, "brigade", &["copy"], Plain, Nothing),
+                ("brigade copy --sandbox=off", "brigade", &["copy", "--sandbox=off"], Plain, Nothing),
+            ],
+            Self::Contents => &[
+                (BRIGADE, "brigade", &["copy", "--sync=none", "--sandbox=off", "--no-preserve=all"], Plain, Nothing),
+                ("cp -r", "cp", &["-r"], Plain, Nothing),
+                ("fcp", "fcp", &[], Plain, Nothing),
+                ("cpz", "cpz", &["-f"], Plain, Nothing),
+                ("floor, bare", "floor", &[], Plain, Nothing),
+            ],
+            Self::Again | Self::Rest => &[
+                (BRIGADE, "brigade", &["copy", "--sync=none", "-T"], Plain, Nothing),
+                ("rsync -aHAX", "rsync", &["-aHAX"], Slashes, Nothing),
+                ("rsync -a", "rsync", &["-a"], Slashes, Nothing),
+                ("cp -auT", "cp", &["-auT"], Plain, Nothing),
             ],
         }
     }
 }
+
+/// The name in the table, the program, its options, how it takes folders, and what is done then.
+type Row = (&'static str, &'static str, &'static [&'static str], Form, Then);
 
 /// The program in the first folder that has it, or its name alone.
 fn find(program: &str, folders: &[PathBuf]) -> PathBuf {

@@ -45,6 +45,26 @@ pub fn survey(root: &Path) -> Result<Survey, BenchError> {
     Ok(survey)
 }
 
+/// Removes every second file.
+pub fn thin_out(root: &Path) -> Result<(), BenchError> {
+    let mut n_files: u64 = 0;
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                n_files += 1;
+                if n_files.is_multiple_of(2) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What rsync would still change to make `copy` the same as `source`: names, lengths, modes, owners, times, hard links.
 /// `None` without rsync.
 pub fn differences(source: &Path, copy: &Path) -> Result<Option<String>, BenchError> {
@@ -79,5 +99,18 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
         let expected = Survey { n_files: 1, n_folders: 2, n_symlinks: 1, n_special: 1, bytes: 5 };
         assert_eq!(survey(root).unwrap(), expected);
+    }
+
+    #[test]
+    fn half_of_the_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        for idx in 0..10 {
+            let inner = folder.path().join(format!("{}", idx % 3));
+            fs::create_dir_all(&inner).unwrap();
+            fs::write(inner.join(format!("{idx}")), "x").unwrap();
+        }
+        thin_out(folder.path()).unwrap();
+        let expected = Survey { n_files: 5, n_folders: 4, bytes: 5, ..Survey::default() };
+        assert_eq!(survey(folder.path()).unwrap(), expected);
     }
 }

@@ -39,7 +39,7 @@ fn what_is_not_permitted_or_no_value_is_refused() {
     need_root();
     let scene = Scene::new();
     scene.file("source/file", "x");
-    let run = ended(scene.copy(["--nice", "-5", "source", "destination"]).uid(PLAIN).gid(PLAIN));
+    let run = ended(scene.copy(["--nice", "-20", "source", "destination"]).uid(PLAIN).gid(PLAIN));
     assert_eq!(run.status.code(), Some(2), "{}", run.stderr);
     assert!(run.stderr.starts_with("brigade: cannot give the workers this nice value: "), "{}", run.stderr);
     assert!(!scene.path("destination").exists());
