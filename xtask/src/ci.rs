@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
-use crate::{cargo, tidy, workspace};
+use crate::{cargo, workspace};
 
 /// Whether the tests are part of this run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,21 +17,26 @@ pub enum Tests {
 
 struct Step {
     name: &'static str,
-    commands: Vec<Command>,
+    command: Command,
+}
+
+/// What is run, and what is not because this machine lacks something: said at the end, so that nobody takes it for passed.
+#[derive(Default)]
+struct Gate {
+    steps: Vec<Step>,
+    not_run: Vec<(&'static str, &'static str)>,
 }
 
 /// Runs every step, stops at the first that fails, and says what ran and how long it took.
 pub fn run(tests: Tests) -> ExitCode {
     let mut took: Vec<(&'static str, Duration)> = Vec::new();
-    for step in steps(tests) {
+    let gate = gate(tests);
+    for step in gate.steps {
         eprintln!("── {}", step.name);
         let started = Instant::now();
-        let failed = match step.name {
-            "tidy" => tidy::run(&workspace()) != ExitCode::SUCCESS,
-            _ => step.commands.into_iter().any(|command| !succeeds(command)),
-        };
+        let passed = succeeds(step.command);
         took.push((step.name, started.elapsed()));
-        if failed {
+        if !passed {
             print_times(&took);
             eprintln!("ci: {} failed", step.name);
             return ExitCode::FAILURE;
@@ -41,40 +46,54 @@ pub fn run(tests: Tests) -> ExitCode {
     if tests == Tests::Skip {
         eprintln!("ci: the tests were skipped as asked");
     }
-    for (name, reason) in not_run() {
+    for (name, reason) in gate.not_run {
         eprintln!("ci: {name} was NOT RUN: {reason}");
     }
     eprintln!("ci: all passed");
     ExitCode::SUCCESS
 }
 
-fn steps(tests: Tests) -> Vec<Step> {
-    let mut steps = vec![
-        step("fmt", vec![words("fmt --all -- --check")]),
-        step("tidy", Vec::new()),
-        step("clippy", vec![words("clippy --workspace --all-targets -- -D warnings")]),
-    ];
+fn gate(tests: Tests) -> Gate {
+    let mut gate = Gate::default();
+    gate.add("fmt", words("fmt --all -- --check"));
+    gate.add("tidy", words("run --package xtask -- tidy"));
+    let deny = words("deny --locked check bans licenses sources");
+    let has_deny = is_there(words("deny --version"));
+    gate.add_if(has_deny, "deny", deny, "there is no cargo-deny (cargo install cargo-deny --locked)");
+    let advisories = words("deny --locked check --disable-fetch advisories");
+    let has_advisories = has_deny && is_there(words("deny fetch db"));
+    gate.add_if(has_advisories, "advisories", advisories, "the database of weaknesses cannot be fetched from here");
+    gate.add("clippy", words("clippy --workspace --all-targets -- -D warnings"));
     if tests == Tests::Run {
-        steps.push(step("test", vec![words("test --workspace")]));
+        gate.add("test", words("test --workspace"));
     }
-    steps.push(step("torture", vec![words("run --package xtask -- torture --slice")]));
-    steps.push(step("loom", vec![loom_models()]));
-    if nightly_has_compiler() {
-        steps.push(step("asan", vec![address_sanitizer()]));
-    }
-    if nightly_has_miri() {
-        steps.push(step("miri", vec![miri()]));
-    }
-    steps.push(step("doc", vec![documentation()]));
-    steps
+    gate.add("torture", words("run --package xtask -- torture --slice"));
+    gate.add("loom", loom_models());
+    let has_nightly = is_there(nightly("rustc --version"));
+    gate.add_if(
+        has_nightly,
+        "asan",
+        address_sanitizer(),
+        "there is no nightly compiler (rustup toolchain install nightly)",
+    );
+    let lacks_miri = "the nightly compiler lacks it (rustup component add --toolchain nightly miri rust-src)";
+    gate.add_if(nightly_has_miri(), "miri", miri(), lacks_miri);
+    gate.add("doc", documentation());
+    gate
 }
 
-/// What needs a compiler that is not here: said at the end, so that nobody takes it for passed.
-fn not_run() -> Vec<(&'static str, &'static str)> {
-    let asan = ("asan", "there is no nightly compiler (rustup toolchain install nightly)");
-    let miri = ("miri", "the nightly compiler lacks it (rustup component add --toolchain nightly miri rust-src)");
-    let has = [nightly_has_compiler(), nightly_has_miri()];
-    [asan, miri].into_iter().zip(has).filter(|(_, has)| !has).map(|(job, _)| job).collect()
+impl Gate {
+    fn add(&mut self, name: &'static str, command: Command) {
+        self.steps.push(Step { name, command });
+    }
+
+    fn add_if(&mut self, can_run: bool, name: &'static str, command: Command, lacks: &'static str) {
+        if can_run {
+            self.add(name, command);
+        } else {
+            self.not_run.push((name, lacks));
+        }
+    }
 }
 
 fn nightly(arguments: &str) -> Command {
@@ -83,12 +102,8 @@ fn nightly(arguments: &str) -> Command {
     command
 }
 
-fn nightly_has_compiler() -> bool {
-    nightly("rustc --version").output().is_ok_and(|output| output.status.success())
-}
-
 fn nightly_has_miri() -> bool {
-    let miri = nightly("cargo miri --version").output().is_ok_and(|output| output.status.success());
+    let miri = is_there(nightly("cargo miri --version"));
     let mut components = Command::new("rustup");
     components.args(["component", "list", "--installed", "--toolchain", "nightly"]);
     let has_source = |output: Output| String::from_utf8_lossy(&output.stdout).contains("rust-src");
@@ -110,10 +125,6 @@ fn miri() -> Command {
     let mut command = nightly("cargo miri test --package brigade-sys --test heap");
     command.env("CARGO_TARGET_DIR", target_folder().join("miri"));
     command
-}
-
-fn step(name: &'static str, commands: Vec<Command>) -> Step {
-    Step { name, commands }
 }
 
 fn words(line: &str) -> Command {
@@ -140,6 +151,11 @@ fn documentation() -> Command {
 
 fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Whether a program is there, or what it can fetch: asked quietly.
+fn is_there(mut command: Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 fn succeeds(mut command: Command) -> bool {

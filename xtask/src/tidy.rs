@@ -1,11 +1,12 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks, each named with file and line where it is broken.
-//! Reading Rust is done in source.rs; the rules themselves stand in manifests.rs, rust.rs, heads.rs and documents.rs.
+//! Reading Rust is done in source.rs; the rules themselves stand in manifests.rs, dependencies.rs, rust.rs, heads.rs and documents.rs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fmt, fs, io};
 
 mod constants;
+mod dependencies;
 mod documents;
 mod heads;
 mod manifests;
@@ -39,14 +40,16 @@ struct TextFile {
 
 /// Checks the workspace and prints what is broken.
 pub fn run(workspace: &Path) -> ExitCode {
-    let files = match read_texts(workspace) {
-        Ok(files) => files,
+    let read = read_texts(workspace).and_then(|files| Ok((files, dependencies::trees(workspace)?)));
+    let (files, trees) = match read {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("tidy: cannot read the workspace: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let findings = check(&files, &|path| workspace.join(path).exists());
+    let mut findings = check(&files, &|path| workspace.join(path).exists());
+    findings.extend(dependencies::check(&files, &trees));
     for finding in &findings {
         eprintln!("{finding}");
     }
@@ -154,7 +157,8 @@ mod tests {
         let workspace = crate::workspace();
         let files = read_texts(&workspace).unwrap();
         assert!(files.iter().any(|file| file.path == "xtask/src/tidy.rs"), "the walk found itself");
-        let findings = check(&files, &|path| workspace.join(path).exists());
+        let mut findings = check(&files, &|path| workspace.join(path).exists());
+        findings.extend(dependencies::check(&files, &dependencies::trees(&workspace).unwrap()));
         let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
         assert!(findings.is_empty(), "\n{}", lines.join("\n"));
     }

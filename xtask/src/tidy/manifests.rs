@@ -7,7 +7,7 @@ use super::Finding;
 pub(super) const CRATES_UPWARD: [&str; 4] = ["brigade-sys", "brigade", "brigade-copy", "brigade-cli"];
 
 /// Packages that serve development only and no product may need.
-const TOOLS: [&str; 3] = ["bench", "torture", "xtask"];
+pub(super) const TOOLS: [&str; 3] = ["bench", "torture", "xtask"];
 
 /// Reports each dependency of one of the four crates that points the wrong way.
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
@@ -33,14 +33,14 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-struct Dependency {
-    package: String,
-    dev: bool,
-    line_number: usize,
+pub(super) struct Dependency {
+    pub(super) package: String,
+    pub(super) dev: bool,
+    pub(super) line_number: usize,
 }
 
 /// The dependencies of all tables, `[target.'cfg(…)'.dependencies]` and `[dependencies.NAME]` included.
-fn dependencies(text: &str) -> Vec<Dependency> {
+pub(super) fn dependencies(text: &str) -> Vec<Dependency> {
     let mut found: Vec<Dependency> = Vec::new();
     let mut dev = None;
     let mut in_table_of_one = false;
