@@ -60,7 +60,7 @@ fn gate(tests: Tests) -> Gate {
     let deny = words("deny --locked check bans licenses sources");
     let has_deny = is_there(words("deny --version"));
     gate.add_if(has_deny, "deny", deny, "there is no cargo-deny (cargo install cargo-deny --locked)");
-    let advisories = words("deny --locked check --disable-fetch advisories");
+    let advisories = words("deny --locked check advisories");
     let has_advisories = has_deny && is_there(words("deny fetch db"));
     gate.add_if(has_advisories, "advisories", advisories, "the database of weaknesses cannot be fetched from here");
     gate.add("clippy", words("clippy --workspace --all-targets -- -D warnings"));
