@@ -23,7 +23,7 @@ mod part;
 mod scene;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -164,15 +164,17 @@ impl Rule {
     #[must_use]
     pub fn of_each<'a>(names: impl IntoIterator<Item = &'a str>, act: Act) -> Self {
         let number = |name| calls::named(name).unwrap_or_else(|| panic!("no call is named {name}")).number;
-        Self {
-            numbers: names.into_iter().map(number).collect(),
-            role: None,
-            place: Place::Anywhere,
-            when: When::Always,
-            act,
-            n_met: 0,
-            n_done: 0,
-        }
+        Self::of_numbers(names.into_iter().map(number).collect(), act)
+    }
+
+    /// A rule about all calls that there are, also those that [`calls`] does not know; they are counted together.
+    #[must_use]
+    pub fn of_every(act: Act) -> Self {
+        Self::of_numbers((0..calls::AFTER_ALL).collect(), act)
+    }
+
+    fn of_numbers(numbers: Vec<u32>, act: Act) -> Self {
+        Self { numbers, role: None, place: Place::Anywhere, when: When::Always, act, n_met: 0, n_done: 0 }
     }
 
     /// Only calls of such a process.
@@ -273,7 +275,7 @@ pub fn run_with(filter: Filter, mut command: Command, rules: Vec<Rule>, limit: D
         listener,
         rules,
         own_program: program_of(std::process::id()),
-        processes: Vec::new(),
+        threads: HashMap::new(),
         command: command_pid,
     };
     let is_hung = tracer.attend(|| starter.is_finished(), limit)?;
@@ -286,8 +288,8 @@ struct Tracer {
     listener: Arc<OwnedFd>,
     rules: Vec<Rule>,
     own_program: Option<PathBuf>,
-    /// Those seen so far.
-    processes: Vec<u32>,
+    /// Those seen so far: of which process they are, and what that is. /proc would take longer than everything else.
+    threads: HashMap<u32, (u32, Role)>,
     /// The command, whose number is that of their process group too; 0 before it is started.
     command: Arc<AtomicU32>,
 }
@@ -356,15 +358,15 @@ impl Tracer {
 
     /// Who asks; `None` for ourselves, also for a child of ours that has not become the command yet.
     fn recognize(&mut self, call: notification::Call) -> Option<Asked> {
-        let pid = process_of(call.thread)?;
-        if !self.processes.contains(&pid) {
+        if !self.threads.contains_key(&call.thread) {
+            let pid = process_of(call.thread)?;
             if pid == std::process::id() || program_of(pid) == self.own_program {
                 return None;
             }
-            self.processes.push(pid);
+            let is_ours = ProcessInfo::of(pid)?.parent_pid == std::process::id();
+            self.threads.insert(call.thread, (pid, if is_ours { Role::Command } else { Role::Worker }));
         }
-        let is_ours = ProcessInfo::of(pid)?.parent_pid == std::process::id();
-        let role = if is_ours { Role::Command } else { Role::Worker };
+        let (pid, role) = self.threads[&call.thread];
         Some(Asked { call, pid, role })
     }
 
@@ -372,7 +374,8 @@ impl Tracer {
         if let Some(group) = Pid::from_raw(self.command.load(Ordering::Relaxed).cast_signed()) {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
-        self.processes.iter().copied().filter(|&pid| ProcessInfo::of(pid).is_some()).for_each(kill);
+        let processes: BTreeSet<u32> = self.threads.values().map(|&(pid, _)| pid).collect();
+        processes.into_iter().filter(|&pid| ProcessInfo::of(pid).is_some()).for_each(kill);
     }
 }
 

@@ -13,7 +13,7 @@ struct Campaign {
     full: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 16] = [
+const CAMPAIGNS: [Campaign; 17] = [
     Campaign { program: "answers", slice: "--rounds 1", full: "--rounds 20" },
     Campaign { program: "scribbler", slice: "--rounds 1", full: "--rounds 50" },
     Campaign { program: "kill_storm", slice: "--tasks 10000 --kills 100", full: "--tasks 1000000 --kills 10000" },
@@ -33,7 +33,12 @@ const CAMPAIGNS: [Campaign; 16] = [
         full: "--program BRIGADE --before-calls --seconds 300",
     },
     Campaign { program: "flipper", slice: "--program BRIGADE --seconds 5", full: "--program BRIGADE --seconds 300" },
-    Campaign { program: "cutoff", slice: "--program BRIGADE --every 97", full: "--program BRIGADE --every 3" },
+    Campaign { program: "cutoff", slice: "--program BRIGADE --every 197", full: "--program BRIGADE --every 1" },
+    Campaign {
+        program: "cutoff",
+        slice: "--program BRIGADE --fs ext4 --every 197",
+        full: "--program BRIGADE --fs ext4 --every 1",
+    },
     Campaign { program: "stepkill", slice: "--points 3", full: "--points 150" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --trees 24", full: "--program BRIGADE --trees 504" },
     Campaign { program: "fidelity", slice: "--program BRIGADE --seed 7", full: "--program BRIGADE --seed 7" },
@@ -61,7 +66,8 @@ const CAMPAIGNS: [Campaign; 16] = [
 ];
 
 /// Campaigns on what is known to be wrong: they succeed if they find it.
-const RED_CONTROLS: [(&str, &str); 7] = [
+const RED_CONTROLS: [(&str, &str); 8] = [
+    ("cutoff", "--red --program BRIGADE --workers 1 --every 40"),
     ("flipper", "--control --seconds 30"),
     ("answers", "--red"),
     ("scribbler", "--red"),

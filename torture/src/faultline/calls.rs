@@ -40,6 +40,9 @@ impl Syscall {
     }
 }
 
+/// No call has a number as high as this, whatever machine.
+pub(super) const AFTER_ALL: u32 = 512;
+
 /// The call of this name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Syscall> {

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
+use torture::faultline::cutoff::{Copier, Options, Report, campaign};
 use torture::faultline::{Act, Role, Rule, When, run};
+use torture::mounts::{Mount, need_root};
 
 use crate::support::{Scene, ended};
 
@@ -265,18 +267,48 @@ fn a_record_is_small_and_has_a_name_without_meaning() {
     assert!(name.len() == 36 && name[..32].iter().all(u8::is_ascii_hexdigit) && name.ends_with(b".run"));
 }
 
-/// a process is killed at one system call after another; `cargo run -p torture --bin cutoff` does it at each.
-#[test]
-fn whatever_is_killed_when_the_copy_comes_out_right_and_nothing_is_left() {
+/// Kills a process at one system call of so many, with a seed that is printed.
+fn cut_everywhere(copier: Copier, every: u64, widths: Vec<u32>, folder: &Path) -> Report {
     let seed = std::env::var("BRIGADE_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(torture::random::Random::fresh_seed);
     println!("BRIGADE_SEED={seed}");
+    campaign(&Options { copier, seed, every, widths }, folder, |_| {}).unwrap()
+}
+
+fn brigade(words: &[&str]) -> Copier {
+    Copier::Brigade(env!("CARGO_BIN_EXE_brigade").into(), words.iter().map(|&word| word.to_owned()).collect())
+}
+
+/// a process is killed at one system call after another; `cargo run -p torture --bin cutoff` does it at each.
+#[test]
+fn whatever_is_killed_when_the_copy_comes_out_right_and_nothing_is_left() {
     let scene = Scene::new();
-    let program = env!("CARGO_BIN_EXE_brigade").into();
-    let options = torture::faultline::cutoff::Options { program, seed, every: 400, widths: vec![1, 2, 8] };
-    let report = torture::faultline::cutoff::campaign(&options, &scene.path(""), |_| {}).unwrap();
+    let report = cut_everywhere(brigade(&[]), 600, vec![1, 2, 8], &scene.path(""));
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     assert!(report.n_killed > 36, "only {} were killed", report.n_killed);
+}
+
+/// where files have no name until they are copied, and are committed in groups.
+#[test]
+fn whatever_is_killed_when_the_copy_to_a_disk_comes_out_right_and_nothing_is_left() {
+    need_root();
+    let scene = Scene::new();
+    fs::create_dir(scene.path("disk")).unwrap();
+    let _mount = Mount::ext4(&scene.path("image"), &scene.path("disk"));
+    let report = cut_everywhere(brigade(&[]), 300, vec![2], &scene.path("disk"));
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert!(report.n_killed > 20, "only {} were killed", report.n_killed);
+}
+
+/// The red controls of both.
+#[test]
+fn a_copier_that_cannot_go_on_is_found_out() {
+    let scene = Scene::new();
+    let report = cut_everywhere(Copier::Cp, 25, vec![1], &scene.path(""));
+    assert!(!report.findings.is_empty(), "cp -au mends whatever cp -a has left");
+    let scene = Scene::new();
+    let report = cut_everywhere(brigade(&["--no-resume"]), 300, vec![1], &scene.path(""));
+    assert!(!report.findings.is_empty(), "nobody needs records");
 }
 
 const LITTER: &str = ".brigade-0123456789abcdef0123456789abcdef";

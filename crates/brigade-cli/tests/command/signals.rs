@@ -4,15 +4,16 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::{self, Scene};
+use crate::support::{self, Scene, Terminal};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
+use torture::facts;
 use torture::mounts::{Mount, need_root};
+use torture::processes::{self, ProcessInfo};
 use torture::random::Random;
-use torture::{facts, processes};
 
 #[test]
 fn a_signal_ends_the_copy_cleanly_and_tells_how_to_go_on() {
@@ -188,4 +189,85 @@ fn a_second_signal_ends_at_once() {
     let status = facts::end_of(&mut child, Duration::from_secs(5)).unwrap().expect("the second signal ends it");
     assert_eq!(status.signal(), Some(2));
     facts::wait_until("its workers have ended too", || processes::group_memory_bytes(child.id()) == 0);
+}
+
+/// A terminal with a shell of its own, as somebody has it who types.
+fn shell(scene: &Scene) -> Terminal {
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "sh", "-i"]).current_dir(scene.path("")).env("XDG_STATE_HOME", scene.path("state"));
+    command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").env("PS1", "> ");
+    Terminal::run(&mut command, 120, 24)
+}
+
+/// The command that is typed, slow enough to be met in its midst.
+fn slow_copy() -> String {
+    format!("{} copy --bwlimit=10K a b\n", env!("CARGO_BIN_EXE_brigade"))
+}
+
+/// C-37. The terminal sends the signal to the workers too, and the shell tells what the command died of.
+#[test]
+fn ctrl_c_in_a_terminal_is_told_to_the_shell_and_the_printed_command_goes_on() {
+    let scene = Scene::new();
+    scene.many_files("a", 2000);
+    age(&scene.path("a"));
+    for (language, told, to_go_on, rest) in [
+        ("en", "interrupted: copied ", "to go on: brigade", "copied "),
+        ("zh_CN.UTF-8", "已中断：已复制 ", "继续复制请运行：brigade", "已复制 "),
+    ] {
+        let _ = fs::remove_dir_all(scene.path("b"));
+        let mut terminal = shell(&scene);
+        terminal.types(&format!("export LC_ALL={language}\n"));
+        terminal.types(&slow_copy());
+        facts::wait_until("something is copied", || scene.path("b/000").exists());
+        terminal.types("\u{3}");
+        terminal.until(told);
+        terminal.until(&format!("{to_go_on} copy --bwlimit=10K -T a b\r\n"));
+        terminal.types("echo status $?\n");
+        terminal.until("status 130\r\n");
+        terminal.types(&format!("{} copy -T a b; echo status $?\n", env!("CARGO_BIN_EXE_brigade")));
+        terminal.until(rest);
+        terminal.until("status 0\r\n");
+        terminal.types("exit\n");
+        assert!(terminal.ended().0.success());
+        assert_eq!(torture::tree::differences(&scene.path("a"), &scene.path("b")).unwrap(), [""; 0]);
+    }
+}
+
+/// C-37. What others send is told as 128 and its number.
+#[test]
+fn a_shell_sees_of_which_signal_a_copy_has_died() {
+    for (signal, number) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
+        let scene = Scene::new();
+        scene.many_files("a", 2000);
+        let mut terminal = shell(&scene);
+        terminal.types(&slow_copy().replace('\n', " &\n"));
+        facts::wait_until("something is copied", || scene.path("b/000").exists());
+        terminal.types(&format!("kill -{signal} $!; wait $!; echo status $?\n"));
+        terminal.until(&format!("status {number}\r\n"));
+        assert!(support::tree(&scene.path("b")).keys().all(|name| !name.to_string_lossy().contains(".brigade-")));
+        terminal.types("exit\n");
+        assert!(terminal.ended().0.success());
+    }
+}
+
+/// C-37. Who looks at it is gone, and the shell with him.
+#[test]
+fn a_copy_whose_terminal_is_lost_ends_cleanly_and_can_be_gone_on_with() {
+    let scene = Scene::new();
+    scene.many_files("a", 2000);
+    age(&scene.path("a"));
+    let mut terminal = shell(&scene);
+    terminal.types(&slow_copy());
+    facts::wait_until("something is copied", || scene.path("b/000").exists());
+    let is_the_copy = |process: &ProcessInfo| process.name == "brigade" && process.parent_pid == terminal.pid();
+    let copy = processes::family().into_iter().find(is_the_copy).unwrap();
+    terminal.hang_up();
+    facts::wait_until("it has ended", || !processes::is_running(copy.pid));
+    facts::wait_until("its workers have ended too", || processes::group_memory_bytes(copy.group) == 0);
+    assert_whole_as_far_as_it_goes(&scene.path("a"), &scene.path("b"), "after the loss of the terminal");
+    let state = scene.path("state");
+    assert_eq!(fs::read_dir(state.join("brigade")).unwrap().count(), 1, "no record is left");
+    let again = support::ended(scene.copy(["a", "b"]).env("XDG_STATE_HOME", state));
+    assert!(again.status.success() && again.stderr.contains(" unchanged"), "{}", again.stderr);
+    assert_eq!(torture::tree::differences(&scene.path("a"), &scene.path("b")).unwrap(), [""; 0]);
 }

@@ -146,7 +146,7 @@ pub struct Terminal {
 impl Terminal {
     /// Runs a command with standard input and error on a terminal, and output as well.
     pub fn run(command: &mut Command, columns: u16, rows: u16) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
@@ -188,6 +188,17 @@ impl Terminal {
     /// Types.
     pub fn types(&mut self, keys: &str) {
         self.screen.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// The number of the process that was started on it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Takes the terminal away, and waits for the end.
+    pub fn hang_up(mut self) {
+        drop(self.screen);
+        wait(&mut self.child);
     }
 
     /// Presses Ctrl-C; the terminal is not the command's own, so the signal is sent as it would send it.
