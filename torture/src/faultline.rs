@@ -245,24 +245,34 @@ pub fn run(command: Command, rules: Vec<Rule>, limit: Duration) -> io::Result<En
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(filter: Filter, mut command: Command, rules: Vec<Rule>, limit: Duration) -> io::Result<Ended> {
+pub fn run_with(filter: Filter, command: Command, rules: Vec<Rule>, limit: Duration) -> io::Result<Ended> {
+    // A new thread has an arena of its own in the C library's allocator, and so has the one that starts the command. If they shared
+    // one, whoever answers could wait for its lock while the other waits for the answer to the call that gives it back.
+    let attendant = std::thread::spawn(move || run_attended(filter, command, rules, limit));
+    attendant.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn run_attended(filter: Filter, mut command: Command, rules: Vec<Rule>, limit: Duration) -> io::Result<Ended> {
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let numbers: BTreeSet<u32> = rules.iter().flat_map(|rule| rule.numbers.iter().copied()).collect();
     let filter = filter.ask_about(numbers);
     let (send, receive) = mpsc::channel();
     let command_pid = Arc::new(AtomicU32::new(0));
     let started = Arc::clone(&command_pid);
-    let starter = std::thread::spawn(move || -> io::Result<Output> {
+    let starter = std::thread::spawn(move || {
         let installed = filter.install().map(Arc::new);
         let is_installed = installed.is_ok();
         // Whoever waited asleep would be woken by a call that only he could answer, so he does not sleep.
         let _ = send.send(installed);
-        if !is_installed {
-            return Err(io::ErrorKind::Other.into());
+        let mut output = Err(io::ErrorKind::Other.into());
+        if is_installed {
+            output = command.spawn().and_then(|child| {
+                started.store(child.id(), Ordering::Relaxed);
+                child.wait_with_output()
+            });
         }
-        let child = command.spawn()?;
-        started.store(child.id(), Ordering::Relaxed);
-        child.wait_with_output()
+        // Whose memory the command is takes it back.
+        (output, command)
     });
     let listener = loop {
         match receive.try_recv() {
@@ -279,7 +289,8 @@ pub fn run_with(filter: Filter, mut command: Command, rules: Vec<Rule>, limit: D
         command: command_pid,
     };
     let is_hung = tracer.attend(|| starter.is_finished(), limit)?;
-    let output = starter.join().map_err(|_| io::ErrorKind::Other)??;
+    let (output, _command) = starter.join().map_err(|_| io::ErrorKind::Other)?;
+    let output = output?;
     let (n_done, n_met) = tracer.rules.iter().map(|rule| (rule.n_done, rule.n_met)).unzip();
     Ok(Ended { output, is_hung, n_done, n_met })
 }

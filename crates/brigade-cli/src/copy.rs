@@ -20,7 +20,7 @@ use crate::problem;
 use crate::records;
 use crate::resume;
 use crate::retry;
-use crate::signals::{self, Caught};
+use crate::signals::{self, Caught, Wish, Wishes};
 use crate::usage;
 use crate::wishes::{self, Place};
 
@@ -144,20 +144,23 @@ fn manifest_of(
 
 /// Waits for the end, showing what happens and passing on a wish to stop.
 fn watched(running: &Running, caught: &Caught, display: &Mutex<Display>, mut asking: Asking) -> Summary {
-    let mut is_stopping = false;
+    let mut wishes = Wishes::new(caught);
     loop {
         let tick = if asking.is_open() { ASKING_TICK } else { TICK };
         if let Some(summary) = running.wait_timeout(tick) {
             return summary;
         }
-        if !is_stopping && caught.signal().is_some() {
-            is_stopping = true;
+        let wish = wishes.next();
+        if wish == Some(Wish::Stop) {
             running.stop();
         }
-        if !is_stopping {
+        if !wishes.is_stopping() {
             ask(running, display, &mut asking);
         }
         if let Some(mut display) = soon(display) {
+            if wish == Some(Wish::Tell) {
+                display.stopping();
+            }
             display.tick(|| running.progress());
         }
     }

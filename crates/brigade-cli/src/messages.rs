@@ -168,6 +168,7 @@ catalogue! {
 catalogue! {
     copied(what: &str): "copied {what}", "已复制 {what}";
     copied_to(what: &str, destination: &str): "copied {what} to {destination}", "已复制 {what}到 {destination}";
+    stopping(): "stopping; another Ctrl-C ends it at once", "正在停止；再按一次 Ctrl-C 立即结束";
     interrupted(summary: &str): "interrupted: {summary}", "已中断：{summary}";
     unfinished(summary: &str): "not finished: {summary}", "未完成：{summary}";
     nothing(): "nothing", "0 项";

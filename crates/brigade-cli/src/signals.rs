@@ -28,6 +28,50 @@ impl Caught {
     }
 }
 
+/// What is to be done about a wish to end, once each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wish {
+    /// Ask for the clean end.
+    Stop,
+    /// Say that it takes its time, and that a further signal would not wait for it.
+    Tell,
+}
+
+/// The way from a signal to the end.
+#[derive(Debug)]
+pub struct Wishes<'a> {
+    caught: &'a Caught,
+    stopped_at: Option<Instant>,
+    is_told: bool,
+}
+
+impl<'a> Wishes<'a> {
+    /// Nothing has been done about what is caught.
+    pub fn new(caught: &'a Caught) -> Self {
+        Self { caught, stopped_at: None, is_told: false }
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stopped_at.is_some()
+    }
+
+    /// What is to be done now, to be asked again and again.
+    pub fn next(&mut self) -> Option<Wish> {
+        match self.stopped_at {
+            None if self.caught.signal().is_some() => {
+                self.stopped_at = Some(Instant::now());
+                Some(Wish::Stop)
+            }
+            Some(at) if !self.is_told && at.elapsed() >= SAME_WISH => {
+                self.is_told = true;
+                Some(Wish::Tell)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Catches SIGINT and SIGTERM from here on, and SIGHUP unless it is ignored (`nohup` must keep working).
 ///
 /// SIGINT is caught also where it is ignored: a shell script starts `brigade … &` that way, and its `kill -INT` is meant.

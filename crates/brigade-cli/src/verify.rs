@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
-use crate::signals::{self, Caught};
+use crate::signals::{self, Caught, Wish, Wishes};
 use crate::usage;
 use crate::wishes::stall_timeout;
 
@@ -71,14 +71,19 @@ fn request(arguments: &VerifyArguments, way: Way, language: Language) -> Result<
 
 /// Waits for the end, showing what happens and passing on a wish to stop.
 fn watched(comparing: &Comparing, caught: &Caught, display: &Mutex<VerifyDisplay>) -> Verdict {
+    let mut wishes = Wishes::new(caught);
     loop {
         if let Some(verdict) = comparing.wait_timeout(TICK) {
             return verdict;
         }
-        if caught.signal().is_some() {
+        let wish = wishes.next();
+        if wish == Some(Wish::Stop) {
             comparing.stop();
         }
         if let Some(mut display) = soon(display) {
+            if wish == Some(Wish::Tell) {
+                display.stopping();
+            }
             display.tick(|| comparing.progress());
         }
     }

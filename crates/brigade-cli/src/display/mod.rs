@@ -109,6 +109,11 @@ impl Display {
         self.complain(&sentence);
     }
 
+    /// Says that the end was asked for and takes its time.
+    pub fn stopping(&mut self) {
+        self.painting.stopping();
+    }
+
     /// Shows a snapshot, if it is time.
     pub fn tick(&mut self, snapshot: impl FnOnce() -> Progress) {
         self.files.flush();

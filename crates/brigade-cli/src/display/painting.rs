@@ -13,6 +13,7 @@ use super::plain;
 use super::way::Way;
 use crate::ink;
 use crate::language::Language;
+use crate::messages;
 
 /// A line of figures about this often, for `--progress=plain`.
 const PLAIN_STEP: Duration = Duration::from_secs(1);
@@ -76,6 +77,13 @@ impl Painting {
 
     pub(super) fn has_bar(&self) -> bool {
         matches!(self.surface, Surface::Bar(_))
+    }
+
+    /// Tells who watches the bar that the end was asked for and takes its time.
+    pub(super) fn stopping(&mut self) {
+        if self.has_bar() {
+            self.say(&messages::stopping(self.language));
+        }
     }
 
     /// Shows a question, or goes on after the answer to the last one.

@@ -233,6 +233,28 @@ fn ctrl_c_in_a_terminal_is_told_to_the_shell_and_the_printed_command_goes_on() {
     }
 }
 
+/// C-37. A worker that does not move any more is waited for a while.
+#[test]
+fn an_end_that_takes_its_time_says_so() {
+    for (language, stopping, told) in [
+        ("en", "stopping; another Ctrl-C ends it at once", "interrupted: copied "),
+        ("zh_CN.UTF-8", "正在停止；再按一次 Ctrl-C 立即结束", "已中断：已复制 "),
+    ] {
+        let scene = Scene::new();
+        scene.many_files("a", 2000);
+        let mut terminal = Terminal::run(scene.copy(["--bwlimit=10K", "a", "b"]).env("LANG", language), 120, 24);
+        facts::wait_until("something is copied", || scene.path("b/000").exists());
+        let is_worker = |process: &ProcessInfo| process.parent_pid == terminal.pid();
+        for worker in processes::family().into_iter().filter(is_worker) {
+            kill_process(Pid::from_raw(worker.pid.cast_signed()).unwrap(), Signal::STOP).unwrap();
+        }
+        terminal.interrupt();
+        terminal.until(stopping);
+        terminal.until(told);
+        assert_eq!(terminal.ended().0.signal(), Some(2));
+    }
+}
+
 /// C-37. What others send is told as 128 and its number.
 #[test]
 fn a_shell_sees_of_which_signal_a_copy_has_died() {
