@@ -3,9 +3,11 @@
 
 mod snapshot;
 mod stall;
+mod width;
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -14,8 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::lanes::{Lanes, Words, n_words};
+use crate::procfs;
 pub(crate) use snapshot::Answered;
 pub(crate) use stall::{Due, Silent, StallWatch};
+pub(crate) use width::{Look, MOST_WORKERS, Width};
 
 /// Restarts of workers within ten seconds beyond which something is wrong with more than a file.
 const MAX_RESTARTS: u32 = 1000;
@@ -26,7 +30,7 @@ type StartError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Crew {
     pool: RwLock<Option<Pool>>,
     pub(crate) lanes: Lanes,
-    pub(crate) n_workers: usize,
+    n_workers: AtomicUsize,
 }
 
 /// The shared words that a worker is given.
@@ -46,15 +50,18 @@ pub(crate) enum Ending {
 }
 
 impl Crew {
-    /// Starts so many workers, or as many as the limits on processes, files and memory allow. `begin` runs in each of them with what
-    /// `start` makes.
+    /// Starts so many workers, or as many as the limits on processes, files and memory allow; later there may be up to `most`.
+    /// `begin` runs in each of them with what `start` makes.
     pub(crate) fn start<S: Serialize + DeserializeOwned>(
         n_wanted: usize,
+        most: usize,
         start: impl FnOnce(Board) -> S,
         begin: impl Fn(S) + Copy + 'static,
     ) -> Result<Self, StartError> {
+        // Workers are watched by what the kernel tells of them.
+        procfs::hold();
         // Twice as many lanes as workers: a successor may start before the lane of the dead is free.
-        let n_lanes = n_wanted * 2;
+        let n_lanes = most * 2;
         let words = Words::new(n_words(n_lanes))?;
         let lanes = Lanes::new(words.clone(), n_lanes);
         let pool = Pool::builder()
@@ -63,8 +70,25 @@ impl Crew {
             .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
             .initializer(start(Board { words, n_lanes }), begin)
             .build()?;
-        let n_workers = widen(&pool, n_wanted);
+        let n_workers = AtomicUsize::new(widen(&pool, 1, n_wanted));
         Ok(Self { pool: RwLock::new(Some(pool)), lanes, n_workers })
+    }
+
+    /// How many workers there are.
+    pub(crate) fn n_workers(&self) -> usize {
+        self.n_workers.load(Ordering::Relaxed)
+    }
+
+    /// Sees to it that there are so many workers, if the limits allow it. Those that are there stay.
+    pub(crate) fn widen(&self, n_wanted: usize) {
+        if let Some(pool) = self.pool().as_ref() {
+            self.n_workers.store(widen(pool, self.n_workers(), n_wanted), Ordering::Relaxed);
+        }
+    }
+
+    /// For how long the workers together have run, or have waited for a processor. `None` where the kernel does not tell.
+    pub(crate) fn busy(&self) -> Option<Duration> {
+        self.pids()?.into_iter().map(busy).sum()
     }
 
     /// Hands a task to the pool, whose own thread runs `on_done`. The error says why nothing can be handed in any more.
@@ -140,8 +164,18 @@ pub(crate) fn n_workers_wanted(asked: Option<NonZeroUsize>) -> usize {
     asked.map_or_else(brigade::available_cpus, usize::from)
 }
 
-/// Starts the other workers, as many as the limits on processes, files and memory allow. Returns how many there are then.
-fn widen(pool: &Pool, n_wanted: usize) -> usize {
+/// For how long a process has run, or has waited for a processor.
+fn busy(pid: u32) -> Option<Duration> {
+    let text = String::from_utf8(procfs::of_process(pid, c"schedstat")).ok()?;
+    let mut fields = text.split_whitespace().map(|word| word.parse().map(Duration::from_nanos));
+    Some(fields.next()?.ok()? + fields.next()?.ok()?)
+}
+
+/// Starts more workers, as many as the limits on processes, files and memory allow. Returns how many there are then.
+fn widen(pool: &Pool, n_now: usize, n_wanted: usize) -> usize {
     let narrower = std::iter::successors(Some(n_wanted), |n_workers| Some(n_workers / 2));
-    narrower.take_while(|&n_workers| n_workers > 1).find(|&n_workers| pool.resize(n_workers).is_ok()).unwrap_or(1)
+    narrower
+        .take_while(|&n_workers| n_workers > n_now)
+        .find(|&n_workers| pool.resize(n_workers).is_ok())
+        .unwrap_or(n_now)
 }

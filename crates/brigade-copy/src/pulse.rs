@@ -1,6 +1,5 @@
 //! Whether a process that shows nothing is alive all the same, as the kernel counts it. What follows from that is decided by others.
 
-use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,8 +26,7 @@ impl Pulse {
 /// not tell.
 fn wakings(pid: u32) -> Option<u64> {
     // Nothing in this file waits for a lock of the process or for a file system.
-    let path = CString::new(format!("/proc/{pid}/status")).expect("digits hold no zero byte");
-    let status = String::from_utf8(procfs::read(&path)).ok()?;
+    let status = String::from_utf8(procfs::of_process(pid, c"status")).ok()?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     if !field("State:")?.starts_with(['S', 'D', 'I']) {
         static NEXT: AtomicU64 = AtomicU64::new(1 << 63);

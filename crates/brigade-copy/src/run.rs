@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use brigade::TaskError;
 
 use crate::confine::{Confinement, Found};
-use crate::crew::{Crew, Due, Ending, Silent, n_workers_wanted};
+use crate::crew::{Crew, Due, Ending, Look, MOST_WORKERS, Silent, n_workers_wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
@@ -162,10 +162,18 @@ impl Running {
                 self.shared.go_on();
                 core = self.shared.core();
             }
+            let until_look = core.width.as_ref().map(|width| width.due().saturating_duration_since(now));
+            if until_look == Some(Duration::ZERO) {
+                drop(core);
+                self.shared.adapt();
+                core = self.shared.core();
+                continue;
+            }
             let pause = match core.watch.due(&self.shared.crew.lanes, now) {
                 Due::Pause(pause) => {
-                    let until_flush = until_flush.filter(|pause| !pause.is_zero()).unwrap_or(Duration::MAX);
-                    pause.min(until_flush).min(deadline.saturating_duration_since(now))
+                    let others = [until_flush.filter(|pause| !pause.is_zero()), until_look];
+                    let first = others.into_iter().flatten().min().unwrap_or(Duration::MAX);
+                    pause.min(first).min(deadline.saturating_duration_since(now))
                 }
                 due => {
                     drop(core);
@@ -231,9 +239,13 @@ impl Shared {
         let facts = facts_for(request, beginning);
         let start = |board| WorkerStart { facts, roots: given, board, nice: request.nice, walls };
         let n_wanted = n_workers_wanted(request.workers).min(beginning.n_useful_workers).max(1);
-        let crew = Crew::start(n_wanted, start, begin_worker).map_err(Refusal::Workers)?;
+        // Who waits for the sake of a limit is not waiting for want of workers.
+        let is_found_out = request.workers.is_none() && request.bytes_per_second.is_none();
+        let most =
+            if is_found_out { MOST_WORKERS.max(n_wanted).min(beginning.n_useful_workers).max(1) } else { n_wanted };
+        let crew = Crew::start(n_wanted, most, start, begin_worker).map_err(Refusal::Workers)?;
         Ok(Self {
-            core: Mutex::new(Core::new(request, crew.n_workers, room)),
+            core: Mutex::new(Core::new(request, crew.n_workers(), most, room)),
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
             crew,
@@ -370,6 +382,36 @@ impl Shared {
             events.push(self.durable_event(durable.root, &durable.path.0, EntryKind::File, durable.n_bytes));
         }
         events.extend(core.room.exceeded(&core.scheduler.counts).into_iter().map(Event::Note));
+    }
+
+    /// Looks whether another number of workers does more, and has so many at work.
+    fn adapt(self: &Arc<Self>) {
+        let look = self.crew.busy().map(|busy| Look { at: Instant::now(), n_steps: 0, busy });
+        let mut core = self.core();
+        let Some(look) = look.map(|look| Look { n_steps: core.n_steps(&self.crew.lanes), ..look }) else {
+            // A kernel that does not tell how long workers wait.
+            core.width = None;
+            return;
+        };
+        let are_all_busy = core.scheduler.are_all_busy() && !core.stopped;
+        let wanted = core.width.as_mut().and_then(|width| width.judge(look, are_all_busy));
+        drop(core);
+        let Some(wanted) = wanted else { return };
+        self.crew.widen(wanted);
+        let n_started = self.crew.n_workers();
+        let busy = self.crew.busy().unwrap_or_default();
+        let mut events = Vec::new();
+        let mut core = self.core();
+        let look = Look { at: Instant::now(), n_steps: core.n_steps(&self.crew.lanes), busy };
+        let n_workers = wanted.min(n_started);
+        core.scheduler.set_width(n_workers, n_started);
+        if let Some(width) = &mut core.width {
+            width.set(n_workers, look);
+        }
+        self.look_at_workers(&mut core, &mut events);
+        drop(core);
+        self.tell(events);
+        self.go_on();
     }
 
     fn lose_patience(&self, due: Due) {
@@ -529,7 +571,8 @@ impl Shared {
             if !core.scheduler.is_done() {
                 core.scheduler.forget_uncommitted();
             }
-            core.summary = Some(core.summarize(self.sandbox, self.crew.n_workers, self.began.elapsed(), self.writing));
+            core.summary =
+                Some(core.summarize(self.sandbox, self.crew.n_workers(), self.began.elapsed(), self.writing));
             self.has_ended.notify_all();
         }
     }

@@ -51,6 +51,8 @@ const WALK: Budget = Budget { n_copied: 0, n_listed: 8192 };
 /// Hands out tasks and takes answers.
 pub(crate) struct Scheduler {
     n_workers: usize,
+    /// Tasks with the pool at once, flushes left aside.
+    most_flights: usize,
     /// Bytes of names up to which a walk runs ahead of the copying; 0: whoever visits a folder copies what is in it.
     walk_ahead_bytes: usize,
     nodes: Nodes,
@@ -95,6 +97,7 @@ impl Scheduler {
     pub(crate) fn new(n_workers: usize, walk_ahead_bytes: usize, commits: Commits) -> Self {
         Self {
             n_workers,
+            most_flights: n_workers * TASKS_PER_WORKER,
             walk_ahead_bytes,
             nodes: Nodes::default(),
             groups: Groups::default(),
@@ -116,6 +119,18 @@ impl Scheduler {
             stuck: StuckPlaces::default(),
             commits,
         }
+    }
+
+    /// From now on so many workers are to be at work. If the pool has more, each task may go to one of its own.
+    pub(crate) fn set_width(&mut self, n_workers: usize, n_in_pool: usize) {
+        self.n_workers = n_workers;
+        self.most_flights = if n_workers < n_in_pool { n_workers } else { n_workers * TASKS_PER_WORKER };
+    }
+
+    /// Nearly all workers have something to do, and there is more.
+    pub(crate) fn are_all_busy(&self) -> bool {
+        let n_left = self.counts.n_found.saturating_sub(self.counts.n_done());
+        self.n_idle_workers() * 4 <= self.n_workers && (!self.is_walk_finished() || n_left > 2 * self.n_workers as u64)
     }
 
     /// Adds what is to be copied. Files are found by this; a folder has been found by whoever made it.
@@ -154,7 +169,7 @@ impl Scheduler {
 
     /// The next task that is no flush, if the pool has too few.
     fn next_work(&mut self) -> Option<Flight> {
-        if self.flights.len() - self.n_flushing() >= self.n_workers * TASKS_PER_WORKER {
+        if self.flights.len() - self.n_flushing() >= self.most_flights {
             return None;
         }
         let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());

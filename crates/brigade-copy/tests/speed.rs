@@ -1,4 +1,4 @@
-//! Limits on the machine that a copy takes: bytes per second, and the workers' nice value.
+//! What a copy takes of the machine: bytes per second, the workers' nice value, and how many workers there are.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use brigade_copy::{Event, Plan, Request, Running, Summary, Target};
-use torture::mounts::Scratch;
+use torture::fuse::{FaultFs, Options};
+use torture::mounts::{Scratch, need_root};
 
 /// Longer than any of these copies takes, however loaded the machine is.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -114,4 +115,37 @@ fn a_killed_worker_holds_nobody_up() {
     let summary = running.wait_timeout(WATCHDOG).expect("the copy ends within the watchdog's time");
     assert_eq!(summary.n_failed, 0);
     assert_same(&scratch.path("source"), &scratch.path("destination"));
+}
+
+/// A tree of 1 200 files, and where it can be seen through a file system that takes its time for everything.
+fn slow_source(scratch: &Scratch) -> FaultFs {
+    for folder in 0..12 {
+        scratch.folder(format!("files/{folder}"));
+        for idx in 0..100 {
+            fs::write(scratch.path(format!("files/{folder}/{idx}")), idx.to_string()).unwrap();
+        }
+    }
+    let options = Options { delay: Duration::from_millis(2), n_threads: 64, ..Options::default() };
+    FaultFs::mount(&scratch.path("files"), &scratch.folder("source"), options).unwrap()
+}
+
+#[test]
+fn a_source_that_takes_its_time_gets_more_workers() {
+    need_root();
+    let scratch = Scratch::in_memory();
+    let _slow = slow_source(&scratch);
+    let summary = copied(Request { workers: None, bytes_per_second: None, ..request(&scratch, 1) });
+    let n_processors = brigade::available_cpus();
+    assert!(summary.n_workers > n_processors, "{} workers, {n_processors} processors", summary.n_workers);
+    assert_eq!(summary.n_lost_workers, 0);
+    assert_same(&scratch.path("files"), &scratch.path("destination"));
+}
+
+#[test]
+fn as_many_workers_as_were_asked_for_are_as_many_as_there_are() {
+    need_root();
+    let scratch = Scratch::in_memory();
+    let _slow = slow_source(&scratch);
+    let summary = copied(Request { bytes_per_second: None, ..request(&scratch, 1) });
+    assert_eq!(summary.n_workers, 3);
 }

@@ -169,8 +169,8 @@ texts! { safety:
 
 texts! { speed:
     "workers":
-        "Worker processes [default: one for each processor]",
-        "工作进程数 [默认：每个处理器一个]";
+        "Worker processes [default: one for each processor, more where they wait and that pays]",
+        "工作进程数 [默认：每个处理器一个，等待较多且有益时增加]";
     "bwlimit":
         "Move at most RATE bytes per second, all workers together; K, M, G = 1024; reflinks are not counted",
         "所有工作进程合计每秒最多复制 RATE 字节；K、M、G 以 1024 计；不计 reflink";

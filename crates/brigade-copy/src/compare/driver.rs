@@ -134,11 +134,12 @@ impl Shared {
         let n_wanted = if is_single { 1 } else { n_workers_wanted(request.workers) };
         let root = GivenRoot::new(opened.source, opened.destination, opened.renamed, None);
         let wants_sizes = request.totals == Totals::Wanted;
-        let crew = Crew::start(n_wanted, |board| ExaminerStart { root, board, wants_sizes, walls }, begin_examiner)
-            .map_err(Refusal::Workers)?;
+        let crew =
+            Crew::start(n_wanted, n_wanted, |board| ExaminerStart { root, board, wants_sizes, walls }, begin_examiner)
+                .map_err(Refusal::Workers)?;
         Ok(Self {
             core: Mutex::new(Core {
-                books: Books::new(crew.n_workers, request.totals.walk_ahead_bytes(), opened.first),
+                books: Books::new(crew.n_workers(), request.totals.walk_ahead_bytes(), opened.first),
                 stopped: false,
                 watch: StallWatch::new(request.stall_timeout),
                 stalled: HashMap::new(),
@@ -280,7 +281,7 @@ impl Shared {
             n_failed: counts.n_failed,
             bytes: counts.bytes_compared,
             elapsed: self.began.elapsed(),
-            n_workers: self.crew.n_workers,
+            n_workers: self.crew.n_workers(),
             n_lost_workers: self.crew.n_lost().unwrap_or(0),
             sandbox: self.sandbox,
             interrupted: core.stopped,

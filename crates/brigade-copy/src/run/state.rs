@@ -1,12 +1,12 @@
 //! What changes while a copy runs, and the two accounts of it: the snapshot for a display and the summary at the end.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::room::Room;
 use super::undurable::Undurable;
 use crate::confine::Confinement;
-use crate::crew::{Answered, StallWatch};
+use crate::crew::{Answered, StallWatch, Width};
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
 use crate::request::{Report, Request, Writing};
@@ -33,6 +33,8 @@ pub(super) struct Core {
     /// An entry failed since there was no room for it.
     pub(super) is_out_of_room: bool,
     pub(super) watch: StallWatch,
+    /// `None`: the number of workers is not to be found out, or cannot be.
+    pub(super) width: Option<Width>,
     /// Where the workers of these tasks got stuck and are being given up.
     pub(super) stalled: HashMap<u64, Stuck>,
     /// The most that has been shown, so that nothing ever falls.
@@ -43,9 +45,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(request: &Request, n_workers: usize, room: Room) -> Self {
+    pub(super) fn new(request: &Request, n_workers: usize, most_workers: usize, room: Room) -> Self {
         let commits = Commits::new(request.durability, request.group_limits, request.report == Report::EveryEntry);
+        let width = (most_workers > n_workers)
+            .then(|| Width::new(brigade::available_cpus(), n_workers, most_workers, Instant::now()));
         Self {
+            width,
             scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes(), commits),
             room,
             known_pids: HashSet::new(),
@@ -79,6 +84,15 @@ impl Core {
         let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
         answered.show(live, lanes, self.n_lost_workers, &mut self.shown);
         self.shown.clone()
+    }
+
+    /// What has been done, in steps that take about the same time: entries and blocks.
+    pub(super) fn n_steps(&self, lanes: &Lanes) -> u64 {
+        const BLOCK_BYTES: u64 = 128 << 10;
+        let counts = &self.scheduler.counts;
+        let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
+        let n_blocks = (counts.bytes_done + live.n_bytes) / BLOCK_BYTES;
+        counts.n_done() + live.n_done + n_blocks
     }
 
     /// Keeps the entry if it is one of the slowest so far.

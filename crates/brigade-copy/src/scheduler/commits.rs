@@ -10,10 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use super::Scheduler;
 use super::groups::Member;
 use super::nodes::NodeIdx;
 use super::pieces::{Flight, Job, Piece};
+use super::{Scheduler, portion};
 use crate::error::{Action, Reason};
 use crate::names::{Bytes, Names, joined};
 use crate::request::{Durability, GroupLimits};
@@ -31,7 +31,7 @@ const FLUSHED_FILES: usize = 16;
 /// Files that are committed in a piece of work.
 const COMMITTED_FILES: usize = 256;
 
-/// Pieces of such work in a task: a folder often has few files.
+/// Pieces of such work in a task, at most: a folder often has few files.
 const COMMITTED_PIECES: usize = 64;
 
 /// The groups of a run.
@@ -291,7 +291,8 @@ impl Scheduler {
 
     /// Files to be made whole, as many as a worker does in some milliseconds.
     pub(super) fn next_commit(&mut self) -> Option<Flight> {
-        let n_kept = self.commits.pieces.len().saturating_sub(COMMITTED_PIECES);
+        let n_pieces = self.commits.pieces.len();
+        let n_kept = n_pieces.saturating_sub(portion(n_pieces, self.n_workers, 1, COMMITTED_PIECES));
         let pieces = self.commits.pieces.split_off(n_kept);
         (!pieces.is_empty()).then_some(Flight { pieces, n_deaths: 0, budget: super::VISIT })
     }
