@@ -19,6 +19,9 @@ const HUNG: &str = "it hung, or left processes behind";
 /// No copy of the small tree takes as long, however busy the machine is.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Groups are so small that the largest files of the tree are copied in parts, where there is a disk.
+const GROUP_BYTES: &str = "200000";
+
 /// A series has come to its end after so many calls that nobody made: not every run makes as many.
 const MOST_MISSED: u32 = 3;
 
@@ -156,7 +159,7 @@ impl Stage<'_> {
             Copier::Brigade(program, words) => {
                 let mut command = Command::new(program);
                 command.args(["copy", &format!("-j{}", series.n_workers)]).args(words);
-                command.env("XDG_STATE_HOME", self.beside("state"));
+                command.env("XDG_STATE_HOME", self.beside("state")).env("__BRIGADE_GROUP_BYTES", GROUP_BYTES);
                 let is_exact = turn == Turn::Again && series.again == Again::Forgotten;
                 command.args((is_exact || self.before == Before::Others).then_some("-T"));
                 command
