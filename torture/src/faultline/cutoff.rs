@@ -22,8 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Groups are so small that the largest files of the tree are copied in parts, where there is a disk.
 const GROUP_BYTES: &str = "200000";
 
-/// A series has come to its end after so many calls that nobody made: not every run makes as many.
-const MOST_MISSED: u32 = 3;
+/// So many calls after the last one that was met a series has come to its end: not every run makes as many.
+const MOST_MISSED: u64 = 8;
 
 /// Who copies, and goes on with what was cut off.
 #[derive(Clone, Debug)]
@@ -214,7 +214,7 @@ impl Stage<'_> {
         heard: &mut impl FnMut(&str),
     ) -> io::Result<String> {
         let (n_before, n_wrong_before, started) = (report.n_killed, report.findings.len(), Instant::now());
-        let mut n_missed = 0;
+        let mut last_met = 0;
         for nth in calls {
             let (is_met, found) = self.kill_at(series, nth)?;
             if let Err(wrong) = found {
@@ -222,9 +222,10 @@ impl Stage<'_> {
                 heard(&finding);
                 report.findings.push(finding);
             }
-            report.n_killed += usize::from(is_met);
-            n_missed = if is_met { 0 } else { n_missed + 1 };
-            if n_missed == MOST_MISSED {
+            if is_met {
+                report.n_killed += 1;
+                last_met = nth;
+            } else if nth >= last_met + MOST_MISSED {
                 break;
             }
         }
