@@ -107,3 +107,17 @@ fn calls_can_be_refused_without_asking() {
     let ended = run_with(filter, shell("rm file", &place), Vec::new(), LIMIT).unwrap();
     assert!(said(&ended).1.contains("Function not implemented"), "{ended:?}");
 }
+
+#[test]
+fn every_call_of_a_process_can_be_the_last_that_it_makes() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let killed = (1..).map_while(|nth| {
+        let rule = Rule::of_every(Act::Kill).by(Role::Command).when(When::Nth(nth));
+        let ended = run(Command::new("true"), vec![rule], LIMIT).unwrap();
+        assert!(!ended.is_hung, "{ended:?}");
+        (ended.n_done == [1]).then(|| ended.output.status.signal())
+    });
+    let killed: Vec<_> = killed.collect();
+    // The dynamic loader alone makes more; the last of all is `exit_group`.
+    assert!(killed.len() > 15 && killed.iter().all(|signal| *signal == Some(9)), "{killed:?}");
+}
