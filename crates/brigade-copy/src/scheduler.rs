@@ -8,6 +8,7 @@
 mod answers;
 mod commits;
 mod deaths;
+mod displaced;
 mod groups;
 mod nodes;
 mod pieces;

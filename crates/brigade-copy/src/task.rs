@@ -15,7 +15,7 @@ use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::{FidelityReport, Lost};
 use crate::names::{Bytes, Names};
 use crate::stuck::Stuck;
-pub(crate) use commit::{Batch, FileTimes, Medium, PendingFile, Prior, Scope, Step, Uncommitted};
+pub(crate) use commit::{Amiss, Batch, FileTimes, Medium, PendingFile, Prior, Scope, Sorted, Step, Uncommitted};
 pub(crate) use removal::{Chore, OpenRemoval, RemovalAnswer, Removed, Standing};
 
 /// A piece of work for one worker process.
@@ -191,8 +191,8 @@ pub(crate) struct CopyAnswer {
     pub(crate) removal: RemovalAnswer,
     /// Files that are copied and not yet whole. A name stands in one batch only.
     pub(crate) uncommitted: Vec<Uncommitted>,
-    /// For each `Commit` that was begun, in the order of the items, which files failed.
-    pub(crate) failed_commits: Vec<Vec<u32>>,
+    /// For each `Commit` that was begun, in the order of the items.
+    pub(crate) committed: Vec<Amiss>,
     /// For each `Flush` that was begun, in the order of the items.
     pub(crate) flushed: Vec<Flushed>,
     /// Folders in which something was made or altered.
@@ -204,8 +204,8 @@ pub(crate) struct CopyAnswer {
 pub(crate) enum Flushed {
     /// Everything is on disk.
     Done,
-    /// These files of it are not; each was reported.
-    Except(Vec<u32>),
+    /// These files of it are not.
+    Except(Amiss),
     /// Nothing is known to be.
     Failed(Cause),
 }
@@ -448,6 +448,14 @@ impl Counts {
         self.n_files -= 1;
         self.bytes_copied -= n_bytes;
         self.n_failed += 1;
+    }
+
+    /// A file that was counted as copied is begun again.
+    pub(crate) fn take_back(&mut self, n_bytes: u64) {
+        self.n_copied -= 1;
+        self.n_files -= 1;
+        self.bytes_copied -= n_bytes;
+        self.bytes_done -= n_bytes;
     }
 }
 

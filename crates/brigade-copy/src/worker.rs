@@ -48,6 +48,7 @@ pub(crate) use attributes::{Bearer, remove_inherited_acl};
 pub(crate) use committing::is_elsewhere;
 use contents::{Offload, Spared};
 pub(crate) use examiner::Examiner;
+pub(crate) use file::N_TRIES;
 use file::Sharing;
 pub(crate) use folders::FOLDER;
 use folders::{Chain, Pair};
@@ -197,7 +198,7 @@ enum Done {
 }
 
 /// What was attempted and why it failed. The path is known to whoever called.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Flaw {
     action: Action,
     cause: Cause,

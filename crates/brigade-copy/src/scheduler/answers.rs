@@ -5,12 +5,12 @@ use super::groups::{Member, Turn};
 use super::nodes::NodeIdx;
 use super::pieces::{Job, Piece};
 use crate::event::Outcome;
-use crate::task::{Arrival, CopyAnswer, Flushed, FolderRef, Identity, Joined, Place, Placing, SharedFile};
+use crate::task::{Amiss, Arrival, CopyAnswer, Flushed, FolderRef, Identity, Joined, Place, Placing, SharedFile};
 
 /// What an answer says of pieces of one kind each, in the order of the pieces.
 struct Results {
     joined: std::vec::IntoIter<Joined>,
-    failed_commits: std::vec::IntoIter<Vec<u32>>,
+    committed: std::vec::IntoIter<Amiss>,
     flushed: std::vec::IntoIter<Flushed>,
 }
 
@@ -26,7 +26,7 @@ impl Scheduler {
         self.take_removal(&flight.pieces, &answer);
         let mut results = Results {
             joined: answer.joined.into_iter(),
-            failed_commits: answer.failed_commits.into_iter(),
+            committed: answer.committed.into_iter(),
             flushed: answer.flushed.into_iter(),
         };
         let mut n_reached = answer.n_reached;
@@ -141,8 +141,8 @@ impl Scheduler {
                 return self.take_flushed(node, device, scope, flushed);
             }
             Job::Commit { device, batch } => {
-                let failed = results.failed_commits.next().unwrap_or_default();
-                return self.take_committed(node, device, batch, &failed);
+                let amiss = results.committed.next().unwrap_or_default();
+                return self.take_committed(node, device, batch, &amiss);
             }
             Job::First(member) => match results.joined.next() {
                 Some(Joined::Done) => self.first_is_there(&member),

@@ -7,7 +7,7 @@
 //! committed in pieces; or without, and then they failed. *Committed* files are whole, and durable once a flush has ended that
 //! began after that.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::groups::Member;
@@ -17,7 +17,9 @@ use super::{Scheduler, portion};
 use crate::error::{Action, Reason};
 use crate::names::{Bytes, Names, joined};
 use crate::request::{Durability, GroupLimits};
-use crate::task::{Arrival, Batch, Cause, Failure, Flushed, Medium, PendingFile, Placing, Scope, Touched, Uncommitted};
+use crate::task::{
+    Amiss, Arrival, Batch, Cause, Failure, Flushed, Medium, PendingFile, Placing, Scope, Sorted, Touched, Uncommitted,
+};
 
 /// So many files are flushed one by one: a flush of the whole file system waits also for what others have written.
 const FEW_FILES: usize = 64;
@@ -48,6 +50,8 @@ pub(crate) struct Commits {
     few: Vec<(u32, Bytes, Batch)>,
     n_committed: usize,
     last: Last,
+    /// How often files were copied again, by root and path.
+    pub(super) n_displaced: HashMap<(u32, Bytes), usize>,
     /// Some of it is not on disk, and will not be.
     has_failed: bool,
     durable: Vec<Durable>,
@@ -109,6 +113,7 @@ impl Commits {
             few: Vec::new(),
             n_committed: 0,
             last: Last::Due,
+            n_displaced: HashMap::new(),
             has_failed: false,
             durable: Vec::new(),
             flushes: VecDeque::new(),
@@ -345,8 +350,9 @@ impl Scheduler {
                 match flushed {
                     Flushed::Done => self.push_commit(node, device, batch),
                     Flushed::Failed(cause) => self.fail_batch(node, batch, cause),
-                    Flushed::Except(failed) => {
-                        let (kept, failed) = batch.without(&failed);
+                    Flushed::Except(amiss) => {
+                        let Sorted { kept, failed, displaced } = batch.sorted(&amiss);
+                        self.copy_again(node, &displaced);
                         self.open_piece(node, false);
                         self.push_commit(node, device, kept);
                         self.discard(node, &failed);
@@ -391,12 +397,16 @@ impl Scheduler {
             Flushed::Failed(cause) => {
                 self.commits.has_failed = true;
                 self.counts.n_unflushed += 1;
-                self.tell_failure(node, self.nodes.path(node), cause);
+                self.tell_failure(node, self.nodes.path(node), Action::Flush, cause);
             }
-            Flushed::Except(failed) => {
-                self.commits.has_failed = true;
+            // What was whole and has been displaced since is its new owner's concern.
+            Flushed::Except(amiss) => {
                 if let Scope::Files(batch) = scope {
-                    failed.iter().filter_map(|&idx| batch.files.get(idx as usize)).for_each(|file| self.revoke(file));
+                    amiss
+                        .failed
+                        .iter()
+                        .filter_map(|&idx| batch.files.get(idx as usize))
+                        .for_each(|file| self.revoke(file));
                 }
             }
         }
@@ -427,8 +437,9 @@ impl Scheduler {
     }
 
     /// Takes what came of making files whole.
-    pub(super) fn take_committed(&mut self, node: NodeIdx, device: u64, batch: Batch, failed: &[u32]) {
-        let (kept, failed) = batch.without(failed);
+    pub(super) fn take_committed(&mut self, node: NodeIdx, device: u64, batch: Batch, amiss: &Amiss) {
+        let Sorted { kept, failed, displaced } = batch.sorted(amiss);
+        self.copy_again(node, &displaced);
         for file in &failed.files {
             self.revoke(file);
         }
@@ -476,14 +487,13 @@ impl Scheduler {
     fn fail_batch(&mut self, node: NodeIdx, batch: Batch, cause: Cause) {
         let folder = self.nodes.path(node);
         for (_, name) in batch.names.iter() {
-            self.tell_failure(node, joined(&folder.0, name), cause);
+            self.tell_failure(node, joined(&folder.0, name), Action::Flush, cause);
         }
         self.discard(node, &batch);
     }
 
     /// Takes files out of the books whose failure is told, and has their remains removed.
     fn discard(&mut self, node: NodeIdx, batch: &Batch) {
-        self.commits.has_failed = true;
         for file in &batch.files {
             self.revoke(file);
         }
@@ -512,7 +522,7 @@ impl Scheduler {
         }
     }
 
-    fn revoke(&mut self, file: &PendingFile) {
+    pub(super) fn revoke(&mut self, file: &PendingFile) {
         self.commits.has_failed = true;
         if !file.is_failed {
             self.counts.revoke(file.n_bytes);
@@ -524,8 +534,8 @@ impl Scheduler {
         self.fail_batch(node, batch, Cause::Reason(Reason::WorkersDied));
     }
 
-    fn tell_failure(&mut self, node: NodeIdx, path: Bytes, cause: Cause) {
+    pub(super) fn tell_failure(&mut self, node: NodeIdx, path: Bytes, action: Action, cause: Cause) {
         let root = self.nodes.get(node).root;
-        self.failures.push(Failure { root, path, action: Action::Flush, cause });
+        self.failures.push(Failure { root, path, action, cause });
     }
 }

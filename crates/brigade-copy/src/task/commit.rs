@@ -52,16 +52,43 @@ impl Batch {
         parts
     }
 
-    /// Those that are not among these, and those that are.
-    pub(crate) fn without(self, failed: &[u32]) -> (Self, Self) {
-        let (mut kept, mut taken) = (Self::default(), Self::default());
-        for (idx, ((kind, name), file)) in self.names.iter().zip(&self.files).enumerate() {
-            let side = if failed.contains(&(idx as u32)) { &mut taken } else { &mut kept };
+    /// Its files by what has become of them.
+    pub(crate) fn sorted(self, amiss: &Amiss) -> Sorted {
+        let mut sorted = Sorted::default();
+        for (idx, ((kind, name), file)) in (0..).zip(self.names.iter().zip(&self.files)) {
+            let side = match (amiss.failed.contains(&idx), amiss.displaced.contains(&idx)) {
+                (true, _) => &mut sorted.failed,
+                (false, true) => &mut sorted.displaced,
+                (false, false) => &mut sorted.kept,
+            };
             side.names.push(kind, name);
             side.files.push(*file);
         }
-        (kept, taken)
+        sorted
     }
+}
+
+/// Which files of a batch are not as they were left, by their places in it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Amiss {
+    /// These failed, and each was reported.
+    pub(crate) failed: Vec<u32>,
+    /// Somebody else has put something in the places of these, or has removed them.
+    pub(crate) displaced: Vec<u32>,
+}
+
+impl Amiss {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.failed.is_empty() && self.displaced.is_empty()
+    }
+}
+
+/// The files of a batch, by what has become of them.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    pub(crate) kept: Batch,
+    pub(crate) failed: Batch,
+    pub(crate) displaced: Batch,
 }
 
 /// What is still to be done about a file.
@@ -95,8 +122,10 @@ pub(crate) enum Step {
 pub(crate) enum Prior {
     /// What was there before this run.
     Before(Kind),
-    /// What a worker of this run left when it died, or what an earlier run did not finish; nobody misses it.
+    /// What a worker of this run left when it died; nobody misses it.
     Ours,
+    /// What has the looks of something that a run did not finish. That run may be under way, and finish it.
+    Unfinished,
     /// Nothing: it went away after it was looked at.
     Nothing,
 }

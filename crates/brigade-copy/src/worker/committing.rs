@@ -22,8 +22,8 @@ use crate::facet::{Facet, Why};
 use crate::names::Kind;
 use crate::request::{Durability, Existing, SENTINEL};
 use crate::task::{
-    Arrival, Batch, Failure, FileTimes, Flushed, FolderRef, Identity, Lasts, Medium, PendingFile, Scope, Step,
-    Uncommitted,
+    Amiss, Arrival, Batch, Cause, Failure, FileTimes, Flushed, FolderRef, Identity, Lasts, Medium, PendingFile, Scope,
+    Step, Uncommitted,
 };
 
 /// File systems in memory: tmpfs, ramfs and hugetlbfs, from linux/magic.h.
@@ -34,6 +34,9 @@ const ELSEWHERE: [u64; 9] =
     [0x6573_5546, 0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400, 0x5346_414f, 0x7375_7245];
 
 const UNFINISHED_MODE: u32 = 0o600;
+
+/// What a file of this run is that is no longer where it was put: another copier has put its own there, say.
+const DISPLACED: Flaw = Flaw { action: Action::Commit, cause: Cause::Reason(Reason::Replaced) };
 
 /// A task ends when it has left so much to be committed, or has taken so long.
 const MOST_BYTES_UNTOLD: u64 = 32 << 20;
@@ -162,8 +165,8 @@ impl Worker {
         // A backup must not take the name of something in the source, so for what replaces something that is looked at.
         let replaces = batch.files.iter().any(|file| matches!(file.step, Step::Replace(_)));
         let pair = replaces.then(|| self.enter(self.root));
-        let mut failed = Vec::new();
-        for (idx, ((_, name), file)) in batch.names.iter().zip(&batch.files).enumerate() {
+        let mut amiss = Amiss::default();
+        for (idx, ((_, name), file)) in (0..).zip(batch.names.iter().zip(&batch.files)) {
             self.begin_entry(name);
             let committed = match (&folder, &pair, file.step) {
                 (Err(flaw), _, _) | (_, Some(Err(flaw)), Step::Replace(_)) => Err(*flaw),
@@ -181,15 +184,25 @@ impl Worker {
             };
             let committed = committed.and_then(|placed| match placed {
                 Placed::There => self.settle().map(drop),
-                Placed::Taken => Err(Flaw::new(Action::Rename, Errno::EXIST)),
+                Placed::Taken if arrival == Arrival::Fresh => Err(Flaw::new(Action::Replace, Reason::NameTaken)),
+                Placed::Taken => Err(DISPLACED),
                 Placed::Stopped => Err(Flaw::new(Action::Rename, Errno::CANCELED)),
             });
             if let Err(flaw) = committed {
-                self.report_failure(name, flaw);
-                failed.push(idx as u32);
+                self.note_amiss(&mut amiss, idx, name, flaw);
             }
         }
-        self.answer.failed_commits.push(failed);
+        self.answer.committed.push(amiss);
+    }
+
+    /// A file that is no longer in its place is copied again, and nothing is said of it; any other flaw is told.
+    fn note_amiss(&mut self, amiss: &mut Amiss, idx: u32, name: &CStr, flaw: Flaw) {
+        if flaw == DISPLACED {
+            amiss.displaced.push(idx);
+        } else {
+            self.report_failure(name, flaw);
+            amiss.failed.push(idx);
+        }
     }
 
     /// Says what failed of an entry that is in the books already.
@@ -281,8 +294,8 @@ impl Worker {
             Ok(folder) => folder,
             Err(flaw) => return Flushed::Failed(flaw.cause),
         };
-        let mut failed = Vec::new();
-        for (idx, ((_, name), file)) in batch.names.iter().zip(&batch.files).enumerate() {
+        let mut amiss = Amiss::default();
+        for (idx, ((_, name), file)) in (0..).zip(batch.names.iter().zip(&batch.files)) {
             self.lane.entry(&path, name.to_bytes());
             self.lane.flushing();
             let destination = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
@@ -292,19 +305,18 @@ impl Worker {
             let flushed = match file.step {
                 Step::Stay => under(&destination),
                 Step::Appear | Step::Replace(_) => match under(&temporary) {
-                    Err(Flaw { action: Action::Commit, .. }) => under(&destination),
+                    Err(DISPLACED) => under(&destination),
                     flushed => flushed,
                 },
             };
             if let Err(flaw) = flushed {
-                self.report_failure(name, flaw);
-                failed.push(idx as u32);
+                self.note_amiss(&mut amiss, idx, name, flaw);
             }
         }
         if let Err(flaw) = flush(&folder) {
             return Flushed::Failed(flaw.cause);
         }
-        if failed.is_empty() { Flushed::Done } else { Flushed::Except(failed) }
+        if amiss.is_empty() { Flushed::Done } else { Flushed::Except(amiss) }
     }
 
     /// Notes that something was made or altered in the current folder, so that it is flushed at the end. Says when it will last.
@@ -358,12 +370,16 @@ fn medium_of(here: &Pair) -> Medium {
 /// Opens a file that this run has made and closed, and makes sure that it is the same.
 fn open_own(folder: &OwnedFd, name: &CStr, file: &PendingFile) -> Result<(OwnedFd, Stat), Flaw> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(folder, name, flags, Mode::empty()).map_err(|errno| Flaw::new(Action::Commit, errno))?;
+    let opened = openat(folder, name, flags, Mode::empty()).map_err(|errno| {
+        match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => DISPLACED,
+            // What has taken its place need not be a file, or ours to open.
+            Ok(there) if there.st_ino != file.inode => DISPLACED,
+            _ => Flaw::new(Action::Commit, errno),
+        }
+    })?;
     let present = fstat(&opened).map_err(|errno| Flaw::new(Action::Commit, errno))?;
-    if present.st_ino != file.inode {
-        return Err(Flaw::new(Action::Commit, Reason::Replaced));
-    }
-    Ok((opened, present))
+    if present.st_ino == file.inode { Ok((opened, present)) } else { Err(DISPLACED) }
 }
 
 /// Whether a worker that died had made this file whole.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
 use super::existing::{Like, Verdict};
-use super::file::Sharing;
+use super::file::{N_TRIES, Sharing};
 use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
 use super::metadata::{FILE_TYPE, Owner, Present, SET_ID_BITS, set_mode_of_mark};
@@ -112,20 +112,37 @@ impl Worker {
         make: impl Fn(&CStr) -> Result<(), Errno>,
         like: Like,
     ) -> Result<Put, Flaw> {
+        for _ in 0..N_TRIES {
+            if let Some(put) = self.try_to_make(spot, source, action, &make, like)? {
+                return Ok(put);
+            }
+        }
+        Err(Flaw::new(action, Reason::Replaced))
+    }
+
+    /// `None`: somebody else was at work in its place meanwhile.
+    fn try_to_make(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        action: Action,
+        make: impl Fn(&CStr) -> Result<(), Errno>,
+        like: Like,
+    ) -> Result<Option<Put>, Flaw> {
         // If what exists is kept, it must be whole when it appears: a later run would keep it as it is.
         let is_made_aside = self.facts.policy.existing == Existing::Keep && matches!(like, Like::Source(_));
         if !is_made_aside {
             match make(spot.destination_name()) {
-                Ok(()) => return Ok(Put::Settled(Outcome::Copied)),
+                Ok(()) => return Ok(Some(Put::Settled(Outcome::Copied))),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Flaw::new(action, errno)),
             }
         }
         let prior = match self.weigh(spot, source, like)? {
-            Verdict::Keep { outcome, .. } => return Ok(Put::Settled(outcome)),
-            Verdict::Skip => return Ok(Put::Settled(Outcome::Skipped)),
-            Verdict::Ask => return Ok(Put::Open(Done::Asked { n_bytes: 0 })),
-            Verdict::Stopped => return Ok(Put::Open(Done::Stopped)),
+            Verdict::Keep { outcome, .. } => return Ok(Some(Put::Settled(outcome))),
+            Verdict::Skip => return Ok(Some(Put::Settled(Outcome::Skipped))),
+            Verdict::Ask => return Ok(Some(Put::Open(Done::Asked { n_bytes: 0 }))),
+            Verdict::Stopped => return Ok(Some(Put::Open(Done::Stopped))),
             Verdict::Make => Prior::Nothing,
             Verdict::Replace(prior) => prior,
         };
@@ -140,8 +157,9 @@ impl Worker {
             self.put_in_place(spot, &temporary, prior)?
         };
         Ok(match placed {
-            Placed::There => Put::Settled(Outcome::Copied),
-            Placed::Taken | Placed::Stopped => Put::Open(Done::Stopped),
+            Placed::There => Some(Put::Settled(Outcome::Copied)),
+            Placed::Taken => None,
+            Placed::Stopped => Some(Put::Open(Done::Stopped)),
         })
     }
 

@@ -77,7 +77,7 @@ impl Worker {
             return Err(Flaw::new(Action::Replace, Reason::NameTaken));
         }
         if is_unfinished(&present) && kind_of(source) == Kind::File {
-            return Ok(Verdict::Replace(Prior::Ours));
+            return Ok(Verdict::Replace(Prior::Unfinished));
         }
         let origin = self.origin_of_present(spot);
         if origin == Origin::Before

@@ -25,8 +25,8 @@ use crate::names::Kind;
 use crate::request::Existing;
 use crate::task::{Arrival, FileTimes, Identity, Placing, Prior, Step};
 
-/// A file that changes under our hands is copied this often before we give up.
-const N_TRIES: usize = 4;
+/// What changes under our hands is copied this often before we give up.
+pub(crate) const N_TRIES: usize = 4;
 
 /// Whether a file with several names is copied or only reported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::committing::is_unfinished;
 use super::{Flaw, Spot, Worker};
 use crate::calls::{renameat, statat, unlinkat};
 use crate::error::Action;
@@ -33,6 +34,8 @@ pub(super) enum Way {
     Free,
     /// What was there has this name now.
     BackedUp(CString),
+    /// It was not: what is there is something else by now.
+    Taken,
     /// The order to stop came first.
     Stopped,
 }
@@ -46,6 +49,7 @@ impl Worker {
         let folder = &spot.here.destination;
         let placed = self.make_way(spot, prior).and_then(|way| match way {
             Way::Free => rename(folder, temporary, spot.destination_name()),
+            Way::Taken => Ok(Placed::Taken),
             Way::Stopped => Ok(Placed::Stopped),
             Way::BackedUp(backup) => rename(folder, temporary, spot.destination_name()).inspect_err(|_| {
                 // It is not lost under the other name; that it has its own again is a courtesy.
@@ -63,7 +67,8 @@ impl Worker {
         match prior {
             Prior::Before(_) if self.facts.policy.backup != Backup::Never => self.back_up(spot),
             Prior::Before(Kind::Folder) => self.remove_folder(spot),
-            Prior::Before(_) | Prior::Ours | Prior::Nothing => Ok(Way::Free),
+            Prior::Unfinished if is_finished(&spot.here.destination, spot.destination_name()) => Ok(Way::Taken),
+            Prior::Before(_) | Prior::Ours | Prior::Unfinished | Prior::Nothing => Ok(Way::Free),
         }
     }
 
@@ -97,6 +102,11 @@ impl Worker {
         let is_in_source = statat(&spot.here.source, backup.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
         (!is_in_source).then_some(backup)
     }
+}
+
+/// Whether something whole is where a run had left something unfinished: that run was under way, or another came between.
+fn is_finished(folder: &OwnedFd, name: &CStr) -> bool {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|present| !is_unfinished(&present))
 }
 
 /// Puts an entry where nothing is, and replaces nothing.
