@@ -53,6 +53,7 @@ use file::Sharing;
 pub(crate) use folders::FOLDER;
 use folders::{Chain, Pair};
 use keeping::Keeping;
+pub(crate) use litter::is_free;
 use metadata::Clock;
 use removal::Clearing;
 pub(crate) use removal::entry_kind;

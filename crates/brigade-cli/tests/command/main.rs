@@ -3,6 +3,7 @@
 
 mod attributes;
 mod changing;
+mod company;
 mod delete;
 mod durability;
 mod exposure;

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
+use torture::facts::{wait_for_younger_stamps, wait_until};
 use torture::faultline::cutoff::{Copier, Options, Report, campaign};
 use torture::faultline::{Act, Role, Rule, When, run};
 use torture::mounts::{Mount, need_root};
@@ -243,7 +245,7 @@ fn a_run_that_is_under_way_keeps_its_record() {
     let scene = Scene::new();
     scene.many_files("a", 2000);
     let mut first = scene.copy(["--bwlimit=4K", "-q", "a"]).spawn().unwrap();
-    torture::facts::wait_until("it has begun", || scene.path("a_copy").exists() && scene.records().len() == 1);
+    wait_until("it has begun", || scene.path("a_copy").exists() && scene.records().len() == 1);
     assert!(scene.run(["a"]).status.success());
     assert_copied(&scene, "a", "a_copy_2");
     assert_eq!(scene.records().len(), 1);
@@ -326,6 +328,7 @@ fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
         scene.file(format!("b/inner/{name}"), "somebody's");
     }
     std::os::unix::fs::symlink("nowhere", scene.path(format!("b/inner/{}", LITTER.replace('f', "0")))).unwrap();
+    wait_for_younger_stamps();
     let run = scene.run(["-T", "a", "b"]);
     assert!(run.status.success(), "{}", run.stderr);
     let mut left: Vec<_> =
@@ -349,16 +352,21 @@ fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
 
 #[test]
 fn nothing_is_removed_where_another_run_is_at_work() {
+    let elsewhere = Scene::new();
+    elsewhere.file("other/slow", &"slowly".repeat(10_000));
     for place in ["", "b", "b/inner"] {
         let scene = Scene::new();
         scene.file("a/inner/deep/x", "x");
         let litter = format!("b/inner/deep/{LITTER}");
         scene.file(&litter, "somebody is at it");
-        let claimed = File::open(scene.path(place)).unwrap();
-        rustix::fs::flock(&claimed, rustix::fs::FlockOperation::LockShared).unwrap();
+        let mut other = scene.copy(["--bwlimit=1K", "-T"]);
+        other.args([elsewhere.path("other"), scene.path(place)]).stderr(Stdio::null());
+        let mut other = other.spawn().unwrap();
+        wait_until("the other has begun", || scene.path(place).join("slow").exists());
         assert!(scene.run(["-T", "a", "b"]).status.success());
         assert!(scene.path(&litter).exists(), "removed although {place:?} was claimed");
-        drop(claimed);
+        other.kill().unwrap();
+        other.wait().unwrap();
         assert!(scene.run(["-T", "a", "b"]).status.success());
         assert!(!scene.path(&litter).exists(), "kept although nobody is there");
     }

@@ -51,7 +51,6 @@ const WRITING: &[c_long] = &[
     libc::SYS_linkat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
-    libc::SYS_flock,
     // FIFOs and devices cannot be opened for it.
     libc::SYS_lsetxattr,
     libc::SYS_lremovexattr,
@@ -112,7 +111,7 @@ const LIVING: &[c_long] = &[
 const SHARING: [u64; 2] = [0x4004_9409, 0x4020_940d];
 
 /// What fcntl(2) may be asked for. Not among it: signals to others, leases and notices.
-const DESCRIPTOR_COMMANDS: [c_int; 10] = [
+const DESCRIPTOR_COMMANDS: [c_int; 11] = [
     libc::F_DUPFD_CLOEXEC,
     libc::F_GETFD,
     libc::F_SETFD,
@@ -121,6 +120,7 @@ const DESCRIPTOR_COMMANDS: [c_int; 10] = [
     libc::F_GETLK,
     libc::F_SETLK,
     libc::F_SETLKW,
+    libc::F_OFD_GETLK,
     libc::F_ADD_SEALS,
     libc::F_GET_SEALS,
 ];

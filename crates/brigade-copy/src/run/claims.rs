@@ -1,20 +1,17 @@
-//! Tells other runs that this one is at work in a folder, and learns whether another is: by `flock` on the folders that are copied to.
+//! Tells other runs that this one is at work in a folder, and learns whether another is: by locks on the folders that are copied to.
 //! What a run that was killed has left is removed only where none is. How it is found is in worker/litter.rs.
 
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use brigade_sys::kernel::presence;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::calls::{fstat, openat};
 use crate::task::Identity;
-use crate::worker::is_elsewhere;
+use crate::worker::{is_elsewhere, is_free};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// Whoever begins holds a folder for himself for some microseconds, so it is looked at again. A run that lasts is not waited for.
-const MAX_LOOKS: u32 = 40;
 
 /// The folders in which this run is at work; others see that as long as this is held.
 #[derive(Debug, Default)]
@@ -46,7 +43,7 @@ impl Claims {
             return;
         };
         self.is_disputed |= is_disputed(&folder);
-        match locked(&folder, FlockOperation::NonBlockingLockShared) {
+        match presence::show(folder.as_fd()) {
             Ok(()) => self.held.push(folder),
             Err(_) => self.is_disputed = true,
         }
@@ -56,21 +53,6 @@ impl Claims {
     pub(super) fn are_undisputed(&self) -> bool {
         !self.is_disputed
     }
-}
-
-/// Whether no run is at work in a folder. Others that begin ask at the same time.
-fn is_free(folder: &OwnedFd) -> bool {
-    locked(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
-}
-
-fn locked(folder: &OwnedFd, how: FlockOperation) -> Result<(), Errno> {
-    for _ in 0..MAX_LOOKS {
-        match flock(folder, how) {
-            Err(Errno::AGAIN) => std::thread::sleep(Duration::from_millis(1)),
-            asked => return asked,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 /// Whether none is in a folder above it, from which it would come here. One that cannot be looked at may have one.

@@ -2,10 +2,10 @@
 //! run may be at work is found out at the beginning, in run/claims.rs, and once more where something lies about.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, RawDir, SeekFrom, StatxFlags, flock};
+use brigade_sys::kernel::presence;
+use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 
 use super::Worker;
@@ -16,9 +16,6 @@ use crate::task::{Arrival, Identity};
 
 const PREFIX: &[u8] = b".brigade-";
 const N_DIGITS: usize = 32;
-
-/// Other workers ask at the same time, each for some microseconds. Another run holds its folder for as long as it lasts.
-const MAX_LOOKS: u32 = 20;
 
 /// Whether a name is one that a run gives to what is not finished.
 fn is_temporary(name: &[u8]) -> bool {
@@ -91,16 +88,9 @@ impl Worker {
     }
 }
 
-/// Whether nobody has a lock on a folder; our own ends at once.
-fn is_free(folder: &OwnedFd) -> bool {
-    for _ in 0..MAX_LOOKS {
-        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return flock(folder, FlockOperation::Unlock).is_ok(),
-            Err(Errno::AGAIN) => std::thread::sleep(Duration::from_millis(1)),
-            Err(_) => return false,
-        }
-    }
-    false
+/// Whether no other run is at work in a folder, as far as that can be known.
+pub(crate) fn is_free(folder: &OwnedFd) -> bool {
+    matches!(presence::is_shown_by_others(folder.as_fd()), Ok(false))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-fn record(kind: libc::c_int, byte: u32) -> libc::flock {
+pub(super) fn record(kind: libc::c_int, byte: u32) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
@@ -19,7 +19,7 @@ fn record(kind: libc::c_int, byte: u32) -> libc::flock {
     }
 }
 
-fn call(memory: BorrowedFd<'_>, command: libc::c_int, record: &mut libc::flock) -> io::Result<()> {
+pub(super) fn call(memory: BorrowedFd<'_>, command: libc::c_int, record: &mut libc::flock) -> io::Result<()> {
     loop {
         // SAFETY:
         // - the descriptor is open for as long as it is borrowed;

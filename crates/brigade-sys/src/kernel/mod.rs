@@ -17,6 +17,7 @@ pub mod mounts;
 #[cfg(feature = "notification")]
 pub mod notification;
 pub mod passing;
+pub mod presence;
 pub mod rights;
 pub mod sealed;
 pub mod signals;
