@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 /// A whole file; empty if the kernel does not tell.
@@ -43,4 +43,10 @@ fn contents(file: Result<OwnedFd, Errno>) -> Vec<u8> {
             Ok(_) => {}
         }
     }
+}
+
+/// Descriptors that this process has, and some more; 0 if the kernel does not tell.
+pub(crate) fn n_descriptors() -> usize {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, c"/proc/self/fd", flags, Mode::empty()).and_then(Dir::new).map_or(0, Iterator::count)
 }

@@ -112,6 +112,8 @@ pub(crate) struct Worker {
     roots: Vec<Root>,
     lane: OwnLane,
     pace: Pace,
+    /// Folders that a chain may hold open.
+    max_held: usize,
     chain: Chain<Pair>,
     /// In the destination tree only: to the folder of a link's first name, or of what is removed.
     destination_chain: Chain<OwnedFd>,
@@ -226,6 +228,7 @@ impl Worker {
             facts,
             roots,
             lane,
+            max_held,
             chain: Chain::new(max_held),
             destination_chain: Chain::new(max_held),
             offloads: Vec::new(),

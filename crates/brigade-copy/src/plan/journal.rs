@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 struct Shelf {
     path: PathBuf,
-    folder: Option<OwnedFd>,
+    folder: Option<Arc<OwnedFd>>,
 }
 
 /// The record of one run, which nobody else takes while this is held.
@@ -57,7 +58,7 @@ struct Page {
     name: String,
     form: Form,
     /// Locked; `None` if there is no such file yet.
-    file: Option<OwnedFd>,
+    file: Option<Arc<OwnedFd>>,
     /// What it says, if it says anything that is true.
     record: Option<Record>,
     /// Whether the place of the copy was there.
@@ -79,7 +80,7 @@ impl Journal {
         };
         let mut journal = Self { sources: sources.concat(), writing: request.policy.writing, ..Self::default() };
         match open_shelf(path) {
-            Ok(folder) => journal.shelf = Some(Shelf { path: path.clone(), folder }),
+            Ok(folder) => journal.shelf = Some(Shelf { path: path.clone(), folder: folder.map(Arc::new) }),
             Err(note) => journal.notes.push(note),
         }
         journal
@@ -185,7 +186,7 @@ impl Journal {
                 if page.record.is_some_and(|record| !is_of_today(&record, places)) {
                     page.record = None;
                 }
-                page.file = Some(file);
+                page.file = Some(file.into());
                 Some(page)
             }
             Err(Errno::NOENT) => Some(page),
@@ -203,7 +204,7 @@ impl Page {
     fn write(&mut self, shelf: &mut Shelf, record: &Record) -> Result<(), Errno> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => create_record(shelf, &self.name)?,
+            None => create_record(shelf, &self.name)?.into(),
         };
         rustix::fs::ftruncate(&file, 0)?;
         let text = record.text(&self.name);
@@ -220,8 +221,7 @@ impl Page {
 
     /// Has the record flushed, unless the run is over soon. Nobody waits for that.
     fn flush_later(&mut self, shelf: &Shelf) {
-        let (Some(file), Some(folder)) = (&self.file, &shelf.folder) else { return };
-        let (Ok(file), Ok(folder)) = (file.try_clone(), folder.try_clone()) else { return };
+        let (Some(file), Some(folder)) = (self.file.clone(), shelf.folder.clone()) else { return };
         let (lasts, ended) = channel();
         self.lasts = Some(lasts);
         let flush = move || {
@@ -264,7 +264,7 @@ fn create_record(shelf: &mut Shelf, name: &str) -> Result<OwnedFd, Errno> {
     if shelf.folder.is_none() {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shelf.path);
         made.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        shelf.folder = open_shelf(&shelf.path).map_err(|_| Errno::PERM)?;
+        shelf.folder = open_shelf(&shelf.path).map_err(|_| Errno::PERM)?.map(Arc::new);
     }
     let folder = shelf.folder.as_ref().ok_or(Errno::NOENT)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

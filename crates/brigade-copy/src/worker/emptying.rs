@@ -12,7 +12,6 @@ use rustix::io::Errno;
 use super::folders::{Chain, kind_of, open_folder};
 use super::placing::Way;
 use super::removal::taking::is_mount_point;
-use super::whereabouts::MAX_HELD_FOLDERS;
 use super::{Flaw, Spot, Worker};
 use crate::calls::{mkdirat, openat, statat, unlinkat};
 use crate::error::{Action, Reason};
@@ -32,7 +31,7 @@ struct Level {
 impl Worker {
     /// Removes the folder that stands in the place of an entry.
     pub(super) fn remove_folder(&mut self, spot: &Spot<'_>) -> Result<Way, Flaw> {
-        let mut chain = Chain::new(MAX_HELD_FOLDERS);
+        let mut chain = Chain::new(self.max_held);
         chain.enter(0, b"", || rustix::io::fcntl_dupfd_cloexec(&spot.here.destination, 0).map_err(not_removed))?;
         let folders = Names::one(Kind::Folder, spot.destination_name());
         let mut levels = vec![Level { name: CString::default(), folders, offset: 0 }];

@@ -10,11 +10,12 @@ use rustix::io::Errno;
 use super::folders::{Pair, open_folder};
 use super::{Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
+use crate::procfs::n_descriptors;
 use crate::selection;
 use crate::task::Arrival;
 
-/// Open folders of each tree that a worker keeps at most, whatever the limit on open files.
-pub(super) const MAX_HELD_FOLDERS: usize = 1024;
+/// Open folders of each chain that a worker keeps at most, whatever the limit on open files.
+const MAX_HELD_FOLDERS: usize = 1024;
 
 impl Worker {
     /// Goes to the folder of the current path.
@@ -93,7 +94,15 @@ pub(super) fn open_root(root: &OwnedFd) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Raises the limit as far as we may, and returns how many folders can be held open in each tree.
+/// Chains of folders that can be held at a time: in both trees where the worker is, in the destination to the folder of a first
+/// name or of a commit, and in a folder that gives way.
+const N_CHAINS: usize = 4;
+
+/// Descriptors besides what a worker begins with and folders on the way: the root of each chain, a folder that is entered in
+/// both trees, a file in both, and one more.
+const N_OTHERS: usize = N_CHAINS + 5;
+
+/// Raises the limit as far as we may, and returns how many folders can be held open in each chain.
 pub(super) fn raise_limit_on_open_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -102,6 +111,6 @@ pub(super) fn raise_limit_on_open_files() -> usize {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    // Two descriptors for each folder, one more for that of a first name, and as much again for everything else.
-    usize::try_from(n_files.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).div_ceil(6).clamp(4, MAX_HELD_FOLDERS)
+    let n_files = usize::try_from(n_files.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    (n_files.saturating_sub(n_descriptors() + N_OTHERS) / N_CHAINS).clamp(1, MAX_HELD_FOLDERS)
 }
