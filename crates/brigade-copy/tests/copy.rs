@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brigade_copy::{
-    Action, EntryKind, Event, Outcome, Plan, Report, Request, Running, Sandbox, Summary, Target, Totals,
+    Action, EntryKind, Event, Outcome, Plan, Refusal, Report, Request, Running, Sandbox, Summary, Target, Totals, Want,
 };
 use common::assert_same;
 use torture::mounts::{Mount, Scratch, has_root, need_root, run};
@@ -29,9 +29,13 @@ fn request(source: &Path, destination: &Path) -> Request {
 }
 
 fn start(request: Request) -> (Running, Events) {
+    carry_out(Plan::new(request).unwrap())
+}
+
+fn carry_out(plan: Plan) -> (Running, Events) {
     let events = Events::default();
     let sink = Arc::clone(&events);
-    let running = Plan::new(request).unwrap().start(move |event| sink.lock().unwrap().push(event)).unwrap();
+    let running = plan.start(move |event| sink.lock().unwrap().push(event)).unwrap();
     (running, events)
 }
 
@@ -44,7 +48,10 @@ fn end(running: &Running) -> Summary {
 }
 
 fn copy(request: Request) -> (Summary, Vec<Event>) {
-    let (running, events) = start(request);
+    whole(start(request))
+}
+
+fn whole((running, events): (Running, Events)) -> (Summary, Vec<Event>) {
     let summary = end(&running);
     drop(running);
     let events = std::mem::take(&mut *events.lock().unwrap());
@@ -203,8 +210,16 @@ fn a_read_only_destination_fails_every_entry_by_name() {
     scratch.file("source/b/c");
     let mount = Mount::tmpfs(&scratch.folder("there"), "size=1m");
     scratch.folder("there/source");
+    let new = scratch.path("there/new");
+    let planned = Plan::new(request(&source, &new)).unwrap();
     mount.make_read_only();
     let reason = "Read-only file system (os error 30)".to_owned();
+    // What is known before the first write is refused; what is found out later is named.
+    let refused = Plan::new(request(&source, &new)).unwrap_err();
+    assert!(matches!(&refused, Refusal::NoRoom { destination, want: Want::Writable } if *destination == new));
+    let (summary, events) = whole(carry_out(planned));
+    assert_eq!(failures(&events), [(new, Action::CreateDirectory, reason.clone())]);
+    assert_eq!((summary.n_found, summary.n_failed), (1, 1));
     let (summary, events) = copy(request(&source, &scratch.path("there")));
     let expected = [
         (scratch.path("there/source"), Action::SetTimes, reason.clone()),
@@ -216,6 +231,34 @@ fn a_read_only_destination_fails_every_entry_by_name() {
     failed[0].1 = Action::SetTimes;
     assert_eq!(failed, expected);
     assert_eq!((summary.n_found, summary.n_failed), (3, 3));
+}
+
+#[test]
+fn what_is_mounted_read_only_inside_the_destination_fails_by_name_and_the_rest_arrives() {
+    need_root();
+    let scratch = Scratch::new();
+    let source = scratch.folder("source");
+    for name in ["source/a", "source/b/c", "source/b/d/e", "source/z/f"] {
+        scratch.file(name);
+    }
+    let mount = Mount::tmpfs(&scratch.folder("copy/b"), "size=1m");
+    mount.make_read_only();
+    let target = Target::Exactly(scratch.path("copy"));
+    let (summary, events) = copy(Request { target, ..request(&source, &scratch.path("copy")) });
+    let reason = "Read-only file system (os error 30)".to_owned();
+    let expected = [
+        (scratch.path("copy/b"), Action::SetTimes, reason.clone()),
+        (scratch.path("copy/b/c"), Action::Create, reason.clone()),
+        (scratch.path("copy/b/d"), Action::CreateDirectory, reason),
+    ];
+    let mut failed = failures(&events);
+    failed[0].1 = Action::SetTimes;
+    assert_eq!(failed, expected);
+    assert_eq!((summary.n_failed, summary.n_files), (3, 2));
+    assert_eq!(summary.n_found, summary.n_copied + summary.n_unchanged + summary.n_failed);
+    for name in ["a", "z/f"] {
+        assert_eq!(fs::read(scratch.path("copy").join(name)).unwrap(), fs::read(source.join(name)).unwrap());
+    }
 }
 
 #[test]
