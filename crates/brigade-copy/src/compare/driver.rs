@@ -18,7 +18,7 @@ use crate::crew::{Answered, Board, Crew, Due, Ending, Silent, StallWatch, n_work
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
 use crate::request::{Sandbox, Totals};
-use crate::run::process::{GivenRoot, close_in, let_go_of_standard_streams};
+use crate::run::process::{EndsByPanic, GivenRoot, close_in, let_go_of_standard_streams};
 use crate::stuck::Stuck;
 use crate::worker::Examiner;
 
@@ -333,6 +333,7 @@ fn begin_examiner(start: ExaminerStart) {
 }
 
 fn run_task(task: CompareTask) -> CompareAnswer {
+    let _ends = EndsByPanic;
     EXAMINER.with_borrow_mut(|examiner| {
         examiner.as_mut().expect("the pool runs the initializer before the first task").run(task)
     })

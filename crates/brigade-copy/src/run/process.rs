@@ -95,7 +95,53 @@ pub(crate) fn let_go_of_standard_streams() {
 }
 
 pub(super) fn run_task(task: CopyTask) -> CopyAnswer {
+    let _ends = EndsByPanic;
     WORKER.with_borrow_mut(|worker| {
         worker.as_mut().expect("the pool runs the initializer before the first task").run(task)
     })
+}
+
+/// While it is there, a panic ends this process: what the worker knew of its place would be half of one task for the next. The
+/// pool tells of the panic, and starts another worker.
+pub(crate) struct EndsByPanic;
+
+impl Drop for EndsByPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use brigade::TaskError;
+
+    use super::*;
+    use crate::crew::Crew;
+
+    #[test]
+    fn a_worker_that_panics_in_a_task_tells_of_it_and_does_no_other() {
+        let crew = Crew::start(1, 1, |_| (), |()| {}).unwrap();
+        let run = |is_to_panic: bool| {
+            let _ends = EndsByPanic;
+            assert!(!is_to_panic, "a fact that is none");
+            brigade::current().pid()
+        };
+        let (sender, results) = channel();
+        let mut outcomes = [false, true, false].map(|is_to_panic| {
+            let sender = sender.clone();
+            crew.submit(is_to_panic, run, move |result| sender.send(result).unwrap()).unwrap();
+            results.recv_timeout(Duration::from_secs(60)).unwrap()
+        });
+        let Err(TaskError::Panicked(report)) = std::mem::replace(&mut outcomes[1], Ok(0)) else {
+            panic!("{outcomes:?}");
+        };
+        assert_eq!(report.message(), "a fact that is none");
+        assert_ne!(outcomes[0], outcomes[2], "the same process went on");
+        assert_eq!(crew.n_lost(), Some(1));
+    }
 }
