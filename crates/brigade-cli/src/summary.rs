@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use brigade_copy::{FidelityReport, Summary, Writing, shown};
+use brigade_copy::{Confinement, FidelityReport, Summary, Writing, shown};
 
 use crate::language::Language;
 use crate::messages;
@@ -35,7 +35,7 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
     if let Some(rate) = rate(summary).filter(|_| summary.writing == Writing::Real) {
         parts.push(rate);
     }
-    parts.push(messages::workers(language, summary.n_workers as u64));
+    parts.push(workers(language, summary.n_workers, summary.sandbox));
     let deleted = if summary.writing == Writing::Rehearsed { messages::would_be_deleted } else { messages::deleted };
     let counts: &[Count] = &[
         (summary.n_unchanged, messages::unchanged),
@@ -59,6 +59,11 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
         Summary { broken: Some(_), .. } => messages::unfinished(language, &line),
         _ => line,
     }
+}
+
+/// How many workers there were, and how strictly they were confined.
+pub fn workers(language: Language, n_workers: usize, sandbox: Confinement) -> String {
+    messages::confined_workers(language, &messages::workers(language, n_workers as u64), sandbox.word())
 }
 
 /// The ledger: everything that was found, and what became of it.
@@ -122,6 +127,7 @@ mod tests {
             bytes: 1_294_152_499,
             elapsed: Duration::from_millis(3_400),
             n_workers: 5,
+            sandbox: Confinement::Jail,
             ..Summary::default()
         }
     }
@@ -135,8 +141,10 @@ mod tests {
         assert_eq!(
             both(&large(), Circumstances::default()),
             [
-                "copied 12 345 files, 678 folders, 90 symlinks (1.2 GiB) in 3.4 s, 363 MiB/s, 5 workers",
-                "已复制 12 345 个文件，678 个文件夹，90 个符号链接（1.2 GiB），用时 3.4 秒，363 MiB/s，5 个工作进程",
+                "copied 12 345 files, 678 folders, 90 symlinks (1.2 GiB) in 3.4 s, 363 MiB/s, 5 workers \
+                 (sandbox: jail)",
+                "已复制 12 345 个文件，678 个文件夹，90 个符号链接（1.2 GiB），用时 3.4 秒，363 MiB/s，5 个工作进程\
+                 （沙箱：jail）",
             ]
         );
     }
@@ -163,10 +171,10 @@ mod tests {
         assert_eq!(
             both(&summary, circumstances),
             [
-                "copied 1 file, 2 hard links, 1 special file (5 B) to 'photos_copy_2' in 0.03 s, 161 B/s, 1 worker, \
-                 1 200 unchanged, 3 skipped, 2 failed, 1 changed while being read, 1 worker lost",
-                "已复制 1 个文件，2 个硬链接，1 个特殊文件（5 B）到 'photos_copy_2'，用时 0.03 秒，161 B/s，1 个工作进程，\
-                 1 200 项未变，3 项跳过，2 项失败，1 项在读取时发生变化，1 个工作进程丢失",
+                "copied 1 file, 2 hard links, 1 special file (5 B) to 'photos_copy_2' in 0.03 s, 161 B/s, 1 worker \
+                 (sandbox: off), 1 200 unchanged, 3 skipped, 2 failed, 1 changed while being read, 1 worker lost",
+                "已复制 1 个文件，2 个硬链接，1 个特殊文件（5 B）到 'photos_copy_2'，用时 0.03 秒，161 B/s，1 个工作进程\
+                 （沙箱：off），1 200 项未变，3 项跳过，2 项失败，1 项在读取时发生变化，1 个工作进程丢失",
             ]
         );
     }
@@ -176,7 +184,10 @@ mod tests {
         let nothing = Summary { n_workers: 2, interrupted: true, ..Summary::default() };
         assert_eq!(
             both(&nothing, Circumstances::default()),
-            ["interrupted: copied nothing in 0.00 s, 2 workers", "已中断：已复制 0 项，用时 0.00 秒，2 个工作进程",]
+            [
+                "interrupted: copied nothing in 0.00 s, 2 workers (sandbox: off)",
+                "已中断：已复制 0 项，用时 0.00 秒，2 个工作进程（沙箱：off）",
+            ]
         );
         let broken = Summary { broken: Some("the pool".into()), ..large() };
         assert!(line(Language::English, &broken, Circumstances::default()).starts_with("not finished: copied"));

@@ -9,6 +9,7 @@ use super::{Detail, Told, Way};
 use crate::language::Language;
 use crate::messages;
 use crate::problem;
+use crate::summary;
 use crate::units;
 
 /// The display of one comparison.
@@ -129,7 +130,7 @@ impl VerifyDisplay {
     }
 }
 
-/// The verdict as one line: `the same: 12 345 entries (1.2 GiB) in 3.2 s, 2 workers`.
+/// The verdict as one line: `the same: 12 345 entries (1.2 GiB) in 3.2 s, 2 workers (sandbox: jail)`.
 fn line(language: Language, verdict: &Verdict) -> String {
     let entries = messages::entries_in_all(language, verdict.n_found);
     let sized = messages::sized(language, &units::bytes(verdict.bytes));
@@ -151,7 +152,7 @@ fn line(language: Language, verdict: &Verdict) -> String {
     if let Some(last) = parts.last_mut() {
         last.push_str(&messages::within(language, &time));
     }
-    parts.push(messages::workers(language, verdict.n_workers as u64));
+    parts.push(summary::workers(language, verdict.n_workers, verdict.sandbox));
     if verdict.n_lost_workers > 0 {
         parts.push(messages::lost_workers(language, verdict.n_lost_workers));
     }

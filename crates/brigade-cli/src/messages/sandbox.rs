@@ -17,6 +17,7 @@ catalogue! {
         "workers make no other system calls than copying needs (sandbox: calls)",
         "工作进程只能使用复制所需的系统调用（沙箱：calls）";
     confined_off(): "workers are not confined (sandbox: off)", "工作进程不受限制（沙箱：off）";
+    confined_workers(workers: &str, level: &str): "{workers} (sandbox: {level})", "{workers}（沙箱：{level}）";
     lack_links():
         "links are followed, and may lead anywhere",
         "链接会被跟随，可能指向任何地方";

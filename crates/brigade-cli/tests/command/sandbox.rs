@@ -30,14 +30,20 @@ fn levels(report: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_level_stands_in_the_first_and_in_the_last_event_and_in_v() {
+fn the_level_stands_in_the_first_and_in_the_last_event_in_v_and_in_the_summary() {
     for (sandbox, level) in [("--sandbox=auto", "jail"), ("--sandbox=require", "jail"), ("--sandbox=off", "off")] {
         let scene = scene();
         let run = scene.run([sandbox, "--progress=json", "-T", "a", "b"]);
         assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
         assert_eq!(levels(&run.stdout), [level, level]);
         let run = scene.run([sandbox, "-v", "-T", "a", "c"]);
-        assert!(run.stderr.contains(&format!("(sandbox: {level})\n")), "{}", run.stderr);
+        let first = run.stderr.lines().next().unwrap();
+        assert!(first.starts_with("workers ") && first.ends_with(&format!(" (sandbox: {level})")), "{}", run.stderr);
+        for (language, end) in [("en", format!(" (sandbox: {level})\n")), ("zh-CN", format!("（沙箱：{level}）\n"))]
+        {
+            let run = scene.run([sandbox, "--lang", language, "-T", "a", language]);
+            assert_eq!((run.stderr.lines().count(), run.stderr.ends_with(&end)), (1, true), "{}", run.stderr);
+        }
     }
 }
 
