@@ -1,24 +1,23 @@
 //! Copies onto file systems that are full at some point: by bytes, by inodes, by quota. Whatever fails must be named, nothing may look
-//! whole that is not, and with room the same command must complete. The file systems themselves are in fullness/place.rs.
+//! whole that is not, and with room the same command must complete. The file systems themselves are in fullness/place.rs, what is wrong with a copy in fullness/judge.rs.
 
+mod judge;
 mod place;
 
-use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Timespec, Timestamps, XattrFlags};
-use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::mounts::Scratch;
 use crate::random::Random;
 use crate::tree::differences;
+use judge::{Judge, Said};
 pub use place::Kind;
 use place::Place;
 
@@ -110,14 +109,6 @@ struct Run<'a> {
     place: &'a Place,
 }
 
-/// What the command has said.
-struct Said {
-    code: Option<i32>,
-    errors: Vec<Value>,
-    summary: Value,
-    stderr: String,
-}
-
 impl Run<'_> {
     fn copy(&self) -> PathBuf {
         self.place.folder().join("copy")
@@ -125,9 +116,9 @@ impl Run<'_> {
 
     fn at_level(&self, need: Need, percent: u64, seen: &mut Seen) -> io::Result<Vec<String>> {
         self.place.make_room(need.n_bytes * percent / 100, need.n_inodes * percent / 100);
-        let began = Instant::now();
+        let (room, began) = (self.place.room(), Instant::now());
         let said = self.said()?;
-        let mut wrong = self.wrong_when_full(&said)?;
+        let mut wrong = Judge { source: self.source, copy: &self.copy() }.wrong(&said, room)?;
         if began.elapsed() > LIMIT {
             wrong.push(format!("it took {:?}", began.elapsed()));
         }
@@ -169,86 +160,5 @@ impl Run<'_> {
             summary: of_kind("summary").pop().unwrap_or_default(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
-    }
-
-    /// What is wrong with a copy for which there may not have been enough room.
-    fn wrong_when_full(&self, said: &Said) -> io::Result<Vec<String>> {
-        let mut wrong = Vec::new();
-        // Where not one inode or block is free a copy is refused before the first write.
-        if said.code == Some(2) && said.stderr.contains(" has no free ") && !self.copy().exists() {
-            return Ok(wrong);
-        }
-        let count = |key: &str| said.summary[key].as_u64().unwrap_or(u64::MAX);
-        let sum = ["copied", "unchanged", "skipped", "failed"].map(count).into_iter().fold(0, u64::saturating_add);
-        if count("found") != sum || count("failed") != said.errors.len() as u64 {
-            wrong.push(format!("the books: {}, {} errors", said.summary, said.errors.len()));
-        }
-        if said.code != Some(i32::from(!said.errors.is_empty())) {
-            wrong.push(format!(
-                "it ended with {:?}, {} errors, and said {}",
-                said.code,
-                said.errors.len(),
-                said.stderr
-            ));
-        }
-        let reasons = [Errno::NOSPC, Errno::DQUOT].map(|errno| i64::from(errno.raw_os_error()));
-        for error in &said.errors {
-            if !error["errno"].as_i64().is_some_and(|errno| reasons.contains(&errno)) || !error["path"].is_string() {
-                wrong.push(format!("an error that is none of room: {error}"));
-            }
-        }
-        let named: HashSet<PathBuf> =
-            said.errors.iter().filter_map(|error| self.below(error["path"].as_str()?)).collect();
-        let copy = self.copy();
-        if copy.is_dir() {
-            self.compare(Path::new(""), &named, &mut wrong)?;
-        } else if !named.contains(Path::new("")) {
-            wrong.push("nothing is there, and nobody says why".to_owned());
-        }
-        Ok(wrong)
-    }
-
-    /// An error's path, relative to the trees.
-    fn below(&self, path: &str) -> Option<PathBuf> {
-        let path = Path::new(path);
-        let copy = self.copy();
-        let relative = path.strip_prefix(self.source).or_else(|_| path.strip_prefix(copy));
-        relative.ok().map(Path::to_owned)
-    }
-
-    fn compare(&self, folder: &Path, named: &HashSet<PathBuf>, wrong: &mut Vec<String>) -> io::Result<()> {
-        let names = |root: &Path| -> io::Result<HashSet<OsString>> {
-            fs::read_dir(root.join(folder))?.map(|entry| Ok(entry?.file_name())).collect()
-        };
-        let (ours, theirs) = (names(self.source)?, names(&self.copy())?);
-        for stray in theirs.difference(&ours) {
-            wrong.push(format!("left behind: {:?}", folder.join(stray)));
-        }
-        for name in &ours {
-            let path = folder.join(name);
-            let (source, copy) = (self.source.join(&path), self.copy().join(&path));
-            let Ok(there) = fs::symlink_metadata(&copy) else {
-                if !named.contains(&path) {
-                    wrong.push(format!("missing, and not named: {path:?}"));
-                }
-                continue;
-            };
-            let original = fs::symlink_metadata(&source)?;
-            if original.is_dir() {
-                self.compare(&path, named, wrong)?;
-            } else if original.is_file() {
-                let looks_whole = there.len() == original.len()
-                    && (there.mtime(), there.mtime_nsec()) == (original.mtime(), original.mtime_nsec());
-                let is_whole = fs::read(&source)? == fs::read(&copy)?;
-                if looks_whole && !is_whole {
-                    wrong.push(format!("looks whole and is not: {path:?}"));
-                }
-                let is_done = looks_whole && is_whole;
-                if !is_done && !named.contains(&path) {
-                    wrong.push(format!("not whole, and not named: {path:?}"));
-                }
-            }
-        }
-        Ok(())
     }
 }

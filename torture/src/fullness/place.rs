@@ -8,6 +8,7 @@ use std::process::Command;
 use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 use rustix::io::Errno;
 
+use super::judge::Room;
 use crate::mounts::{Image, Mount, Scratch, run};
 
 /// What runs out, and of what.
@@ -84,6 +85,12 @@ impl Place {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What there is for a copy, as the file system says it.
+    pub(super) fn room(&self) -> Room {
+        let facts = statvfs(&self.folder).unwrap();
+        if facts.f_bfree == 0 || facts.f_files > 0 && facts.f_ffree == 0 { Room::None } else { Room::Some }
     }
 
     fn ballast(&self) -> PathBuf {

@@ -43,23 +43,31 @@ fn a_full_destination_is_told_entry_by_entry_and_completed_once_there_is_room() 
 #[test]
 fn an_error_that_comes_only_at_close_fails_the_file() {
     need_root();
-    let scene = Scene::new();
-    scene.file("source/good", "good");
-    scene.file("source/bad", "bad");
-    let behind = Scratch::new();
-    std::fs::create_dir(scene.path("at")).unwrap();
-    let fault_fs = FaultFs::mount(&behind.path(""), &scene.path("at"), Options::default()).unwrap();
-    fault_fs.add(Rule::new(Fault::Error(rustix::io::Errno::NOSPC)).on(Operation::Flush).at("copy/bad"));
-    // A file that is to be flushed has another name when it is closed.
-    let first = scene.run(["--sync=none", "source", "at/copy"]);
-    assert_eq!(first.status.code(), Some(1), "{}", first.stderr);
-    assert_eq!(named(&first).len(), 1, "{}", first.stderr);
-    assert!(first.stderr.contains("/bad': No space left on device (os error 28)"), "{}", first.stderr);
-    assert!(!behind.path("copy/bad").exists(), "it may not be whole");
-    fault_fs.behave();
-    let again = scene.run(["-T", "source", "at/copy"]);
-    assert_eq!(again.status.code(), Some(0), "{}", again.stderr);
-    assert_same(&scene.path("source"), &behind.path("copy"));
+    for sync in ["none", "batch", "end", "file"] {
+        let scene = Scene::new();
+        // A file that is to be flushed has another name when it is closed, but in the same folder.
+        scene.file("source/good/file", "good");
+        scene.file("source/bad/file", "bad");
+        let behind = Scratch::new();
+        std::fs::create_dir(scene.path("at")).unwrap();
+        let fault_fs = FaultFs::mount(&behind.path(""), &scene.path("at"), Options::default()).unwrap();
+        fault_fs.add(Rule::new(Fault::Error(rustix::io::Errno::NOSPC)).on(Operation::Flush).at("copy/bad"));
+        let sync = format!("--sync={sync}");
+        let first = scene.run([&sync, "--progress=json", "source", "at/copy"]);
+        assert_eq!(first.status.code(), Some(1), "{sync}: {}", first.stderr);
+        assert_eq!(named(&first).len(), 1, "{sync}: {}", first.stderr);
+        assert!(first.stderr.contains("/bad/file': No space left on device (os error 28)"), "{sync}: {}", first.stderr);
+        let events = first.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let of_bad = events.filter(|event| event["event"] == "file" && event["path"] == "source/bad/file");
+        let states: Vec<_> = of_bad.map(|event| event["state"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(states, ["failed"], "{sync}: neither copied nor durable: {}", first.stdout);
+        assert_eq!(std::fs::read_dir(behind.path("copy/bad")).unwrap().count(), 0, "{sync}: it may not be whole");
+        assert_eq!(std::fs::read(behind.path("copy/good/file")).unwrap(), b"good", "{sync}");
+        fault_fs.behave();
+        let again = scene.run([&sync, "-T", "source", "at/copy"]);
+        assert_eq!(again.status.code(), Some(0), "{sync}: {}", again.stderr);
+        assert_same(&scene.path("source"), &behind.path("copy"));
+    }
 }
 
 #[test]

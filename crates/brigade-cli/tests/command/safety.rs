@@ -14,6 +14,7 @@ use torture::faultline::{Act, Answer, Rule, When, run};
 use torture::fuse::{Fault, FaultFs, Operation, Options, Rule as FaultRule};
 
 use super::support::{Ended, Scene, ended, tree};
+use super::verify::verify;
 
 /// Longer than any of these copies takes, however loaded the machine is.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -60,21 +61,30 @@ fn a_file_that_is_read_back_wrong_once_is_written_again() {
 #[test]
 fn a_file_system_that_flips_a_bit_is_found_out() {
     assert!(rustix::process::geteuid().is_root(), "this test mounts a file system: run it as root");
-    let scene = Scene::new();
-    for name in ["source/right", "source/wrong"] {
-        scene.file(name, &"contents\n".repeat(1000));
+    for sync in ["--sync=none", "--sync=batch", "--sync=end", "--sync=file"] {
+        let scene = Scene::new();
+        // A file that is to be flushed has another name while it is written, but in the same folder.
+        for name in ["source/right/file", "source/wrong/file"] {
+            scene.file(name, &"contents\n".repeat(1000));
+        }
+        for folder in ["disk", "mount"] {
+            fs::create_dir(scene.path(folder)).unwrap();
+        }
+        let fault_fs = FaultFs::mount(&scene.path("disk"), &scene.path("mount"), Options::default()).unwrap();
+        fault_fs.add(FaultRule::new(Fault::FlipBit).on(Operation::Write).at("copy/wrong").from(5000));
+        let run = scene.run(["--verify", sync, "source", "mount/copy"]);
+        assert_eq!(run.status.code(), Some(1), "{sync}: {}", run.stderr);
+        assert!(run.stderr.starts_with("brigade: cannot verify 'mount/copy/wrong/file': "), "{sync}: {}", run.stderr);
+        assert!(run.stderr.contains(", 1 verified, 1 read back wrong and written again"), "{sync}: {}", run.stderr);
+        assert_eq!(fs::read_dir(scene.path("disk/copy/wrong")).unwrap().count(), 0, "{sync}");
+        assert!(scene.path("disk/copy/right/file").exists(), "{sync}");
+        // Who does not ask is not told; who compares afterwards is.
+        fs::remove_dir_all(scene.path("mount/copy")).unwrap();
+        assert_eq!(scene.run([sync, "source", "mount/copy"]).status.code(), Some(0), "{sync}");
+        let compared = verify(&scene, ["source", "mount/copy"]);
+        assert_eq!(compared.status.code(), Some(1), "{sync}: {}", compared.stderr);
+        assert!(compared.stderr.starts_with("different: 'wrong/file': contents\n"), "{sync}: {}", compared.stderr);
     }
-    for folder in ["disk", "mount"] {
-        fs::create_dir(scene.path(folder)).unwrap();
-    }
-    let fault_fs = FaultFs::mount(&scene.path("disk"), &scene.path("mount"), Options::default()).unwrap();
-    fault_fs.add(FaultRule::new(Fault::FlipBit).on(Operation::Write).at("copy/wrong").from(5000));
-    // A file that is to be flushed has another name while it is written.
-    let run = scene.run(["--verify", "--sync=none", "source", "mount/copy"]);
-    assert_eq!(run.status.code(), Some(1), "{}", run.stderr);
-    assert!(run.stderr.starts_with("brigade: cannot verify 'mount/copy/wrong': "), "{}", run.stderr);
-    assert!(run.stderr.contains(", 1 verified, 1 read back wrong and written again"), "{}", run.stderr);
-    assert!(!scene.path("disk/copy/wrong").exists() && scene.path("disk/copy/right").exists());
 }
 
 /// A file that is there already is compared on the disk, if its contents are to be compared at all.
