@@ -316,15 +316,47 @@ fn c_30_small_files_that_the_kernel_makes_up_are_right() {
 fn c_30_files_without_an_end_are_named_and_hold_nobody_up() {
     need_root();
     let scratch = Scratch::new();
-    // A confined worker may not even open it.
-    let request = selecting(&["/proc/kmsg".into()], &scratch.path("log"), Selection::default());
-    let (_, failures) = copy(Request { sandbox: Sandbox::Off, ..request });
-    let expected = "read: Resource temporarily unavailable (os error 11)";
-    assert_eq!(failures, BTreeMap::from([("/proc/kmsg".into(), expected.to_owned())]));
-    let source = PathBuf::from("/proc/self/pagemap");
-    let (_, failures) = copy(selecting(std::slice::from_ref(&source), &scratch.path("map"), Selection::default()));
-    assert_eq!(failures, BTreeMap::from([(source, "read: the kernel makes it up without an end".to_owned())]));
-    assert!(!scratch.path("log").exists() && !scratch.path("map").exists());
+    for sandbox in [Sandbox::Off, Sandbox::Auto, Sandbox::Require] {
+        // The kernel's log has no end, and a confined worker may not even open it.
+        let of_log = match sandbox {
+            Sandbox::Off => "read: Resource temporarily unavailable (os error 11)",
+            _ => "open: Operation not permitted (os error 1)",
+        };
+        let of_map = "read: the kernel makes it up without an end";
+        for (source, expected) in [("/proc/kmsg", of_log), ("/proc/self/pagemap", of_map)] {
+            let sources = [source, "/proc/filesystems"].map(PathBuf::from);
+            let destination = scratch.folder("copy");
+            let request = Request { sandbox, ..selecting(&sources, &destination, Selection::default()) };
+            let (summary, failures) = copy(request);
+            assert_eq!(failures, BTreeMap::from([(sources[0].clone(), expected.to_owned())]), "{sandbox:?}");
+            assert_eq!((summary.n_failed, summary.n_copied), (1, 1), "{sandbox:?}");
+            let names: Vec<_> = fs::read_dir(&destination).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, ["filesystems"], "{sandbox:?}");
+            fs::remove_dir_all(destination).unwrap();
+        }
+    }
+}
+
+/// Some of what only root may read of other processes a confined worker may not, and SECURITY.md says so: it is named, and nothing
+/// is there that could be taken for it.
+#[test]
+fn c_30_what_the_kernel_tells_of_other_processes_is_read_without_a_jail_and_named_with_one() {
+    need_root();
+    let scratch = Scratch::new();
+    let source = PathBuf::from(format!("/proc/{}/io", std::process::id()));
+    for sandbox in [Sandbox::Off, Sandbox::Auto, Sandbox::Require] {
+        let destination = scratch.path(format!("{sandbox:?}"));
+        let request = selecting(std::slice::from_ref(&source), &destination, Selection::default());
+        let (_, failures) = copy(Request { sandbox, ..request });
+        if sandbox == Sandbox::Off {
+            assert_eq!(failures, BTreeMap::new());
+            assert!(fs::read_to_string(destination).unwrap().starts_with("rchar: "));
+        } else {
+            let expected = "read: Permission denied (os error 13)".to_owned();
+            assert_eq!(failures, BTreeMap::from([(source.clone(), expected)]), "{sandbox:?}");
+            assert!(!destination.exists());
+        }
+    }
 }
 
 #[test]

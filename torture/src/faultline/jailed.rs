@@ -42,7 +42,8 @@ fn mount_of(path: &str) -> Option<u64> {
     Some(statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?.stx_mnt_id)
 }
 
-/// The folder at the top of a mount: the process holds it, and it or a folder above one of its arguments is what was mounted.
+/// The folder at the top of a mount: the process holds it. What was mounted is an argument or a folder above one, or is also held,
+/// by a path that everybody sees, by whoever has started the process.
 fn top_of(pid: u32, mount: u64) -> Option<PathBuf> {
     let held = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().map(|entry| entry.path());
     let is_top = |link: &PathBuf| {
@@ -50,17 +51,20 @@ fn top_of(pid: u32, mount: u64) -> Option<PathBuf> {
             && link.to_str().and_then(mount_of) == Some(mount)
     };
     let top = identity(&held.into_iter().find(is_top)?)?;
-    let base = std::fs::read_link(format!("/proc/{}/cwd", ProcessInfo::of(pid)?.parent_pid)).ok()?;
+    let starter = ProcessInfo::of(pid)?.parent_pid;
+    let base = std::fs::read_link(format!("/proc/{starter}/cwd")).ok()?;
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let arguments: Vec<_> =
         arguments.split(|&byte| byte == 0).map(|argument| base.join(OsString::from_vec(argument.to_vec()))).collect();
     let named = |folder: &PathBuf| {
         arguments.iter().filter_map(|argument| Some(folder.join(argument.file_name()?))).collect::<Vec<_>>()
     };
-    let mut candidates = arguments
+    let of_arguments = arguments
         .iter()
         .flat_map(|argument| argument.ancestors().map(Path::to_owned).chain(named(argument)).collect::<Vec<_>>());
-    candidates.find(|path| identity(path) == Some(top))
+    let held_by_starter = std::fs::read_dir(format!("/proc/{starter}/fd")).into_iter().flatten().flatten();
+    let held_by_starter = held_by_starter.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    of_arguments.chain(held_by_starter).find(|path| identity(path) == Some(top))
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

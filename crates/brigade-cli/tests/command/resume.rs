@@ -28,8 +28,7 @@ fn cut_off(scene: &Scene, arguments: &[&str], below: &str, n_files: u64) {
     };
     let below = scene.path(below).canonicalize().unwrap_or_else(|_| scene.path("").canonicalize().unwrap().join(below));
     let rule = Rule::of("fchmod", Act::Hook(Box::new(kill))).by(Role::Worker).below(below).when(When::Nth(n_files));
-    // In a jail that two trees share, faultline does not know the paths.
-    let mut command = scene.copy(["-j1", "--sandbox=off"]);
+    let mut command = scene.copy(["-j1"]);
     command.args(arguments);
     let ended = run(command, vec![rule], Duration::from_secs(30)).unwrap();
     assert!(pid.lock().unwrap().is_some() && !ended.output.status.success(), "{ended:?}");
