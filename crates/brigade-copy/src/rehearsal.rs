@@ -105,6 +105,7 @@ impl Rehearsal {
         let mut scheduler =
             Scheduler::new(3, self.walk_ahead_bytes, Commits::new(self.durability, GroupLimits::default(), true));
         scheduler.counts.n_found += 1;
+        scheduler.commits.note_root(0, crate::calls::fstat(&self.root().destination).unwrap().st_dev);
         scheduler.add(0, Top::Folder { path: Bytes::default(), outcome });
         let mut random = Random(self.seed);
         let mut played = Played {

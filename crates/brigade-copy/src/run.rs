@@ -28,7 +28,7 @@ use process::{GivenRoot, WorkerStart, begin_worker, run_task};
 use room::Room;
 #[cfg(test)]
 pub(crate) use start::moment_before_the_first_write;
-use start::{Beginning, ShownRoot};
+use start::{Beginning, OpenRoot, ShownRoot};
 use state::Core;
 use undurable::Entry;
 
@@ -228,9 +228,8 @@ impl Shared {
             ([root], Totals::Wanted) => Room::between(&root.source, &root.destination),
             _ => Room::default(),
         };
-        let mut trees: Vec<_> =
-            beginning.roots.iter_mut().map(|root| (&mut root.source, &mut root.destination)).collect();
-        let walls = found.enclose(&mut trees).map_err(Refusal::Sandbox)?;
+        let devices: Vec<u64> = beginning.roots.iter().map(OpenRoot::device).collect();
+        let walls = beginning.enclose(found)?;
         let sandbox = walls.level();
         let (given, roots) = std::mem::take(&mut beginning.roots)
             .into_iter()
@@ -244,8 +243,10 @@ impl Shared {
         let most =
             if is_found_out { MOST_WORKERS.max(n_wanted).min(beginning.n_useful_workers).max(1) } else { n_wanted };
         let crew = Crew::start(n_wanted, most, start, begin_worker).map_err(Refusal::Workers)?;
+        let mut core = Core::new(request, crew.n_workers(), most, room);
+        (0..).zip(devices).for_each(|(root, device)| core.scheduler.commits.note_root(root, device));
         Ok(Self {
-            core: Mutex::new(Core::new(request, crew.n_workers(), most, room)),
+            core: Mutex::new(core),
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
             crew,

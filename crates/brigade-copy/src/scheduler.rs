@@ -136,7 +136,6 @@ impl Scheduler {
 
     /// Adds what is to be copied. Files are found by this; a folder has been found by whoever made it.
     pub(crate) fn add(&mut self, root: u32, top: Top) {
-        self.commits.note_root(root);
         match top {
             Top::Folder { path, outcome } => {
                 let arrival = if outcome == Outcome::Copied { Arrival::Fresh } else { Arrival::Merged };

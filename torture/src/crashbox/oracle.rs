@@ -87,19 +87,28 @@ impl Scene<'_> {
             verdict.n_done += usize::from(is_told || matches!(state, State::Whole { .. } | State::Torn));
             let fault = match state {
                 State::Torn => Some("has its final time and other contents"),
-                State::Missing | State::Unfinished | State::Untimed | State::Old if is_told => {
-                    Some("was said to be on disk and is not")
-                }
+                State::Missing | State::Unfinished | State::Old if is_told => Some("was said to be on disk and is not"),
                 State::Whole { mode } if is_told && mode != file.mode => {
                     Some("was said to be on disk and has another mode")
                 }
                 State::Missing | State::Unfinished if self.has_old && file.old.is_some() => {
                     Some("was there before, and is neither old nor new")
                 }
-                // A file that replaces another is whole as soon as it is there, though a file system may forget its time.
-                State::Whole { .. } | State::Missing | State::Unfinished | State::Untimed | State::Old => None,
+                State::Whole { .. } | State::Missing | State::Unfinished | State::Old => None,
             };
-            verdict.faults.extend(fault.map(|fault| format!("{:?} {fault}", file.path)));
+            if let Some(fault) = fault {
+                let found = fs::symlink_metadata(&there).map(|facts| {
+                    format!(
+                        "{:o}, {} bytes of {}, {}.{:09}",
+                        facts.mode(),
+                        facts.len(),
+                        file.bytes.len(),
+                        facts.mtime(),
+                        facts.mtime_nsec()
+                    )
+                });
+                verdict.faults.push(format!("{:?} {fault}: {found:?}", file.path));
+            }
         }
         if cut.is_over && self.options.copier.is_brigade() {
             let lines = differences(&self.garden.root, &at.join("copy"))?;
@@ -170,9 +179,6 @@ impl Scene<'_> {
     }
 }
 
-/// The time of a file that Brigade has not finished: 1902-01-01T00:00:00.123456789Z.
-const UNFINISHED: (i64, i64) = (-2_145_916_800, 123_456_789);
-
 /// How a file of the copy is found after a cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
@@ -183,8 +189,6 @@ enum State {
     Whole {
         mode: u32,
     },
-    /// It has the source's contents, and the time of what is not finished.
-    Untimed,
     /// It has the source's time, but not its size and contents.
     Torn,
     /// It is what was there before.
@@ -202,9 +206,6 @@ fn state_of(path: &Path, file: &Planted, has_old: bool) -> io::Result<State> {
     let is = |bytes: &[u8]| fs::read(path).is_ok_and(|found| found == bytes);
     if modified == file.modified {
         return Ok(if is(&file.bytes) { State::Whole { mode: facts.mode() & 0o7777 } } else { State::Torn });
-    }
-    if modified == UNFINISHED && is(&file.bytes) {
-        return Ok(State::Untimed);
     }
     let is_old = has_old && file.old.as_ref().is_some_and(|old| modified == old.modified && is(&old.bytes));
     Ok(if is_old { State::Old } else { State::Unfinished })

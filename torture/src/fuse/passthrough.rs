@@ -554,8 +554,11 @@ impl Filesystem for Passthrough {
 
     fn fsyncdir(&self, request: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let Some(reply) = self.admit_entry(request, Operation::Fsyncdir, number, reply) else { return };
-        let synced = self.nodes.mark(number).and_then(|mark| rustix::fs::fsync(super::nodes::open_folder(&mark)?));
-        answer_empty(synced, reply);
+        let flushed = self.nodes.mark(number).and_then(|mark| rustix::fs::fsync(super::nodes::open_folder(&mark)?));
+        if flushed.is_ok() {
+            self.switches.note_flushed(number.0);
+        }
+        answer_empty(flushed, reply);
     }
 
     fn statfs(&self, request: &Request, number: INodeNo, reply: ReplyStatfs) {

@@ -13,6 +13,7 @@ mod figures;
 mod fullness;
 mod hostile;
 mod json;
+mod lasting;
 mod memory;
 mod outputs;
 mod paperwork;

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::claims::Claims;
 use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
+use crate::confine::{Found, Walls};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
@@ -65,6 +66,13 @@ pub(super) struct OpenRoot {
     /// The path in the transfer of the source folder, if that is itself a source.
     pub(super) called: Option<Bytes>,
     pub(super) shown: ShownRoot,
+}
+
+impl OpenRoot {
+    /// The file system that is copied to. Of one that no longer answers nothing is known, and everything will fail.
+    pub(super) fn device(&self) -> u64 {
+        fstat(&self.destination).map_or(0, |stat| stat.st_dev)
+    }
 }
 
 /// How the entries of a root are shown to the operator.
@@ -134,6 +142,16 @@ impl Beginning {
         let files = std::mem::take(&mut beginning.files);
         beginning.tops.extend(files.into_iter().map(|(root, names)| (root, Top::Files(names))));
         Ok(beginning)
+    }
+
+    /// Puts the trees behind walls.
+    pub(super) fn enclose(&mut self, found: Found) -> Result<Walls, Refusal> {
+        let mut trees: Vec<_> = self.roots.iter_mut().map(|root| (&mut root.source, &mut root.destination)).collect();
+        let walls = found.enclose(&mut trees).map_err(Refusal::Sandbox)?;
+        for (_, destination) in trees {
+            open_if_readable(destination);
+        }
+        Ok(walls)
     }
 
     /// Removes the folders that were made.
@@ -257,15 +275,17 @@ impl Beginning {
     }
 
     fn add_root(&mut self, root: OpenRoot) -> u32 {
-        self.roots.push(OpenRoot { destination: open_if_readable(root.destination), ..root });
+        self.roots.push(root);
         u32::try_from(self.roots.len() - 1).expect("a command line holds fewer than four thousand million sources")
     }
 }
 
-/// A folder itself, where only its place was marked: what goes wrong with any write from now on is told to this descriptor when
+/// Opens a folder of which only the place was marked: what goes wrong with any write from now on is told to this descriptor when
 /// it is flushed, and to none that is opened later for sure.
-fn open_if_readable(mark: OwnedFd) -> OwnedFd {
-    openat(&mark, c".", FOLDER, Mode::empty()).unwrap_or(mark)
+fn open_if_readable(mark: &mut OwnedFd) {
+    if let Ok(folder) = openat(&*mark, c".", FOLDER, Mode::empty()) {
+        *mark = folder;
+    }
 }
 
 /// Something that is no folder, in the place of one that would be made: whoever looks for entries in it finds none.

@@ -7,7 +7,7 @@
 //! committed in pieces; or without, and then they failed. *Committed* files are whole, and durable once a flush has ended that
 //! began after that.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::groups::Member;
@@ -44,7 +44,8 @@ pub(crate) struct Commits {
     /// Each file is to be told once it is durable.
     remembers: bool,
     disks: BTreeMap<u64, Disk>,
-    roots: BTreeSet<u32>,
+    /// By the device of its destination, the first root there.
+    roots: BTreeMap<u64, u32>,
     touched: Touched,
     /// What was committed, as long as that is little enough to be flushed one by one at the end.
     few: Vec<(u32, Bytes, Batch)>,
@@ -108,7 +109,7 @@ impl Commits {
             limits,
             remembers,
             disks: BTreeMap::new(),
-            roots: BTreeSet::new(),
+            roots: BTreeMap::new(),
             touched: Touched::default(),
             few: Vec::new(),
             n_committed: 0,
@@ -139,8 +140,9 @@ impl Commits {
         self.limits
     }
 
-    pub(super) fn note_root(&mut self, root: u32) {
-        self.roots.insert(root);
+    /// Takes note of a root, and of the file system that is copied to there.
+    pub(crate) fn note_root(&mut self, root: u32, device: u64) {
+        self.roots.entry(device).or_insert(root);
     }
 
     /// When the next group is old enough to be flushed.
@@ -260,10 +262,7 @@ impl Scheduler {
             let newer = std::mem::take(&mut disk.committed.1);
             disk.committed.0.extend(newer);
             if let Some(&(node, _)) = group.batches.first() {
-                jobs.push((
-                    node,
-                    Job::Flush { device: Some(device), scope: Scope::FileSystem { device: Some(device) } },
-                ));
+                jobs.push((node, Job::Flush { device: Some(device), scope: Scope::FileSystem { device } }));
             }
         } else {
             for (node, batch) in std::mem::take(&mut group.batches) {
@@ -315,14 +314,14 @@ impl Scheduler {
         let mut few = std::mem::take(&mut self.commits.few);
         let mut jobs: Vec<(u32, Bytes, Scope)> = Vec::new();
         if self.commits.touched.is_much || self.commits.n_committed > FEW_FILES {
-            let devices = self.commits.disks.iter().filter(|(_, disk)| disk.medium == Medium::Disk);
+            // Folders, links and empty files may be on file systems of roots that no group was on.
+            let of_roots = self.commits.roots.iter().map(|(&device, &root)| (device, (root, Bytes::default())));
+            let disks = self.commits.disks.iter().filter(|(_, disk)| disk.medium == Medium::Disk);
+            let of_disks = disks.filter_map(|(&device, disk)| Some((device, disk.place.clone()?)));
+            let places: BTreeMap<u64, (u32, Bytes)> = of_disks.chain(of_roots).collect();
             jobs.extend(
-                self.commits.roots.iter().map(|&root| (root, Bytes::default(), Scope::FileSystem { device: None })),
+                places.into_iter().map(|(device, (root, folder))| (root, folder, Scope::FileSystem { device })),
             );
-            jobs.extend(devices.filter_map(|(&device, disk)| {
-                let (root, folder) = disk.place.clone()?;
-                Some((root, folder, Scope::FileSystem { device: Some(device) }))
-            }));
         } else {
             for (root, folder) in touched {
                 let at = few.iter().position(|(other, path, _)| *other == root && *path == folder);

@@ -150,7 +150,7 @@ impl FileTimes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Scope {
     /// The whole file system, which has this number.
-    FileSystem { device: Option<u64> },
+    FileSystem { device: u64 },
     /// These files, and the folder.
     Files(Batch),
 }

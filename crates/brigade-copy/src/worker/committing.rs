@@ -59,6 +59,11 @@ pub(super) fn is_unfinished(present: &Stat) -> bool {
     present.st_mode == REGULAR | UNFINISHED_MODE && mtime_of(present) == SENTINEL
 }
 
+fn set_time_of_unfinished(file: BorrowedFd<'_>) -> Result<(), Flaw> {
+    let times = FileTimes { access: SENTINEL, modification: SENTINEL };
+    calls::futimens(file, &timestamps(times)).map_err(|errno| Flaw::new(Action::SetTimes, errno))
+}
+
 impl Worker {
     /// When a new file in this folder becomes whole.
     pub(super) fn wholeness_in(&self, here: &Pair) -> Wholeness {
@@ -73,13 +78,26 @@ impl Worker {
         }
     }
 
-    /// Whether a new file can wait under its own name until it is whole. Else it waits under a temporary one: where what exists
-    /// is kept, since somebody else may take it for whole, and where its time would not tell that it is not.
+    /// Whether a folder is where only what is flushed by itself is kept.
+    pub(super) fn must_flush_by_itself(&self, here: &Pair) -> bool {
+        self.facts.durability != Durability::Never && medium_of(here) == Medium::Elsewhere
+    }
+
+    /// Whether a new file can wait under its own name until it is whole, with a time that tells that it is not. Else it gets all
+    /// that it is to have at once, and waits under a temporary name: where what exists is kept, since somebody else may take it
+    /// for whole, where its time would not tell, and where further names of it may take the places of others.
     pub(super) fn may_wait_under_its_name(&mut self, file: &OwnedFd, device: u64, source: &Stat) -> Result<bool, Flaw> {
         let may_wait = self.facts.policy.existing != Existing::Keep
             && self.is_kept(Facet::Timestamps)
-            && mtime_of(source) > SENTINEL;
-        Ok(may_wait && self.is_time_held(device, SENTINEL, || fstat(file))?)
+            && mtime_of(source) > SENTINEL
+            && (source.st_nlink == 1 || !self.is_kept(Facet::Links));
+        if !may_wait {
+            return Ok(false);
+        }
+        if self.known_to_be_held(device, SENTINEL).is_none() && set_time_of_unfinished(file.as_fd()).is_err() {
+            return Ok(false);
+        }
+        self.is_time_held(device, SENTINEL, || fstat(file))
     }
 
     /// Sees to it that nobody else can read a file before it has its own mode.
@@ -98,21 +116,17 @@ impl Worker {
         wanted: FileTimes,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
-        if !self.is_kept(Facet::Timestamps) {
-            return Ok(());
-        }
         match self.known_to_be_held(device, wanted.modification) {
             Some(true) => self.keeping.had.insert(Facet::Timestamps),
             Some(false) => self.keeping.lose(Facet::Timestamps, Why::Unsupported),
             None => self.set_times(file, device, wanted, refuser)?,
         }
-        let times = FileTimes { access: SENTINEL, modification: SENTINEL };
-        calls::futimens(file, &timestamps(times)).map_err(|errno| Flaw::new(Action::SetTimes, errno))
+        set_time_of_unfinished(file)
     }
 
     /// Has the parent see to it that a file becomes whole.
-    pub(super) fn leave_to_commit(&mut self, spot: &Spot<'_>, pending: Pending, step: Step, source: &Stat) {
-        let Pending { device, medium, inode, n_bytes, mode, may_show: _ } = pending;
+    pub(super) fn leave_to_commit(&mut self, spot: &Spot<'_>, pending: Pending, source: &Stat) {
+        let Pending { device, medium, inode, n_bytes, mode, step } = pending;
         let folder = match self.frames.len() {
             0 => FolderRef::Item(self.item_idx),
             n_frames => self.report(n_frames - 1),
@@ -173,12 +187,11 @@ impl Worker {
                 (Ok(_), Some(Ok(pair)), Step::Replace(prior)) => {
                     let spot = self.spot(Rc::clone(pair), name, arrival);
                     let temporary = self.temporary_name(spot.destination_name());
-                    self.finish_own(&pair.destination, &temporary, spot.destination_name(), file, arrival).and_then(
-                        |finished| match finished {
-                            Finished::Before => Ok(Placed::There),
-                            Finished::Now => self.put_in_place(&spot, &temporary, prior),
-                        },
-                    )
+                    match whereabouts(&pair.destination, &temporary, spot.destination_name(), file, arrival) {
+                        Ok(Waiting::Aside) => self.put_in_place(&spot, &temporary, prior),
+                        Ok(Waiting::NoMore) => Ok(Placed::There),
+                        Err(flaw) => Err(flaw),
+                    }
                 }
                 (Ok(folder), _, _) => self.commit(&Rc::clone(folder), name, file, arrival),
             };
@@ -217,27 +230,21 @@ impl Worker {
         let own = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
         self.path = path;
         if file.step == Step::Stay {
-            return self.finish_own(folder, &own, &own, file, arrival).map(|_| Placed::There);
+            return self.finish_own(folder, &own, file, arrival).map(|()| Placed::There);
         }
         let temporary = self.temporary_name(&own);
-        match self.finish_own(folder, &temporary, &own, file, arrival)? {
-            Finished::Before => Ok(Placed::There),
-            Finished::Now => put_where_nothing_is(folder, &temporary, &own),
+        match whereabouts(folder, &temporary, &own, file, arrival)? {
+            Waiting::Aside => put_where_nothing_is(folder, &temporary, &own),
+            Waiting::NoMore => Ok(Placed::There),
         }
     }
 
-    /// Gives a file its mode and its times, under the name that it has now.
-    fn finish_own(
-        &mut self,
-        folder: &OwnedFd,
-        present_name: &CStr,
-        own_name: &CStr,
-        file: &PendingFile,
-        arrival: Arrival,
-    ) -> Result<Finished, Flaw> {
-        let (opened, present) = match open_own(folder, present_name, file) {
+    /// Gives a file that has its name its mode and its times.
+    fn finish_own(&mut self, folder: &OwnedFd, name: &CStr, file: &PendingFile, arrival: Arrival) -> Result<(), Flaw> {
+        let (opened, present) = match open_own(folder, name, file) {
             Ok(opened) => opened,
-            Err(_) if arrival == Arrival::Redone && is_whole(folder, own_name, file) => return Ok(Finished::Before),
+            // Its own mode may keep this user from opening it.
+            Err(_) if arrival == Arrival::Redone && is_whole(folder, name, file) => return Ok(()),
             Err(flaw) => return Err(flaw),
         };
         let refuser = Refuser { slate: Slate::Clean, uid: present.st_uid };
@@ -245,12 +252,10 @@ impl Worker {
             self.set_mode(opened.as_fd(), mode, refuser)?;
         }
         // Whether the file system holds this time was found out, and told, when the file was copied.
-        if self.is_kept(Facet::Timestamps)
-            && let Err(errno) = calls::futimens(opened.as_fd(), &timestamps(file.times))
-        {
-            self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser)?;
+        match calls::futimens(opened.as_fd(), &timestamps(file.times)) {
+            Ok(()) => Ok(()),
+            Err(errno) => self.refused(Facet::Timestamps, Action::SetTimes, errno, refuser),
         }
-        Ok(Finished::Now)
     }
 
     pub(super) fn run_flush(&mut self, scope: &Scope) {
@@ -268,14 +273,10 @@ impl Worker {
 
     /// Flushes the file system of the current root, or that of the current folder if it is another. What went wrong with any
     /// write since the run began is told only to a descriptor that is as old: that of the root.
-    fn flush_file_system(&mut self, device: Option<u64>) -> Result<(), Flaw> {
+    fn flush_file_system(&mut self, device: u64) -> Result<(), Flaw> {
         let flaw = |errno| Flaw::new(Action::Flush, errno);
         let root = &self.roots[self.root as usize].destination;
-        let is_of_root = match device {
-            Some(device) => fstat(root).is_ok_and(|stat| stat.st_dev == device),
-            None => true,
-        };
-        if is_of_root {
+        if fstat(root).is_ok_and(|stat| stat.st_dev == device) {
             match syncfs(root) {
                 // A folder that may be passed through but not read is held by a mark of its place.
                 Err(Errno::BADF) => {}
@@ -300,7 +301,14 @@ impl Worker {
             self.lane.flushing();
             let destination = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
             let temporary = self.temporary_name(&destination);
-            let under = |name: &CStr| open_own(&folder, name, file).and_then(|(file, _)| flush(&file));
+            let under = |name: &CStr| match open_own(&folder, name, file) {
+                Ok((file, _)) => flush(&file),
+                // Its own mode keeps this user from opening it.
+                Err(flaw) if flaw.cause == Errno::ACCESS.into() => {
+                    syncfs(&folder).map_err(|errno| Flaw::new(Action::Flush, errno))
+                }
+                Err(flaw) => Err(flaw),
+            };
             // Before it is committed it may have a temporary name, after that it has not.
             let flushed = match file.step {
                 Step::Stay => under(&destination),
@@ -388,14 +396,30 @@ fn is_whole(folder: &OwnedFd, name: &CStr, file: &PendingFile) -> bool {
         .is_ok_and(|present| present.st_ino == file.inode && mtime_of(&present) == file.times.modification)
 }
 
-/// When a file got its mode and its times.
-enum Finished {
-    /// Before a worker died over it; it has its name, too.
-    Before,
-    Now,
+/// Where a file is that is whole and was put under a temporary name.
+enum Waiting {
+    Aside,
+    /// A worker has given it its name, and died.
+    NoMore,
 }
 
-/// A file that is copied and not whole.
+fn whereabouts(
+    folder: &OwnedFd,
+    temporary: &CStr,
+    name: &CStr,
+    file: &PendingFile,
+    arrival: Arrival,
+) -> Result<Waiting, Flaw> {
+    let is_at = |name| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|present| present.st_ino == file.inode);
+    match is_at(temporary) {
+        Ok(true) => Ok(Waiting::Aside),
+        _ if arrival == Arrival::Redone && is_at(name) == Ok(true) => Ok(Waiting::NoMore),
+        Ok(false) | Err(Errno::NOENT) => Err(DISPLACED),
+        Err(errno) => Err(Flaw::new(Action::Commit, errno)),
+    }
+}
+
+/// A file that is copied and not whole, or not under its name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) device: u64,
@@ -404,8 +428,7 @@ pub(super) struct Pending {
     pub(super) n_bytes: u64,
     /// The mode that it is to get.
     pub(super) mode: Option<u32>,
-    /// It can wait under its own name.
-    pub(super) may_show: bool,
+    pub(super) step: Step,
 }
 
 #[cfg(test)]

@@ -52,6 +52,11 @@ impl Landing {
     fn aside(self) -> Self {
         if self == Self::Direct { Self::Aside } else { self }
     }
+
+    /// How a file gets its name that waits under the temporary one.
+    fn step(self) -> Step {
+        if let Self::Replace(prior) = self { Step::Replace(prior) } else { Step::Appear }
+    }
 }
 
 /// What came of naming a file.
@@ -249,7 +254,7 @@ impl Worker {
             Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
             Err(flaw) => return remove(Err(flaw)),
         };
-        let finished = match self.finish_file(spot, &open, n_bytes) {
+        let finished = match self.finish_file(spot, &open, landing, n_bytes) {
             Err(flaw) if flaw.action == Action::Flush => return remove(Err(flaw)),
             finished => finished,
         };
@@ -259,12 +264,7 @@ impl Worker {
             Ok(pending) => (pending, None),
             Err(flaw) => (None, Some(flaw)),
         };
-        let step = pending.map(|pending| match landing {
-            Landing::Replace(prior) => Step::Replace(prior),
-            Landing::Direct | Landing::Aside if pending.may_show => Step::Stay,
-            Landing::Direct | Landing::Aside => Step::Appear,
-        });
-        let waits_aside = matches!(step, Some(Step::Appear | Step::Replace(_)));
+        let waits_aside = pending.as_ref().is_some_and(|pending| pending.step != Step::Stay);
         let is_named_at_once = open.birth == Birth::Unnamed && landing == Landing::Aside && !waits_aside;
         let name = if is_named_at_once { spot.destination_name() } else { name };
         if open.birth == Birth::Unnamed {
@@ -293,8 +293,8 @@ impl Worker {
         if let Some(flaw) = failure {
             return Err(flaw);
         }
-        if let (Some(pending), Some(step)) = (pending, step) {
-            self.leave_to_commit(spot, pending, step, &open.before);
+        if let Some(pending) = pending {
+            self.leave_to_commit(spot, pending, &open.before);
         }
         Ok(Tried::Done(Done::Entry { kind: EntryKind::File, outcome: Outcome::Copied, n_bytes }))
     }
@@ -347,7 +347,13 @@ impl Worker {
     }
 
     /// Sets what is kept of the source. Of a file that is to become whole later, says what is still to be done.
-    fn finish_file(&mut self, spot: &Spot<'_>, open: &Open, n_bytes: u64) -> Result<Option<Pending>, Flaw> {
+    fn finish_file(
+        &mut self,
+        spot: &Spot<'_>,
+        open: &Open,
+        landing: Landing,
+        n_bytes: u64,
+    ) -> Result<Option<Pending>, Flaw> {
         let newborn = newborn(&spot.here, &open.destination)?;
         let mut present = Present { uid: newborn.uid, gid: newborn.gid, mode: 0o600 };
         let (original, copy) = (Bearer::open(&open.source), Bearer::open(&open.destination));
@@ -357,24 +363,35 @@ impl Worker {
             let stat = fstat(&open.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?;
             present = Present::of(&stat);
         }
-        match open.wholeness {
+        let medium = match open.wholeness {
             // What has no contents has nothing that could be missing.
-            Wholeness::Later(medium) if n_bytes > 0 => {
-                let (device, inode) = (newborn.device, 0);
-                let pending = Pending { device, medium, inode, n_bytes, mode: None, may_show: false };
-                return self.finish_for_now(open, present, pending).map(Some);
+            Wholeness::Later(medium) if n_bytes > 0 => Some(medium),
+            Wholeness::Later(_) | Wholeness::AtOnce => None,
+            Wholeness::Flushed => {
+                flush(&open.destination)?;
+                None
             }
-            Wholeness::Flushed => flush(&open.destination)?,
-            Wholeness::Later(_) | Wholeness::AtOnce => {}
+        };
+        let mut step = landing.step();
+        let mut mode = None;
+        if medium.is_some()
+            && step == Step::Appear
+            && self.may_wait_under_its_name(&open.destination, newborn.device, &open.before)?
+        {
+            step = Step::Stay;
+            mode = self.finish_for_now(open, present, newborn.device)?;
+        } else {
+            self.set_all_but_times(open.destination.as_fd(), present, &open.before, &original, Slate::Clean)?;
+            let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
+            self.set_times(open.destination.as_fd(), newborn.device, FileTimes::of(&open.before), refuser)?;
         }
-        self.set_all_but_times(open.destination.as_fd(), present, &open.before, &original, Slate::Clean)?;
-        let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
-        self.set_times(open.destination.as_fd(), newborn.device, FileTimes::of(&open.before), refuser)?;
-        Ok(None)
+        let Some(medium) = medium else { return Ok(None) };
+        let inode = fstat(&open.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?.st_ino;
+        Ok(Some(Pending { device: newborn.device, medium, inode, n_bytes, mode, step }))
     }
 
-    /// Sets all but the mode and the times, which tell that a file is whole.
-    fn finish_for_now(&mut self, open: &Open, present: Present, pending: Pending) -> Result<Pending, Flaw> {
+    /// Sets all but the mode and the times, which tell that a file is whole. Returns the mode that it is to get.
+    fn finish_for_now(&mut self, open: &Open, present: Present, device: u64) -> Result<Option<u32>, Flaw> {
         let file = open.destination.as_fd();
         let owner = self.set_owner(present, &open.before, |uid, gid| calls::fchown(file, uid, gid))?;
         let mode = self.mode_for(&open.before, Slate::Clean, owner);
@@ -385,10 +402,8 @@ impl Worker {
         self.is_acl_veiled = false;
         set?;
         let refuser = Refuser { slate: Slate::Clean, uid: present.uid };
-        self.mark_unfinished(file, pending.device, FileTimes::of(&open.before), refuser)?;
-        let may_show = self.may_wait_under_its_name(&open.destination, pending.device, &open.before)?;
-        let inode = fstat(&open.destination).map_err(|errno| Flaw::new(Action::Stat, errno))?.st_ino;
-        Ok(Pending { inode, mode, may_show, ..pending })
+        self.mark_unfinished(file, device, FileTimes::of(&open.before), refuser)?;
+        Ok(mode)
     }
 
     /// Refuses what is no longer a file, and reports a file with several names if its group decides who is first.

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
+use super::committing::flush;
 use super::file::Sharing;
 use super::folders::{Pair, open_folder};
 use super::follow::Extent;
@@ -291,6 +292,8 @@ impl Worker {
         let original = Bearer::open(&pair.source);
         self.set_all_but_times(pair.destination.as_fd(), Present::of(&present), &source, &original, slate)?;
         let refuser = Refuser { slate, uid: present.st_uid };
-        self.set_times(pair.destination.as_fd(), present.st_dev, FileTimes::of(&source), refuser)
+        self.set_times(pair.destination.as_fd(), present.st_dev, FileTimes::of(&source), refuser)?;
+        // The flush at the end may not reach it.
+        if self.must_flush_by_itself(pair) { flush(&pair.destination) } else { Ok(()) }
     }
 }
