@@ -34,6 +34,7 @@ pub fn lines(language: Language, summary: &Summary) -> Vec<String> {
         (messages::stats_workers(language), workers(language, summary)),
         (messages::stats_sandbox(language), summary.sandbox.word().to_owned()),
     ];
+    rows.extend(summary.limited_by.map(|limit| (messages::stats_limit(language), summary::limit(language, limit))));
     rows.extend(summary.slowest.iter().map(|slow| {
         let text = format!("{}  {}", units::elapsed(slow.elapsed, language), shown(&slow.path));
         (messages::stats_slowest(language), text)
@@ -159,6 +160,7 @@ mod tests {
             walk_elapsed: Some(Duration::from_millis(500)),
             slowest: vec![SlowEntry { path: "a\nb".into(), elapsed: Duration::from_millis(1250) }],
             n_workers: 2,
+            limited_by: Some(brigade_copy::Limit::Disk),
             ..Summary::default()
         }
     }
@@ -168,15 +170,16 @@ mod tests {
         assert_eq!(
             lines(Language::English, &summary()),
             [
-                "entries    found 20 = copied 13 + unchanged 7 + skipped 0 + failed 0",
-                "copied     12 files, 1 folder, 0 symlinks, 0 hard links, 0 special files",
-                "bytes      1 294 152 499 B (1.2 GiB): 210 MiB written, 1.0 GiB shared with the source, 4.0 KiB in holes",
-                "unchanged  512 B",
-                "rate       617 MiB/s, 10 entries/s",
-                "time       2.0 s; everything was found after 0.5 s",
-                "workers    2 workers",
-                "sandbox    off",
-                r"slowest    1.2 s  'a\x0ab'",
+                "entries     found 20 = copied 13 + unchanged 7 + skipped 0 + failed 0",
+                "copied      12 files, 1 folder, 0 symlinks, 0 hard links, 0 special files",
+                "bytes       1 294 152 499 B (1.2 GiB): 210 MiB written, 1.0 GiB shared with the source, 4.0 KiB in holes",
+                "unchanged   512 B",
+                "rate        617 MiB/s, 10 entries/s",
+                "time        2.0 s; everything was found after 0.5 s",
+                "workers     2 workers",
+                "sandbox     off",
+                "limited by  the disk",
+                r"slowest     1.2 s  'a\x0ab'",
             ]
         );
     }

@@ -1,8 +1,9 @@
 //! The account of a run as one line. Its figures come from the engine; where it is printed is decided in display/mod.rs.
 
 use std::path::Path;
+use std::time::Duration;
 
-use brigade_copy::{Confinement, FidelityReport, Summary, Writing, shown};
+use brigade_copy::{Confinement, FidelityReport, Limit, Summary, Writing, shown};
 
 use crate::language::Language;
 use crate::messages;
@@ -17,6 +18,20 @@ pub struct Circumstances<'a> {
 
 /// A count, and the words for it.
 type Count = (u64, fn(Language, u64) -> String);
+
+/// Shorter runs have no time to be limited by anything in particular.
+const WORTH_A_WORD: Duration = Duration::from_secs(1);
+
+/// What limited a run, in words.
+pub fn limit(language: Language, limit: Limit) -> String {
+    match limit {
+        Limit::Processor => messages::limit_processor(language),
+        Limit::Source => messages::limit_source(language),
+        Limit::Destination => messages::limit_destination(language),
+        Limit::DestinationFolder => messages::limit_destination_folder(language),
+        Limit::Disk => messages::limit_disk(language),
+    }
+}
 
 /// The summary line. Parts that are zero are left out.
 pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<'_>) -> String {
@@ -36,6 +51,10 @@ pub fn line(language: Language, summary: &Summary, circumstances: Circumstances<
         parts.push(rate);
     }
     parts.push(workers(language, summary.n_workers, summary.sandbox));
+    // Where the processor is the limit, all is as it should be, and a moment says little.
+    let is_worth_a_word = |limit: &Limit| *limit != Limit::Processor && summary.elapsed >= WORTH_A_WORD;
+    let limit_of_note = summary.limited_by.filter(is_worth_a_word);
+    parts.extend(limit_of_note.map(|by| messages::limited_by(language, &limit(language, by))));
     let deleted = if summary.writing == Writing::Rehearsed { messages::would_be_deleted } else { messages::deleted };
     let counts: &[Count] = &[
         (summary.n_unchanged, messages::unchanged),
@@ -113,8 +132,6 @@ fn rate(summary: &Summary) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn large() -> Summary {
@@ -147,6 +164,20 @@ mod tests {
                  （沙箱：jail）",
             ]
         );
+    }
+
+    #[test]
+    fn what_limited_a_run_is_told_if_it_is_worth_a_word() {
+        let circumstances = Circumstances::default;
+        let slow = Summary { limited_by: Some(Limit::Source), ..large() };
+        let [english, chinese] = both(&slow, circumstances());
+        assert!(english.contains("), limited by the source"), "{english}");
+        assert!(chinese.contains("，瓶颈：源"), "{chinese}");
+        let usual = Summary { limited_by: Some(Limit::Processor), ..large() };
+        let short = Summary { elapsed: Duration::from_millis(999), ..slow };
+        for summary in [usual, short] {
+            assert!(!both(&summary, circumstances())[0].contains("limited"));
+        }
     }
 
     #[test]

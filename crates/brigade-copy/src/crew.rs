@@ -3,6 +3,7 @@
 
 mod snapshot;
 mod stall;
+mod waits;
 mod width;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ use crate::lanes::{Lanes, Words, n_words};
 use crate::procfs;
 pub(crate) use snapshot::Answered;
 pub(crate) use stall::{Due, Silent, StallWatch};
+pub(crate) use waits::Waits;
 pub(crate) use width::{Look, MOST_WORKERS, Width};
 
 /// Restarts of workers within ten seconds beyond which something is wrong with more than a file.

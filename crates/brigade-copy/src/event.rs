@@ -331,6 +331,8 @@ pub struct Summary {
     pub n_workers: usize,
     /// Worker processes that ended before their time.
     pub n_lost_workers: u64,
+    /// What workers were at most of the time. `None`: the run was too short to say, or the kernel does not tell.
+    pub limited_by: Option<Limit>,
     /// Whether anything was written. If not, the counts are of what would be.
     pub writing: Writing,
     /// What was asked to end the run before it was complete; what was not reached is not in the counts.
@@ -339,6 +341,37 @@ pub struct Summary {
     pub broken: Option<String>,
     /// The destination ran full, so the same request may come further when there is room.
     pub is_out_of_room: bool,
+}
+
+/// What limits a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Limit {
+    /// Workers run.
+    Processor,
+    /// They wait for answers about the source, or for its contents.
+    Source,
+    /// They wait until the destination has taken something.
+    Destination,
+    /// They wait for each other, since only one at a time can make anything in a folder.
+    DestinationFolder,
+    /// They wait until the disk has taken what is in memory.
+    Disk,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Processor, Self::Source, Self::Destination, Self::DestinationFolder, Self::Disk];
+
+    /// Its name for a program.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Processor => "processor",
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::DestinationFolder => "destination-folder",
+            Self::Disk => "disk",
+        }
+    }
 }
 
 impl Summary {

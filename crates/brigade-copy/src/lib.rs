@@ -58,7 +58,8 @@ pub use compare::{Aspect, CompareEvent, CompareRequest, Comparing, Comparison, V
 pub use confine::{Confinement, Lack, Wall};
 pub use error::{Action, EntryName, PathError, Reason, Refusal, Want};
 pub use event::{
-    EntryKind, Event, Ground, Lane, LaneState, Note, Outcome, Progress, Question, RemovalCeased, SlowEntry, Summary,
+    EntryKind, Event, Ground, Lane, LaneState, Limit, Note, Outcome, Progress, Question, RemovalCeased, SlowEntry,
+    Summary,
 };
 pub use facet::{Facet, Facets, FidelityReport, Lost, Tally, Why};
 pub use plan::Plan;

@@ -389,6 +389,7 @@ impl Shared {
     fn adapt(self: &Arc<Self>) {
         let look = self.crew.busy().map(|busy| Look { at: Instant::now(), n_steps: 0, busy });
         let mut core = self.core();
+        core.waits.look(&self.crew.lanes);
         let Some(look) = look.map(|look| Look { n_steps: core.n_steps(&self.crew.lanes), ..look }) else {
             // A kernel that does not tell how long workers wait.
             core.width = None;

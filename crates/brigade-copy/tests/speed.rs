@@ -6,7 +6,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use brigade_copy::{Event, Plan, Request, Running, Summary, Target};
+use brigade_copy::{Event, Limit, Plan, Request, Running, Summary, Target};
 use torture::fuse::{FaultFs, Options};
 use torture::mounts::{Scratch, need_root};
 
@@ -137,7 +137,7 @@ fn a_source_that_takes_its_time_gets_more_workers() {
     let summary = copied(Request { workers: None, bytes_per_second: None, ..request(&scratch, 1) });
     let n_processors = brigade::available_cpus();
     assert!(summary.n_workers > n_processors, "{} workers, {n_processors} processors", summary.n_workers);
-    assert_eq!(summary.n_lost_workers, 0);
+    assert_eq!((summary.n_lost_workers, summary.limited_by), (0, Some(Limit::Source)));
     assert_same(&scratch.path("files"), &scratch.path("destination"));
 }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use brigade_copy::{
-    Confinement, EntryKind, Event, Facet, FidelityReport, Lost, Note, Outcome, PathError, Progress, RemovalCeased,
-    Summary, Writing,
+    Confinement, EntryKind, Event, Facet, FidelityReport, Limit, Lost, Note, Outcome, PathError, Progress,
+    RemovalCeased, Summary, Writing,
 };
 use serde::Serialize;
 use serde_json::Serializer;
@@ -358,7 +358,7 @@ impl<'a> Account<'a> {
             seconds: summary.elapsed.as_secs_f64(),
             workers: summary.n_workers,
             lost_workers: summary.n_lost_workers,
-            limited_by: None,
+            limited_by: summary.limited_by.map(Limit::word),
             sandbox: summary.sandbox.word(),
             unpreserved: unpreserved(&summary.fidelity),
             dry_run: summary.writing == Writing::Rehearsed,

@@ -10,6 +10,13 @@ catalogue! {
     stats_rate(): "rate", "速率";
     stats_time(): "time", "用时";
     stats_workers(): "workers", "进程";
+    stats_limit(): "limited by", "瓶颈";
+    limited_by(what: &str): "limited by {what}", "瓶颈：{what}";
+    limit_processor(): "the processor", "处理器";
+    limit_source(): "the source", "源";
+    limit_destination(): "the destination", "目标";
+    limit_destination_folder(): "a folder of the destination, which takes one entry at a time", "目标中的一个文件夹，一次只能写入一个条目";
+    limit_disk(): "the disk", "磁盘";
     stats_slowest(): "slowest", "最慢";
     stats_bytes_copied(all: &str, written: &str, shared: &str, holes: &str):
         "{all}: {written} written, {shared} shared with the source, {holes} in holes",

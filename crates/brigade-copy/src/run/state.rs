@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::room::Room;
 use super::undurable::Undurable;
 use crate::confine::Confinement;
-use crate::crew::{Answered, StallWatch, Width};
+use crate::crew::{Answered, StallWatch, Waits, Width};
 use crate::event::{Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
 use crate::request::{Report, Request, Writing};
@@ -33,8 +33,9 @@ pub(super) struct Core {
     /// An entry failed since there was no room for it.
     pub(super) is_out_of_room: bool,
     pub(super) watch: StallWatch,
-    /// `None`: the number of workers is not to be found out, or cannot be.
+    /// `None`: the kernel does not tell how long workers wait.
     pub(super) width: Option<Width>,
+    pub(super) waits: Waits,
     /// Where the workers of these tasks got stuck and are being given up.
     pub(super) stalled: HashMap<u64, Stuck>,
     /// The most that has been shown, so that nothing ever falls.
@@ -47,10 +48,9 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(request: &Request, n_workers: usize, most_workers: usize, room: Room) -> Self {
         let commits = Commits::new(request.durability, request.group_limits, request.report == Report::EveryEntry);
-        let width = (most_workers > n_workers)
-            .then(|| Width::new(brigade::available_cpus(), n_workers, most_workers, Instant::now()));
         Self {
-            width,
+            width: Some(Width::new(brigade::available_cpus(), n_workers, most_workers, Instant::now())),
+            waits: Waits::default(),
             scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes(), commits),
             room,
             known_pids: HashSet::new(),
@@ -142,6 +142,7 @@ impl Core {
             slowest: self.slowest.clone(),
             n_workers,
             n_lost_workers: self.n_lost_workers,
+            limited_by: self.waits.most(),
             writing,
             interrupted: self.stopped,
             broken: self.broken.clone(),
