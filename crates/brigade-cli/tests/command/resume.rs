@@ -153,6 +153,25 @@ fn another_source_in_the_place_of_the_first_is_another_copy() {
     assert_copied(&scene, "a", "b/a");
 }
 
+/// Two workers may take the names of one file in another order than before the cut. Then that which is to be a link was there as a
+/// file of its own, was kept as if somebody else had made it, and the link was lost.
+#[test]
+fn names_of_one_file_that_the_run_before_has_copied_apart_are_joined_under_no_clobber() {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    fs::hard_link(scene.path("a/000/file 1"), scene.path("a/000/further")).unwrap();
+    cut_off(&scene, &["-n", "a", "b"], "b", 150);
+    for name in ["000/file 1", "000/further"] {
+        let (source, copy) = (scene.path("a").join(name), scene.path("b").join(name));
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&copy);
+        fs::copy(&source, &copy).unwrap();
+        File::open(&copy).unwrap().set_modified(fs::metadata(&source).unwrap().modified().unwrap()).unwrap();
+    }
+    assert!(scene.run(["-n", "a", "b"]).status.success());
+    assert_copied(&scene, "a", "b");
+}
+
 /// S-07: each of these is ignored; the copy goes where it would without any record, and is right.
 #[test]
 fn records_that_are_wrong_or_planted_are_ignored() {

@@ -81,7 +81,7 @@ impl Worker {
         }
         let origin = self.origin_of_present(spot);
         if origin == Origin::Before
-            && !self.is_of_the_run_before(spot, source, &present, like)?
+            && !self.is_of_the_run_before(spot, source, &present)?
             && let Some(why) = self.reason_to_leave(source, &present)
         {
             self.why = Some(why);
@@ -103,18 +103,14 @@ impl Worker {
     }
 
     /// Whether the same is there since the run that this one goes on with. Then it is not what was to be kept, but what that run
-    /// made: further names of it are linked to it, and its metadata are brought into line.
-    fn is_of_the_run_before(
-        &mut self,
-        spot: &Spot<'_>,
-        source: &Stat,
-        present: &Stat,
-        like: Like,
-    ) -> Result<bool, Flaw> {
+    /// made: further names of it are linked to it, its metadata are brought into line, and where the names of one file were
+    /// taken in another order then, it gives way to the link that it is to be.
+    fn is_of_the_run_before(&mut self, spot: &Spot<'_>, source: &Stat, present: &Stat) -> Result<bool, Flaw> {
         let Some(began) = self.facts.resumed.filter(|_| self.facts.policy.existing == Existing::Keep) else {
             return Ok(false);
         };
         let is_born_since = self.is_born_since(&spot.here.destination, spot.destination_name(), began);
+        let like = Like::Source(kind_of(source));
         Ok(is_born_since && self.compare(spot, source, present, Origin::Before, like)? == Alike::Same)
     }
 
