@@ -61,12 +61,13 @@ fn bytes(language: Language, summary: &Summary) -> String {
         &units::bytes(written(summary)),
         &units::bytes(summary.bytes_reflinked),
         &units::bytes(summary.bytes_in_holes),
+        &units::bytes(summary.bytes_kept),
     )
 }
 
 fn rate(language: Language, summary: &Summary) -> String {
     let entries = messages::entries_rate(language, &units::count(per_second(summary.n_found, summary.elapsed)));
-    format!("{}{}{entries}", units::bytes_rate(per_second(summary.bytes, summary.elapsed)), messages::comma(language))
+    format!("{}{}{entries}", units::bytes_rate(bytes_per_second(summary)), messages::comma(language))
 }
 
 fn time(language: Language, summary: &Summary) -> String {
@@ -89,9 +90,13 @@ fn exact(n_bytes: u64) -> String {
     if n_bytes < 1024 { rounded } else { format!("{} B ({rounded})", units::grouped(n_bytes)) }
 }
 
-/// What was neither shared with the source nor a hole.
+/// What was neither shared with the source nor a hole, and not there before.
 fn written(summary: &Summary) -> u64 {
-    summary.bytes.saturating_sub(summary.bytes_reflinked).saturating_sub(summary.bytes_in_holes)
+    summary.bytes.saturating_sub(summary.bytes_reflinked + summary.bytes_in_holes + summary.bytes_kept)
+}
+
+fn bytes_per_second(summary: &Summary) -> f64 {
+    per_second(summary.bytes.saturating_sub(summary.bytes_kept), summary.elapsed)
 }
 
 fn per_second(count: u64, elapsed: Duration) -> f64 {
@@ -105,6 +110,7 @@ pub struct Figures<'a> {
     bytes_written: u64,
     bytes_reflinked: u64,
     bytes_in_holes: u64,
+    bytes_kept: u64,
     bytes_unchanged: u64,
     bytes_per_second: f64,
     entries_per_second: f64,
@@ -130,8 +136,9 @@ impl<'a> Figures<'a> {
             bytes_written: written(summary),
             bytes_reflinked: summary.bytes_reflinked,
             bytes_in_holes: summary.bytes_in_holes,
+            bytes_kept: summary.bytes_kept,
             bytes_unchanged: summary.bytes_unchanged,
-            bytes_per_second: per_second(summary.bytes, summary.elapsed).round(),
+            bytes_per_second: bytes_per_second(summary).round(),
             entries_per_second: per_second(summary.n_found, summary.elapsed).round(),
             walk_seconds: summary.walk_elapsed.map(|walk| walk.as_secs_f64()),
             slowest: slowest.collect(),
@@ -155,6 +162,7 @@ mod tests {
             bytes: 1_294_152_499,
             bytes_reflinked: 1 << 30,
             bytes_in_holes: 4096,
+            bytes_kept: 64 << 20,
             bytes_unchanged: 512,
             elapsed: Duration::from_secs(2),
             walk_elapsed: Some(Duration::from_millis(500)),
@@ -172,9 +180,9 @@ mod tests {
             [
                 "entries     found 20 = copied 13 + unchanged 7 + skipped 0 + failed 0",
                 "copied      12 files, 1 folder, 0 symlinks, 0 hard links, 0 special files",
-                "bytes       1 294 152 499 B (1.2 GiB): 210 MiB written, 1.0 GiB shared with the source, 4.0 KiB in holes",
+                "bytes       1 294 152 499 B (1.2 GiB): 146 MiB written, 1.0 GiB shared with the source, 4.0 KiB in holes, 64 MiB there before",
                 "unchanged   512 B",
-                "rate        617 MiB/s, 10 entries/s",
+                "rate        585 MiB/s, 10 entries/s",
                 "time        2.0 s; everything was found after 0.5 s",
                 "workers     2 workers",
                 "sandbox     off",
@@ -197,7 +205,7 @@ mod tests {
     #[test]
     fn a_program_gets_exact_figures() {
         let figures = serde_json::to_value(Figures::of(&summary())).unwrap();
-        assert_eq!(figures["bytes_written"], 1_294_152_499_u64 - (1 << 30) - 4096);
+        assert_eq!(figures["bytes_written"], 1_294_152_499_u64 - (1 << 30) - 4096 - (64 << 20));
         assert_eq!(figures["slowest"][0], serde_json::json!({ "path": "a\nb", "seconds": 1.25 }));
         assert_eq!(figures["walk_seconds"], 0.5);
     }

@@ -5,6 +5,7 @@ mod policy;
 
 use std::io;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,9 +83,15 @@ pub fn read(arguments: &CopyArguments, language: Language) -> Result<Wishes, Exi
 
 /// Tests make groups small, so that a small tree has many.
 fn group_limits() -> GroupLimits {
-    let n_files = std::env::var("__BRIGADE_GROUP_FILES").ok().and_then(|text| text.parse().ok());
+    fn wanted<T: FromStr>(name: &str) -> Option<T> {
+        std::env::var(name).ok().and_then(|text| text.parse().ok())
+    }
     let limits = GroupLimits::default();
-    GroupLimits { n_files: n_files.unwrap_or(limits.n_files), ..limits }
+    GroupLimits {
+        n_files: wanted("__BRIGADE_GROUP_FILES").unwrap_or(limits.n_files),
+        n_bytes: wanted("__BRIGADE_GROUP_BYTES").unwrap_or(limits.n_bytes),
+        ..limits
+    }
 }
 
 /// Zero is for ever.

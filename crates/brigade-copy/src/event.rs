@@ -315,6 +315,8 @@ pub struct Summary {
     pub bytes_reflinked: u64,
     /// Of these, bytes in holes, which were not written.
     pub bytes_in_holes: u64,
+    /// Of these, bytes that were on disk already, in parts of files that whoever was cut off had written.
+    pub bytes_kept: u64,
     /// Bytes of content that was at the destination already.
     pub bytes_unchanged: u64,
     /// Whether everything that was copied is on disk.

@@ -23,7 +23,7 @@ use crate::request::{Delete, Request, Target, TypeChange};
 use crate::selection::Links;
 use identity::{Entry, Found, Lineage, Lineages};
 use journal::Form;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Journal, Key};
 pub(crate) use opened::open_mark;
 use place::{Shape, Typed};
 pub(crate) use room::free_blocks;

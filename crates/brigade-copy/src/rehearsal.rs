@@ -97,6 +97,8 @@ impl Rehearsal {
             fidelity: crate::request::Fidelity::default(),
             checks: crate::worker::Checks::default(),
             durability: self.durability,
+            group_limits: GroupLimits::default(),
+            key: None,
         };
         let words = Words::new(n_words(3)).unwrap();
         let lanes = Lanes::new(words.clone(), 3);

@@ -601,6 +601,8 @@ fn facts_for(request: &Request, beginning: &mut Beginning) -> Facts {
             wants_digests: request.digests == Digests::Wanted,
         },
         durability: request.durability,
+        group_limits: request.group_limits,
+        key: beginning.key,
     }
 }
 

@@ -396,6 +396,7 @@ pub(crate) struct Counts {
     /// Parts of these that did not have to be written.
     pub(crate) bytes_reflinked: u64,
     pub(crate) bytes_in_holes: u64,
+    pub(crate) bytes_kept: u64,
     pub(crate) bytes_unchanged: u64,
     pub(crate) fidelity: FidelityReport,
     /// Files that were read back and found right.
@@ -479,6 +480,7 @@ impl AddAssign for Counts {
         self.bytes_copied += other.bytes_copied;
         self.bytes_reflinked += other.bytes_reflinked;
         self.bytes_in_holes += other.bytes_in_holes;
+        self.bytes_kept += other.bytes_kept;
         self.bytes_unchanged += other.bytes_unchanged;
         self.fidelity += other.fidelity;
         self.n_verified += other.n_verified;

@@ -16,6 +16,7 @@ mod keeping;
 mod listed;
 mod litter;
 mod metadata;
+mod parts;
 mod placing;
 mod positions;
 mod rehearsing;
@@ -40,7 +41,8 @@ use crate::event::{EntryKind, Ground, Outcome};
 use crate::lanes::{OwnLane, Words};
 use crate::names::Kind;
 use crate::pace::Pace;
-use crate::request::{Delete, Durability, EmptySource, Fidelity, Policy};
+use crate::plan::Key;
+use crate::request::{Delete, Durability, EmptySource, Fidelity, GroupLimits, Policy};
 use crate::selection::{Selection, Selector};
 use crate::stuck::Stuck;
 use crate::task::{Arrival, Budget, Cause, CopyAnswer, CopyTask, Identity, Item, Joined, Place, Placing, Work};
@@ -55,6 +57,7 @@ use folders::{Chain, Pair};
 use keeping::Keeping;
 pub(crate) use litter::is_free;
 use metadata::Clock;
+use parts::Parts;
 use removal::Clearing;
 pub(crate) use removal::entry_kind;
 pub(crate) use verify::Checks;
@@ -93,6 +96,9 @@ pub(crate) struct Facts {
     pub(crate) fidelity: Fidelity,
     pub(crate) checks: Checks,
     pub(crate) durability: Durability,
+    pub(crate) group_limits: GroupLimits,
+    /// Of the run and of that which it goes on with, if it is remembered.
+    pub(crate) key: Option<Key>,
 }
 
 /// Two folders that correspond to each other.
@@ -125,6 +131,8 @@ pub(crate) struct Worker {
     buffer: Vec<u8>,
     /// Of the file that is being copied, what did not have to be written.
     spared: Spared,
+    /// Of a large file that is being copied, how far it is on disk.
+    parts: Option<Parts>,
     listing_buffer: Vec<u8>,
     selector: Selector,
     tap: Tap,
@@ -238,6 +246,7 @@ impl Worker {
             keeping: Keeping::default(),
             buffer: contents::new_buffer(),
             spared: Spared::default(),
+            parts: None,
             listing_buffer: Vec::with_capacity(LISTING_BYTES),
             tap,
             answer: CopyAnswer::default(),

@@ -18,9 +18,9 @@ catalogue! {
     limit_destination_folder(): "a folder of the destination, which takes one entry at a time", "目标中的一个文件夹，一次只能写入一个条目";
     limit_disk(): "the disk", "磁盘";
     stats_slowest(): "slowest", "最慢";
-    stats_bytes_copied(all: &str, written: &str, shared: &str, holes: &str):
-        "{all}: {written} written, {shared} shared with the source, {holes} in holes",
-        "{all}：写入 {written}，与源共享 {shared}，空洞 {holes}";
+    stats_bytes_copied(all: &str, written: &str, shared: &str, holes: &str, kept: &str):
+        "{all}: {written} written, {shared} shared with the source, {holes} in holes, {kept} there before",
+        "{all}：写入 {written}，与源共享 {shared}，空洞 {holes}，此前已写入 {kept}";
     stats_times(all: &str, walk: &str):
         "{all}; everything was found after {walk}",
         "{all}；{walk}后找到了全部条目";

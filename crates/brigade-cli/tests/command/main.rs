@@ -17,6 +17,7 @@ mod lasting;
 mod memory;
 mod outputs;
 mod paperwork;
+mod parts;
 mod policy;
 mod resume;
 mod retry;

@@ -24,7 +24,7 @@ use crate::calls::{fstat, openat, statat, statx, unlinkat};
 use crate::event::Note;
 use crate::request::{Request, Resume, Writing};
 use crate::task::Identity;
-pub(crate) use record::Form;
+pub(crate) use record::{Form, Key};
 use record::{Birth, Record, Top};
 
 /// No record is as long. One that is longer is not read.
@@ -113,18 +113,23 @@ impl Journal {
         Some(page.record?.started)
     }
 
+    /// What tells parts of files that this run may go on with, or a later one may that goes on with this.
+    pub(crate) fn key(&self) -> Option<Key> {
+        Some(self.page.as_ref()?.record?.key)
+    }
+
     /// What somebody should know of the records.
     pub(crate) fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 
-    /// Remembers the run, unless it is remembered already. This is before its first write.
-    pub(crate) fn begin(&mut self, started: (i64, i64)) {
+    /// Remembers the run, with a key of its own, unless it is remembered already. This is before its first write.
+    pub(crate) fn begin(&mut self, started: (i64, i64), key: Key) {
         let (Writing::Real, Some(shelf), Some(page)) = (self.writing, &mut self.shelf, &mut self.page) else { return };
         if page.record.is_some() {
             return page.flush_later(shelf);
         }
-        let record = Record { form: page.form, started, top: page.top };
+        let record = Record { form: page.form, started, key, top: page.top };
         match page.write(shelf, &record) {
             Ok(()) => {
                 page.record = Some(record);

@@ -40,9 +40,10 @@ pub enum Durability {
 
 /// When a group of files is flushed: as soon as it has so much of anything. That is what a run that is cut off has to do again, for
 /// each of at most four groups; so no task copies more files either.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct GroupLimits {
-    /// The bytes of its files.
+    /// The bytes of its files. A file that has more is a group by itself, and is flushed each time that so much of it, or what
+    /// was written for as long as `age`, is not on disk.
     pub n_bytes: u64,
     /// Its files, whose names are kept in memory.
     pub n_files: u32,

@@ -13,12 +13,13 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::claims::Claims;
+use super::random_number;
 use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
 use crate::confine::{Found, Walls};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
-use crate::plan::{Journal, Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
+use crate::plan::{Journal, Key, Pair, Part, Place, Plan, is_any_mount_doubtful, open_mark};
 use crate::request::{Policy, Writing};
 use crate::scheduler::Top;
 use crate::task::Identity;
@@ -40,6 +41,8 @@ pub(super) struct Beginning {
     pub(super) started: (i64, i64),
     /// Likewise of the run that is gone on with.
     pub(super) resumed: Option<(i64, i64)>,
+    /// Of this run and of that, if it is remembered.
+    pub(super) key: Option<Key>,
     writing: Writing,
     /// The folders that are copied to, as other runs see it.
     pub(super) claims: Claims,
@@ -120,8 +123,9 @@ impl Beginning {
         let policy = &plan.request.policy;
         let started = moment_before_the_first_write(policy);
         let resumed = journal.resumed();
-        let mut beginning = Self { started, resumed, writing: policy.writing, ..Self::default() };
-        journal.begin(started);
+        journal.begin(started, std::array::from_fn(|_| random_number()));
+        let key = journal.key();
+        let mut beginning = Self { started, resumed, key, writing: policy.writing, ..Self::default() };
         for (source_idx, pair) in plan.pairs.iter().enumerate() {
             let begun = match (plan.share.of_source(source_idx), pair.kind) {
                 (Part::Nothing, _) => Ok(()),

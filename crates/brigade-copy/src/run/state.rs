@@ -136,6 +136,7 @@ impl Core {
             bytes: counts.bytes_copied,
             bytes_reflinked: counts.bytes_reflinked,
             bytes_in_holes: counts.bytes_in_holes,
+            bytes_kept: counts.bytes_kept,
             bytes_unchanged: counts.bytes_unchanged,
             elapsed,
             walk_elapsed: self.walk_elapsed,

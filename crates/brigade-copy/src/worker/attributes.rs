@@ -106,7 +106,7 @@ impl<'a> Bearer<'a> {
         }
     }
 
-    fn get(&self, name: &CStr) -> Result<Vec<u8>, Errno> {
+    pub(super) fn get(&self, name: &CStr) -> Result<Vec<u8>, Errno> {
         read(|buffer| match self {
             Self::Open(entry) => fgetxattr(entry, name, spare_capacity(buffer)),
             Self::Named(entry) => lgetxattr(entry.reached()?, name, spare_capacity(buffer)),
@@ -114,7 +114,7 @@ impl<'a> Bearer<'a> {
         })
     }
 
-    fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+    pub(super) fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Open(entry) => fsetxattr(entry, name, value, XattrFlags::empty()),
             Self::Named(entry) => lsetxattr(entry.reached()?, name, value, XattrFlags::empty()),
@@ -151,7 +151,7 @@ impl<'a> Bearer<'a> {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    fn remove(&self, name: &CStr) -> Result<(), Errno> {
+    pub(super) fn remove(&self, name: &CStr) -> Result<(), Errno> {
         let removed = match self {
             Self::Open(entry) => fremovexattr(entry, name),
             Self::Named(entry) => lremovexattr(entry.reached()?, name),

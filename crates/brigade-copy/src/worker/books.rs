@@ -157,6 +157,7 @@ impl Worker {
         if outcome == Outcome::Copied {
             counts.bytes_reflinked += spared.bytes_reflinked;
             counts.bytes_in_holes += spared.bytes_in_holes;
+            counts.bytes_kept += spared.bytes_kept;
         }
         self.lane.done(self.answer.counts.n_done(), self.answer.counts.bytes_done);
     }

@@ -33,7 +33,7 @@ const IN_MEMORY: [u64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
 const ELSEWHERE: [u64; 9] =
     [0x6573_5546, 0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400, 0x5346_414f, 0x7375_7245];
 
-const UNFINISHED_MODE: u32 = 0o600;
+pub(super) const UNFINISHED_MODE: u32 = 0o600;
 
 /// What a file of this run is that is no longer where it was put: another copier has put its own there, say.
 const DISPLACED: Flaw = Flaw { action: Action::Commit, cause: Cause::Reason(Reason::Replaced) };

@@ -11,7 +11,7 @@ use crate::calls;
 use crate::error::{Action, Reason};
 use crate::facet::{Facet, Why};
 use crate::pace::Turn;
-use crate::request::{Reflink, Sparse};
+use crate::request::{Fidelity, Reflink, Sparse};
 
 /// Bytes read and written at a time, and the largest file that is read in one go. The buffer stays in the second level
 /// cache; 64 KiB to 1 MiB made no difference on tmpfs.
@@ -57,6 +57,8 @@ pub(super) enum Moved {
 pub(super) struct Spared {
     pub(super) bytes_reflinked: u64,
     pub(super) bytes_in_holes: u64,
+    /// Written by whoever was cut off over it.
+    pub(super) bytes_kept: u64,
 }
 
 /// What the kernel can do between two devices, learnt from trying.
@@ -82,7 +84,7 @@ pub(super) struct Streams<'a> {
 }
 
 impl Worker {
-    /// Copies all bytes into an empty file.
+    /// Copies all bytes into an empty file, or all that are missing into one that has some.
     pub(super) fn move_contents(&mut self, streams: Streams<'_>, source: &Stat, device: u64) -> Result<Moved, Flaw> {
         let n_bytes = source.st_size as u64;
         self.spared = Spared::default();
@@ -103,21 +105,25 @@ impl Worker {
                 Err(_) => {}
             }
         }
+        let n_kept = self.n_kept();
+        self.spared.bytes_kept = n_kept;
+        self.lane.add_bytes(n_kept);
         let has_holes = (source.st_blocks as u64) * 512 < n_bytes;
         let zeros = if sparse == Sparse::Always { Zeros::Skipped } else { Zeros::Written };
-        if has_holes
-            && sparse != Sparse::Never
-            && let Some(moved) = self.move_around_holes(streams, source, zeros)?
-        {
-            return Ok(moved);
+        let mut from = n_kept;
+        if has_holes && sparse != Sparse::Never {
+            match self.move_around_holes(streams, source, from, zeros)? {
+                Ok(moved) => return Ok(moved),
+                Err(reached) => from = reached,
+            }
         }
         match sparse {
-            Sparse::Auto if n_bytes <= self.pace.portion_bytes().min(CHUNK_BYTES as u64) => {
+            Sparse::Auto if from == 0 && n_bytes <= self.pace.portion_bytes().min(CHUNK_BYTES as u64) => {
                 self.move_at_once(streams, n_bytes as usize)
             }
-            Sparse::Auto => self.move_ranges(streams, n_bytes, offload_idx),
-            Sparse::Never => self.move_chunks(streams, 0, end_of(source), Zeros::Written),
-            Sparse::Always => self.move_without_zeros(streams, end_of(source)),
+            Sparse::Auto => self.move_ranges(streams, from, n_bytes, offload_idx),
+            Sparse::Never => self.move_chunks(streams, from, end_of(source), Zeros::Written),
+            Sparse::Always => self.move_without_zeros(streams, from, source),
         }
     }
 
@@ -131,6 +137,13 @@ impl Worker {
             self.offloads.push(Offload { devices, clone: Ability::Unknown, range: Ability::Unknown });
             self.offloads.len() - 1
         })
+    }
+
+    /// Whether files of this device share their contents with copies on the other.
+    pub(super) fn clones_between(&self, source: u64, destination: u64) -> bool {
+        let Fidelity { reflink, sparse, .. } = self.facts.fidelity;
+        let does = |offload: &Offload| offload.devices == (source, destination) && offload.clone == Ability::Works;
+        reflink != Reflink::Never && sparse == Sparse::Auto && self.offloads.iter().any(does)
     }
 
     fn try_clone(&mut self, streams: Streams<'_>, offload_idx: usize) -> Result<(), Errno> {
@@ -178,8 +191,14 @@ impl Worker {
         }
     }
 
-    fn move_ranges(&mut self, streams: Streams<'_>, n_bytes: u64, offload_idx: usize) -> Result<Moved, Flaw> {
-        let mut offset = 0;
+    fn move_ranges(
+        &mut self,
+        streams: Streams<'_>,
+        from: u64,
+        n_bytes: u64,
+        offload_idx: usize,
+    ) -> Result<Moved, Flaw> {
+        let mut offset = from;
         // With this call some file systems share contents without having been asked to.
         let is_allowed = self.facts.fidelity.reflink != Reflink::Never;
         while is_allowed && self.offloads[offload_idx].range != Ability::Missing && offset < n_bytes {
@@ -187,7 +206,7 @@ impl Worker {
                 return Ok(Moved::Stopped);
             }
             let (mut from, mut to) = (offset, offset);
-            let n_wanted = (n_bytes - offset).min(RANGE_BYTES).min(self.pace.portion_bytes());
+            let n_wanted = (n_bytes - offset).min(RANGE_BYTES).min(self.pace.portion_bytes()).min(self.n_until_flush());
             if self.wait_turn(n_wanted) == Turn::Never {
                 return Ok(Moved::Stopped);
             }
@@ -200,8 +219,9 @@ impl Worker {
                     self.offloads[offload_idx].range = Ability::Works;
                     offset += n_moved as u64;
                     self.lane.add_bytes(n_moved as u64);
+                    self.note_written(streams.destination, n_moved as u64, offset)?;
                 }
-                Err(errno) if is_not_here(errno) && offset == 0 => self.offloads[offload_idx].range = Ability::Missing,
+                Err(errno) if is_not_here(errno) && offset == from => self.offloads[offload_idx].range = Ability::Missing,
                 // Where the range would reach beyond the largest file that there can be, although the file does not.
                 Err(Errno::FBIG) => break,
                 Err(errno) => return Err(Flaw::new(Action::Write, errno)),
@@ -217,7 +237,7 @@ impl Worker {
             if self.lane.must_stop() {
                 return Ok(Moved::Stopped);
             }
-            let n_wanted = (end - offset).min(CHUNK_BYTES as u64).min(self.pace.portion_bytes());
+            let n_wanted = (end - offset).min(CHUNK_BYTES as u64).min(self.pace.portion_bytes()).min(self.n_until_flush());
             // What was only to find the end is not paid for.
             let n_read = read_at(streams.source, &mut self.buffer[..n_wanted as usize], offset)?;
             if n_read == 0 {
@@ -238,21 +258,32 @@ impl Worker {
             }
             offset += n_read as u64;
             self.lane.add_bytes(n_read as u64);
+            self.note_written(streams.destination, n_read as u64, offset)?;
         }
         Ok(Moved::Bytes(offset))
     }
 
     /// Copies everything and makes holes of zeros.
-    fn move_without_zeros(&mut self, streams: Streams<'_>, end: u64) -> Result<Moved, Flaw> {
-        let moved = self.move_chunks(streams, 0, end, Zeros::Skipped)?;
+    fn move_without_zeros(&mut self, streams: Streams<'_>, from: u64, source: &Stat) -> Result<Moved, Flaw> {
+        if self.is_in_parts() {
+            // A part that ends with zeros is as long as it says, too.
+            set_length(streams.destination, source.st_size as u64)?;
+        }
+        let moved = self.move_chunks(streams, from, end_of(source), Zeros::Skipped)?;
         if let Moved::Bytes(n_bytes) = moved {
             set_length(streams.destination, n_bytes)?;
         }
         Ok(moved)
     }
 
-    /// Copies what is not a hole. `None` if this file system cannot say where its holes are.
-    fn move_around_holes(&mut self, streams: Streams<'_>, source: &Stat, zeros: Zeros) -> Result<Option<Moved>, Flaw> {
+    /// Copies what is not a hole. If this file system cannot say where its holes are, says up to where they are known.
+    fn move_around_holes(
+        &mut self,
+        streams: Streams<'_>,
+        source: &Stat,
+        from: u64,
+        zeros: Zeros,
+    ) -> Result<Result<Moved, u64>, Flaw> {
         if is_unsettled(source) {
             // What is on disk is never taken for a hole. Where this fails, reading will tell.
             let _ = calls::fdatasync(streams.source);
@@ -260,8 +291,8 @@ impl Worker {
         let n_bytes = source.st_size as u64;
         // First, since XFS takes room ahead for a file that is written beyond its end, and that would fill the holes.
         set_length(streams.destination, n_bytes)?;
-        let mut offset = 0;
-        let mut bytes_in_holes = n_bytes;
+        let mut offset = from;
+        let mut bytes_in_holes = n_bytes - from;
         while offset < n_bytes {
             let data = match calls::seek(streams.source, SeekFrom::Data(offset)) {
                 Err(Errno::NXIO) => break,
@@ -271,11 +302,11 @@ impl Worker {
             let (data, hole) = match extent {
                 // What was appended meanwhile is not copied, but seen afterwards.
                 Ok((data, hole)) => (data, hole.min(n_bytes)),
-                // To read everything from the beginning is right, too.
+                // To read everything is right, too.
                 Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
                     calls::seek(streams.source, SeekFrom::Start(0)).map_err(|errno| Flaw::new(Action::Read, errno))?;
-                    set_length(streams.destination, 0)?;
-                    return Ok(None);
+                    set_length(streams.destination, offset)?;
+                    return Ok(Err(offset));
                 }
                 Err(errno) => return Err(Flaw::new(Action::Read, errno)),
             };
@@ -287,14 +318,14 @@ impl Worker {
                 // Cut short meanwhile, or it never had as much, as in /sys: file.rs compares this with the size.
                 Moved::Bytes(end) => {
                     set_length(streams.destination, end)?;
-                    return Ok(Some(Moved::Bytes(end)));
+                    return Ok(Ok(Moved::Bytes(end)));
                 }
-                Moved::Stopped => return Ok(Some(Moved::Stopped)),
+                Moved::Stopped => return Ok(Ok(Moved::Stopped)),
             }
         }
         self.spared.bytes_in_holes = bytes_in_holes;
         self.check_holes(streams.destination, n_bytes)?;
-        Ok(Some(Moved::Bytes(n_bytes)))
+        Ok(Ok(Moved::Bytes(n_bytes)))
     }
 
     /// Whether the destination has holes now, by what it says of its blocks or of its data.

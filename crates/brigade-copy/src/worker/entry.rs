@@ -259,6 +259,7 @@ impl Worker {
 
     fn remove_unless(&self, spot: &Spot<'_>, is_whole: impl FnOnce(&Stat) -> bool) {
         self.remove_temporary(spot);
+        self.remove_part(spot);
         let folder = &spot.here.destination;
         let Ok(present) = statat(folder, spot.destination_name(), AtFlags::SYMLINK_NOFOLLOW) else {
             return;

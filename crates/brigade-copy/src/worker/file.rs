@@ -13,6 +13,7 @@ use super::contents::{Moved, is_made_up, streams};
 use super::existing::{Like, Verdict, mtime_of};
 use super::folders::{Newborn, Pair, kind_of};
 use super::keeping::Refuser;
+use super::litter::temporary_name_of;
 use super::metadata::Present;
 use super::placing::{Placed, put_where_nothing_is};
 use super::verify::ReadBack;
@@ -84,7 +85,10 @@ impl Worker {
         let mut landing = self.landing_of_new();
         if spot.arrival != Arrival::Fresh {
             match self.meet_file(spot, sharing)? {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.remove_needless_part(spot, &done);
+                    return Ok(done);
+                }
                 Err(found) => landing = found,
             }
         }
@@ -209,6 +213,11 @@ impl Worker {
         let wholeness = self.wholeness_in(&spot.here);
         // What is not whole at once is not seen before it has its looks.
         let landing = if wholeness == Wholeness::AtOnce { landing } else { landing.aside() };
+        if let Some((destination, name)) = self.begin_parts(spot, &before, wholeness)? {
+            // It was flushed but for the rest.
+            let open = Open { source, destination, before, wholeness: Wholeness::Flushed, birth: Birth::Named };
+            return self.fill_and_place(spot, open, landing, &name);
+        }
         let temporary = (landing != Landing::Direct).then(|| self.temporary_name(spot.destination_name()));
         let name = temporary.as_deref().unwrap_or(spot.destination_name());
         let unnamed = if wholeness == Wholeness::AtOnce { None } else { self.create_unnamed(&spot.here)? };
@@ -251,6 +260,7 @@ impl Worker {
             Ok(Filled::Whole(n_bytes)) => n_bytes,
             Ok(Filled::Changed) => return remove(Ok(Tried::Changed)),
             Ok(Filled::Spoilt) => return remove(Ok(Tried::Spoilt)),
+            Ok(Filled::Stopped) if self.leaves_part() => return Ok(Tried::Done(Done::Stopped)),
             Ok(Filled::Stopped) => return remove(Ok(Tried::Done(Done::Stopped))),
             Err(flaw) => return remove(Err(flaw)),
         };
@@ -369,6 +379,7 @@ impl Worker {
             Wholeness::Later(_) | Wholeness::AtOnce => None,
             Wholeness::Flushed => {
                 flush(&open.destination)?;
+                self.end_parts(&open.destination)?;
                 None
             }
         };
@@ -430,8 +441,7 @@ impl Worker {
             name.hash(&mut hasher);
             *half = hasher.finish();
         }
-        CString::new(format!(".brigade-{:016x}{:016x}", halves[0], halves[1]))
-            .expect("hexadecimal digits hold no zero byte")
+        temporary_name_of(halves[0], halves[1])
     }
 }
 
@@ -459,13 +469,13 @@ enum Filled {
     Stopped,
 }
 
-fn create_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn create_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
     let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(&here.destination, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
 /// Creates a temporary file in place of one that a worker left behind when it died.
-fn recreate_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Flaw> {
+pub(super) fn recreate_file(here: &Pair, name: &CStr, access: OFlags) -> Result<OwnedFd, Flaw> {
     unlinkat(&here.destination, name, AtFlags::empty()).map_err(|errno| Flaw::new(Action::Remove, errno))?;
     create_file(here, name, access).map_err(|errno| Flaw::new(Action::Create, errno))
 }
@@ -475,7 +485,7 @@ fn is_no_file(spot: &Spot<'_>) -> bool {
 }
 
 /// Removes a file that this worker has made, unless another copier has put something else under its name.
-fn remove_own(here: &Pair, name: &CStr, file: &OwnedFd) {
+pub(super) fn remove_own(here: &Pair, name: &CStr, file: &OwnedFd) {
     let is_own = match (fstat(file), statat(&here.destination, name, AtFlags::SYMLINK_NOFOLLOW)) {
         (Ok(own), Ok(present)) => Identity::of(&own) == Identity::of(&present),
         _ => false,

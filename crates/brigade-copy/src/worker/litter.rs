@@ -9,7 +9,6 @@ use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 
 use super::Worker;
-use super::entry::birth_of;
 use super::folders::{Pair, Reality};
 use crate::calls::{self, Patience, fstat, unlinkat};
 use crate::task::{Arrival, Identity};
@@ -17,7 +16,12 @@ use crate::task::{Arrival, Identity};
 const PREFIX: &[u8] = b".brigade-";
 const N_DIGITS: usize = 32;
 
-/// Whether a name is one that a run gives to what is not finished.
+/// A name that a run gives to what is not finished.
+pub(super) fn temporary_name_of(high: u64, low: u64) -> CString {
+    CString::new(format!(".brigade-{high:016x}{low:016x}")).expect("hexadecimal digits hold no zero byte")
+}
+
+/// Whether a name is such a one.
 fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|digits| digits.len() == N_DIGITS && digits.iter().all(|digit| digit.is_ascii_hexdigit()))
@@ -73,18 +77,19 @@ impl Worker {
     }
 
     /// How something under a temporary name is removed; `None` if it stays: what the source has is no litter, and neither is what
-    /// others have made, or somebody since this run began.
+    /// others have made, what somebody has touched since this run began, or a part of a file that it goes on with.
     fn litter_at(&self, pair: &Pair, name: &CStr) -> Option<AtFlags> {
         if pair.stat_source(name).err() != Some(Errno::NOENT) {
             return None;
         }
-        let mask = StatxFlags::TYPE | StatxFlags::UID | StatxFlags::BTIME | StatxFlags::CTIME;
+        let mask = StatxFlags::TYPE | StatxFlags::UID | StatxFlags::CTIME;
         let present = calls::statx(&pair.destination, name, AtFlags::SYMLINK_NOFOLLOW, mask).ok()?;
         // What root copies may belong to somebody else by now.
         let is_own = self.user == 0 || present.stx_uid == self.user;
         let is_folder = FileType::from_raw_mode(u32::from(present.stx_mode)) == FileType::Directory;
         let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        (is_own && birth_of(&present) < self.facts.started).then_some(flags)
+        let changed = (present.stx_ctime.tv_sec, i64::from(present.stx_ctime.tv_nsec));
+        (is_own && changed < self.facts.started && !self.is_part(pair, name)).then_some(flags)
     }
 }
 

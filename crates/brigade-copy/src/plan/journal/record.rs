@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// The first words of a record. Another format will have another number.
-const MAGIC: &str = "brigade-run 1";
+const MAGIC: &str = "brigade-run 2";
 
 /// How the place of the copy was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,12 +17,16 @@ pub(crate) enum Form {
     Beside,
 }
 
+/// By which a run knows what it has left of files that it was cut off in, and by which nobody else could make the like.
+pub(crate) type Key = [u64; 4];
+
 /// A run that was begun.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
     pub(super) form: Form,
     /// A moment before its first write.
     pub(super) started: (i64, i64),
+    pub(super) key: Key,
     pub(super) top: Top,
 }
 
@@ -53,7 +57,8 @@ impl Record {
             Top::There => "there",
             Top::New(_) => "new",
         };
-        let mut text = sealed(&format!("{MAGIC} {form} {seconds} {nanoseconds} {top}"), name);
+        let key = self.key.map(|part| format!("{part:016x}")).join("-");
+        let mut text = sealed(&format!("{MAGIC} {form} {seconds} {nanoseconds} {key} {top}"), name);
         if let Top::New(Some(Birth { inode, born: (seconds, nanoseconds) })) = self.top {
             text.push_str(&sealed(&format!("made {inode} {seconds} {nanoseconds}"), name));
         }
@@ -68,13 +73,19 @@ impl Record {
         let word = words.next()?;
         let (form, _) = *FORMS.iter().find(|(_, known)| *known == word)?;
         let started = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let key = key_in(words.next()?)?;
         let top = match words.next()? {
             "there" => Top::There,
             "new" => Top::New(unsealed(rest, name).and_then(|(second, _)| made(second))),
             _ => return None,
         };
-        words.next().is_none().then_some(Self { form, started, top })
+        words.next().is_none().then_some(Self { form, started, key, top })
     }
+}
+
+fn key_in(word: &str) -> Option<Key> {
+    let parts: Option<Vec<u64>> = word.split('-').map(|part| u64::from_str_radix(part, 16).ok()).collect();
+    parts?.try_into().ok()
 }
 
 fn made(line: &str) -> Option<Birth> {
@@ -114,9 +125,9 @@ mod tests {
     fn records() -> [Record; 3] {
         let made = Birth { inode: u64::MAX, born: (1_795_379_701, 5) };
         [
-            Record { form: Form::IntoOrAs, started: (1_795_379_701, 999_999_999), top: Top::New(Some(made)) },
-            Record { form: Form::Exactly, started: (-1, 0), top: Top::There },
-            Record { form: Form::Beside, started: (0, 1), top: Top::New(None) },
+            Record { form: Form::IntoOrAs, started: (1_795_379_701, 999_999_999), key: [0, 1, 2, u64::MAX], top: Top::New(Some(made)) },
+            Record { form: Form::Exactly, started: (-1, 0), key: [7; 4], top: Top::There },
+            Record { form: Form::Beside, started: (0, 1), key: [u64::MAX; 4], top: Top::New(None) },
         ]
     }
 
