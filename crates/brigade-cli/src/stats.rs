@@ -95,7 +95,8 @@ fn written(summary: &Summary) -> u64 {
     summary.bytes.saturating_sub(summary.bytes_reflinked + summary.bytes_in_holes + summary.bytes_kept)
 }
 
-fn bytes_per_second(summary: &Summary) -> f64 {
+/// What was there before does not make a copy fast.
+pub fn bytes_per_second(summary: &Summary) -> f64 {
     per_second(summary.bytes.saturating_sub(summary.bytes_kept), summary.elapsed)
 }
 

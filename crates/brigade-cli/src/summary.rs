@@ -7,6 +7,7 @@ use brigade_copy::{Confinement, FidelityReport, Limit, Summary, Writing, shown};
 
 use crate::language::Language;
 use crate::messages;
+use crate::stats;
 use crate::units;
 
 /// What the engine's figures do not say.
@@ -125,9 +126,8 @@ fn what(language: Language, summary: &Summary) -> String {
 
 /// Nothing for a run that copied no contents, or was too short for its time to mean anything.
 fn rate(summary: &Summary) -> Option<String> {
-    let seconds = summary.elapsed.as_secs_f64();
-    let is_telling = summary.bytes > 0 && seconds >= 0.01;
-    is_telling.then(|| units::bytes_rate(summary.bytes as f64 / seconds))
+    let is_telling = summary.bytes > 0 && summary.elapsed >= Duration::from_millis(10);
+    is_telling.then(|| units::bytes_rate(stats::bytes_per_second(summary)))
 }
 
 #[cfg(test)]

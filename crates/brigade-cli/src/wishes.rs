@@ -5,8 +5,8 @@ mod policy;
 
 use std::io;
 use std::num::NonZeroU64;
-use std::str::FromStr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use brigade_copy::{

@@ -29,7 +29,10 @@ fn stats_are_a_block_of_figures_at_the_end() {
     };
     assert_eq!(line("entries "), "found 3 = copied 3 + unchanged 0 + skipped 0 + failed 0");
     assert_eq!(line("copied  "), "2 files, 1 folder, 0 symlinks, 0 hard links, 0 special files");
-    assert_eq!(line("bytes "), "1 048 581 B (1.0 MiB): 5 B written, 0 B shared with the source, 1.0 MiB in holes, 0 B there before");
+    assert_eq!(
+        line("bytes "),
+        "1 048 581 B (1.0 MiB): 5 B written, 0 B shared with the source, 1.0 MiB in holes, 0 B there before"
+    );
     assert!(line("slowest ").contains("'a/"), "{}", run.stderr);
     // A second run finds everything there.
     let run = scene.run(["--stats", "--quiet", "--lang=zh-CN", "-T", "a", "b"]);

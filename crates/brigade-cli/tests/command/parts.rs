@@ -95,9 +95,14 @@ impl Stage {
             kill_process(Pid::from_raw(parent.cast_signed()).unwrap(), signal).unwrap();
             Answer::GoOn
         };
-        let rule = Rule::of(call, Act::Hook(Box::new(cut))).by(Role::Worker).below(self.scene.path("")).when(When::Nth(nth));
+        let rule =
+            Rule::of(call, Act::Hook(Box::new(cut))).by(Role::Worker).below(self.scene.path("")).when(When::Nth(nth));
         let ended = self.run(words, vec![rule]);
-        assert_eq!((ended.n_done[0], ended.output.status.signal()), (1, Some(signal.as_raw())), "{call} {nth}: {ended:?}");
+        assert_eq!(
+            (ended.n_done[0], ended.output.status.signal()),
+            (1, Some(signal.as_raw())),
+            "{call} {nth}: {ended:?}"
+        );
         assert_eq!(self.scene.records().len(), 1);
         ended
     }
@@ -128,7 +133,11 @@ impl Stage {
             }
             Answer::GoOn
         };
-        let calls = ["pread64", "copy_file_range", "fdatasync", "fsync", "syncfs"];
+        let mut calls = vec!["pread64", "fdatasync", "fsync", "syncfs"];
+        // From another file system this is tried once, and moves nothing.
+        if self.source.starts_with(self.scene.path("disk")) {
+            calls.push("copy_file_range");
+        }
         (steps, Rule::of_each(calls, Act::Hook(Box::new(note))).by(Role::Worker))
     }
 
@@ -193,9 +202,9 @@ fn n_durable(part: &Path) -> u64 {
     u64::from_le_bytes(*mark_of(part).first_chunk().unwrap())
 }
 
-/// One byte more is asked for, to see the end.
-const fn rest_after(n_durable: u64) -> u64 {
-    N_BYTES - n_durable + 1
+/// Asked was for so much of the large file, and for a byte or two more, to see its end.
+fn assert_read(n_read: u64, n_wanted: u64, what: &str) {
+    assert!((n_wanted..=n_wanted + 2).contains(&n_read), "{what}: {n_read} instead of {n_wanted}");
 }
 
 #[test]
@@ -222,7 +231,7 @@ fn a_copy_that_is_killed_in_the_middle_of_a_large_file_copies_only_what_is_missi
         assert_eq!(fs::metadata(&part).unwrap().mode(), 0o100_600);
         assert!(!stage.copy().join("folder/big").exists(), "{what}");
         let (summary, n_read) = stage.finish(&[]);
-        assert_eq!(n_read, rest_after(n_durable), "{what}");
+        assert_read(n_read, N_BYTES - n_durable, &what);
         assert_eq!(summary["stats"]["bytes_kept"], n_durable, "{what}");
         assert_eq!(summary["durable"], true);
         stage.assert_whole(&what);
@@ -240,7 +249,7 @@ fn whoever_does_the_work_of_a_killed_worker_goes_on_where_the_file_is_on_disk() 
     let ended = stage.run(&[], vec![kill, watch]);
     assert_eq!((ended.n_done[0], ended.output.status.code()), (1, Some(0)), "{ended:?}");
     let n_read: u64 = steps.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|step| step.n_moved()).sum();
-    assert_eq!(n_read, rest_after(0) + GROUP_BYTES);
+    assert_read(n_read, N_BYTES + GROUP_BYTES, "a killed worker");
     stage.assert_whole("a killed worker");
 }
 
@@ -251,7 +260,8 @@ fn of_a_large_file_less_than_two_groups_are_not_on_disk() {
         let (steps, watch) = stage.watched();
         assert_eq!(stage.run(words, vec![watch]).output.status.code(), Some(0));
         let steps = std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
-        let unflushed = steps.split(|step| *step == Step::Flush).map(|moved| moved.iter().map(|step| step.n_moved()).sum());
+        let unflushed =
+            steps.split(|step| *step == Step::Flush).map(|moved| moved.iter().map(|step| step.n_moved()).sum());
         let most: u64 = unflushed.max().unwrap();
         assert!((GROUP_BYTES..2 * GROUP_BYTES).contains(&most), "{words:?}: {most}");
         stage.assert_whole("a copy at one go");
@@ -267,8 +277,8 @@ fn a_large_file_begins_anew_if_anything_is_wrong_with_its_part() {
         value[byte_idx] ^= 1;
         setxattr(part, MARK, &value, XattrFlags::REPLACE).unwrap();
     }
-    fn instead(part: &Path) {
-        fs::rename(part, part.with_file_name("own part")).unwrap();
+    fn put_away(stage: &Stage, part: &Path) {
+        fs::rename(part, stage.scene.path("disk/own part")).unwrap();
     }
     let cases: [(&str, Spoil); 20] = [
         ("the record is gone", |stage, _| fs::remove_file(&stage.scene.records()[0]).unwrap()),
@@ -294,19 +304,19 @@ fn a_large_file_begins_anew_if_anything_is_wrong_with_its_part() {
         ("open to all", |_, part| fs::set_permissions(part, Permissions::from_mode(0o666)).unwrap()),
         ("another user's", |_, part| std::os::unix::fs::chown(part, Some(12345), None).unwrap()),
         ("a further name", |stage, part| fs::hard_link(part, stage.scene.path("disk/further")).unwrap()),
-        ("planted with its mark", |_, part| {
+        ("planted with its mark", |stage, part| {
             let mark = mark_of(part);
-            instead(part);
+            put_away(stage, part);
             fs::write(part, vec![7; N_BYTES as usize]).unwrap();
             fs::set_permissions(part, Permissions::from_mode(0o600)).unwrap();
             setxattr(part, MARK, &mark, XattrFlags::CREATE).unwrap();
         }),
         ("a link", |stage, part| {
-            instead(part);
+            put_away(stage, part);
             symlink(stage.scene.path("victim"), part).unwrap();
         }),
-        ("a FIFO", |_, part| {
-            instead(part);
+        ("a FIFO", |stage, part| {
+            put_away(stage, part);
             rustix::fs::mknodat(CWD, part, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         }),
         ("another source", |stage, _| stage.write(&bytes(2))),
@@ -329,9 +339,9 @@ fn a_large_file_begins_anew_if_anything_is_wrong_with_its_part() {
         assert!(n_durable(&part) >= 3 * GROUP_BYTES);
         spoil(&stage, &part);
         let (summary, n_read) = stage.finish(&[]);
-        assert_eq!((n_read, &summary["stats"]["bytes_kept"]), (rest_after(0), &0.into()), "{what}");
+        assert_read(n_read, N_BYTES, what);
+        assert_eq!(summary["stats"]["bytes_kept"], 0, "{what}");
         assert_eq!(fs::read(stage.scene.path("victim")).unwrap(), b"victim", "{what}");
-        let _ = fs::remove_file(part.with_file_name("own part"));
         stage.assert_whole(what);
     }
 }
@@ -342,7 +352,8 @@ fn a_part_that_is_not_needed_any_more_is_removed() {
     let cases: [(&str, Change); 2] = [
         ("the source is gone", |stage| fs::remove_file(stage.big()).unwrap()),
         ("somebody else has copied it", |stage| {
-            let copied = Command::new("cp").arg("-a").arg(stage.big()).arg(stage.copy().join("folder")).status().unwrap();
+            let copied =
+                Command::new("cp").arg("-a").arg(stage.big()).arg(stage.copy().join("folder")).status().unwrap();
             assert!(copied.success());
         }),
     ];
@@ -366,7 +377,7 @@ fn an_interrupted_copy_leaves_a_part_that_the_next_goes_on_with_or_removes() {
         assert!(n_durable >= 2 * GROUP_BYTES && n_durable < N_BYTES);
         let words: &[&str] = if is_resumed { &[] } else { &["--no-resume"] };
         let n_read = stage.finish(words).1;
-        assert_eq!(n_read, rest_after(if is_resumed { n_durable } else { 0 }));
+        assert_read(n_read, N_BYTES - if is_resumed { n_durable } else { 0 }, "after an interruption");
         stage.assert_whole("after an interruption");
     }
 }
@@ -405,12 +416,14 @@ fn the_holes_of_a_large_file_stay_holes_when_it_is_gone_on_with() {
         file.set_len(80 * MIB).unwrap();
         file.sync_all().unwrap();
         stage.settle();
-        stage.cut_off(words, Signal::KILL, "fdatasync", 4);
+        // The first is about the source, before its holes are believed.
+        stage.cut_off(words, Signal::KILL, "fdatasync", 5);
         let n_durable = n_durable(&stage.part().unwrap());
         assert!(n_durable >= 41 * MIB, "{n_durable}");
         let (summary, n_read) = stage.finish(words);
         assert!(n_read <= 5 * MIB && summary["stats"]["bytes_kept"] == n_durable, "{words:?}: {n_read}");
-        let (source, copy) = (fs::metadata(stage.big()).unwrap(), fs::metadata(stage.copy().join("folder/big")).unwrap());
+        let (source, copy) =
+            (fs::metadata(stage.big()).unwrap(), fs::metadata(stage.copy().join("folder/big")).unwrap());
         assert!(copy.blocks() <= source.blocks(), "{words:?}");
         stage.assert_whole("holes");
     }

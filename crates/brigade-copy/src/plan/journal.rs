@@ -24,8 +24,8 @@ use crate::calls::{fstat, openat, statat, statx, unlinkat};
 use crate::event::Note;
 use crate::request::{Request, Resume, Writing};
 use crate::task::Identity;
-pub(crate) use record::{Form, Key};
 use record::{Birth, Record, Top};
+pub(crate) use record::{Form, Key};
 
 /// No record is as long. One that is longer is not read.
 const MAX_RECORD_BYTES: usize = 1024;

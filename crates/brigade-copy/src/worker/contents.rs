@@ -221,7 +221,9 @@ impl Worker {
                     self.lane.add_bytes(n_moved as u64);
                     self.note_written(streams.destination, n_moved as u64, offset)?;
                 }
-                Err(errno) if is_not_here(errno) && offset == from => self.offloads[offload_idx].range = Ability::Missing,
+                Err(errno) if is_not_here(errno) && offset == from => {
+                    self.offloads[offload_idx].range = Ability::Missing
+                }
                 // Where the range would reach beyond the largest file that there can be, although the file does not.
                 Err(Errno::FBIG) => break,
                 Err(errno) => return Err(Flaw::new(Action::Write, errno)),
@@ -237,7 +239,8 @@ impl Worker {
             if self.lane.must_stop() {
                 return Ok(Moved::Stopped);
             }
-            let n_wanted = (end - offset).min(CHUNK_BYTES as u64).min(self.pace.portion_bytes()).min(self.n_until_flush());
+            let n_wanted =
+                (end - offset).min(CHUNK_BYTES as u64).min(self.pace.portion_bytes()).min(self.n_until_flush());
             // What was only to find the end is not paid for.
             let n_read = read_at(streams.source, &mut self.buffer[..n_wanted as usize], offset)?;
             if n_read == 0 {

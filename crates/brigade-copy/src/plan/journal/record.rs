@@ -125,7 +125,12 @@ mod tests {
     fn records() -> [Record; 3] {
         let made = Birth { inode: u64::MAX, born: (1_795_379_701, 5) };
         [
-            Record { form: Form::IntoOrAs, started: (1_795_379_701, 999_999_999), key: [0, 1, 2, u64::MAX], top: Top::New(Some(made)) },
+            Record {
+                form: Form::IntoOrAs,
+                started: (1_795_379_701, 999_999_999),
+                key: [0, 1, 2, u64::MAX],
+                top: Top::New(Some(made)),
+            },
             Record { form: Form::Exactly, started: (-1, 0), key: [7; 4], top: Top::There },
             Record { form: Form::Beside, started: (0, 1), key: [u64::MAX; 4], top: Top::New(None) },
         ]
