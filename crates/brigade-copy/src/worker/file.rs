@@ -1,7 +1,7 @@
 //! Copies one regular file so that its name appears whole or not at all where something was, and is removed again where
 //! copying fails. How bytes move is in contents.rs, the other kinds of entries in entry.rs.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -13,7 +13,6 @@ use super::contents::{Moved, is_made_up, streams};
 use super::existing::{Like, Verdict, mtime_of};
 use super::folders::{Newborn, Pair, kind_of};
 use super::keeping::Refuser;
-use super::litter::temporary_name_of;
 use super::metadata::Present;
 use super::placing::{Placed, put_where_nothing_is};
 use super::verify::ReadBack;
@@ -429,19 +428,6 @@ impl Worker {
     pub(super) fn report_sharing(&self, source: &Stat, sharing: Sharing) -> Option<Done> {
         (source.st_nlink > 1 && sharing == Sharing::Report && self.is_kept(Facet::Links))
             .then(|| Done::Shared { identity: Identity::of(source), n_links: source.st_nlink })
-    }
-
-    /// The temporary name of an entry. Nobody can guess it, and a worker that does a dead one's work again finds the same.
-    pub(super) fn temporary_name(&self, name: &CStr) -> CString {
-        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-        let mut halves = [0; 2];
-        for (half, secret) in halves.iter_mut().zip(self.facts.secret) {
-            let mut hasher = DefaultHasher::new();
-            secret.hash(&mut hasher);
-            name.hash(&mut hasher);
-            *half = hasher.finish();
-        }
-        temporary_name_of(halves[0], halves[1])
     }
 }
 

@@ -28,6 +28,19 @@ fn is_temporary(name: &[u8]) -> bool {
 }
 
 impl Worker {
+    /// The temporary name of an entry. Nobody can guess it, and a worker that does a dead one's work again finds the same.
+    pub(super) fn temporary_name(&self, name: &CStr) -> CString {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut halves = [0; 2];
+        for (half, secret) in halves.iter_mut().zip(self.facts.secret) {
+            let mut hasher = DefaultHasher::new();
+            secret.hash(&mut hasher);
+            name.hash(&mut hasher);
+            *half = hasher.finish();
+        }
+        temporary_name_of(halves[0], halves[1])
+    }
+
     /// Looks through a folder that was there before this run. That costs reading its names.
     pub(super) fn remove_litter(&mut self, pair: &Pair, arrival: Arrival) {
         if !self.facts.removes_litter || arrival == Arrival::Fresh || pair.reality != Reality::Real {
