@@ -374,7 +374,7 @@ fn an_interrupted_copy_leaves_a_part_that_the_next_goes_on_with_or_removes() {
         let ended = stage.cut_off(&["--bwlimit=2M"], Signal::INT, "fdatasync", 3);
         let part = stage.part().unwrap_or_else(|| panic!("{ended:?}"));
         let n_durable = n_durable(&part);
-        assert!(n_durable >= 2 * GROUP_BYTES && n_durable < N_BYTES);
+        assert!((2 * GROUP_BYTES..N_BYTES).contains(&n_durable), "{n_durable}");
         let words: &[&str] = if is_resumed { &[] } else { &["--no-resume"] };
         let n_read = stage.finish(words).1;
         assert_read(n_read, N_BYTES - if is_resumed { n_durable } else { 0 }, "after an interruption");

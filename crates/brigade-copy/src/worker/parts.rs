@@ -81,10 +81,9 @@ impl Mark {
             sealed.update(name.to_bytes_with_nul());
         }
         // No device: its number may be another after the next start of the machine.
-        let modified = [stat.st_mtime as u64, stat.st_mtime_nsec as u64];
-        let changed = [stat.st_ctime as u64, stat.st_ctime_nsec as u64];
+        let times = [stat.st_mtime, stat.st_mtime_nsec as i64, stat.st_ctime, stat.st_ctime_nsec as i64];
         let numbers = [part.st_ino, stat.st_ino, stat.st_size as u64, sparse as u64];
-        for number in numbers.into_iter().chain(modified).chain(changed) {
+        for number in numbers.into_iter().chain(times.map(i64::cast_unsigned)) {
             sealed.update(&number.to_le_bytes());
         }
         Self { sealed, source_name: name.to_owned() }
