@@ -181,7 +181,7 @@ mod tests {
             [
                 "entries     found 20 = copied 13 + unchanged 7 + skipped 0 + failed 0",
                 "copied      12 files, 1 folder, 0 symlinks, 0 hard links, 0 special files",
-                "bytes       1 294 152 499 B (1.2 GiB): 146 MiB written, 1.0 GiB shared with the source, 4.0 KiB in holes, 64 MiB there before",
+                "bytes       1 294 152 499 B (1.2 GiB): 146 MiB written, 1.0 GiB shared with the source, 4.0 KiB in holes, 64.0 MiB there before",
                 "unchanged   512 B",
                 "rate        585 MiB/s, 10 entries/s",
                 "time        2.0 s; everything was found after 0.5 s",
