@@ -223,9 +223,7 @@ fn check_map(map: &str, sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let rows = map_rows(map);
     for source in sources {
-        let Some((name, path)) = source.path.strip_prefix("crates/").and_then(|path| path.split_once("/src/")) else {
-            continue;
-        };
+        let Some((name, path)) = in_package(source) else { continue };
         let sentence = source.first_sentence();
         match rows.iter().find(|row| row.package == name && row.path == path) {
             None => {
@@ -239,13 +237,20 @@ fn check_map(map: &str, sources: &[Source]) -> Vec<Finding> {
             Some(_) => {}
         }
     }
-    for row in rows.iter().filter(|row| row.package.starts_with("brigade")) {
-        let path = format!("crates/{}/src/{}", row.package, row.path);
-        if !sources.iter().any(|source| source.path == path) {
-            findings.push(found(MAP, row.line_number, "map", format!("{path} is not there")));
+    let is_known = |row: &&Row<'_>| sources.iter().filter_map(in_package).any(|(name, _)| name == row.package);
+    for row in rows.iter().filter(is_known) {
+        if !sources.iter().filter_map(in_package).any(|place| place == (row.package, row.path)) {
+            let message = format!("{} has no source file {}", row.package, row.path);
+            findings.push(found(MAP, row.line_number, "map", message));
         }
     }
     findings
+}
+
+/// The package that a source file belongs to, and its path in there. Programs to compare with are no packages of ours.
+fn in_package(source: &Source) -> Option<(&str, &str)> {
+    let path = source.path.strip_prefix("crates/").unwrap_or(&source.path);
+    path.split_once("/src/").filter(|(package, _)| !package.contains('/'))
 }
 
 #[derive(Debug)]
@@ -364,5 +369,9 @@ mod tests {
         assert_eq!(check_map(&map("| `ring.rs` | A wheel. |"), &[ring(RING)])[0].line_number, 5);
         assert_eq!(check_map(&map(""), &[ring(RING)]).len(), 1);
         assert_eq!(check_map(&map("| `gone.rs` | Nothing. |\n| `ring.rs` | A ring. |"), &[ring(RING)]).len(), 1);
+        let tool = Source::new("brigade/src/ring.rs", RING);
+        assert_eq!(check_map(&map(""), &[tool]).len(), 1, "a package beside those in crates");
+        let peer = Source::new("bench/peers/src/ring.rs", RING);
+        assert_eq!(check_map(&map(""), &[peer]), []);
     }
 }
