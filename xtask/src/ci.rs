@@ -62,7 +62,8 @@ fn gate(tests: Tests) -> Gate {
     gate.add_if(has_deny, "deny", deny, "there is no cargo-deny (cargo install cargo-deny --locked)");
     let advisories = words("deny --locked check advisories");
     let has_advisories = has_deny && is_there(words("deny fetch db"));
-    gate.add_if(has_advisories, "advisories", advisories, "the database of weaknesses cannot be fetched from here");
+    let lacks_advisories = "there is no cargo-deny, or the database of weaknesses cannot be fetched from here";
+    gate.add_if(has_advisories, "advisories", advisories, lacks_advisories);
     gate.add("clippy", words("clippy --workspace --all-targets -- -D warnings"));
     if tests == Tests::Run {
         gate.add("test", words("test --workspace"));

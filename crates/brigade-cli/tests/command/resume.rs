@@ -35,6 +35,14 @@ fn cut_off(scene: &Scene, arguments: &[&str], below: &str, n_files: u64) {
     assert_eq!(scene.records().len(), 1);
 }
 
+/// A copy of `a` to `b` that was killed when about so many files were there.
+fn cut_off_copy(n_files: u64) -> Scene {
+    let scene = Scene::new();
+    many_old_files(&scene);
+    cut_off(&scene, &["a", "b"], "b", n_files);
+    scene
+}
+
 fn many_old_files(scene: &Scene) {
     scene.many_files("a", 300);
     for folder in fs::read_dir(scene.path("a")).unwrap() {
@@ -52,9 +60,7 @@ fn assert_copied(scene: &Scene, source: &str, copy: &str) {
 
 #[test]
 fn the_same_command_goes_on_where_it_was_cut_off() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 150);
+    let scene = cut_off_copy(150);
     let run = scene.run(["-v", "a", "b"]);
     assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
     assert!(run.stderr.starts_with("going on with 'b'\n") && run.stderr.contains(" unchanged"), "{}", run.stderr);
@@ -86,9 +92,7 @@ fn a_copy_beside_its_source_goes_on_in_either_language() {
 
 #[test]
 fn no_resume_neither_looks_nor_records() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 100);
+    let scene = cut_off_copy(100);
     let run = scene.run(["-v", "--no-resume", "a", "b"]);
     assert!(run.status.success() && !run.stderr.contains("going on"), "{}", run.stderr);
     assert_copied(&scene, "a", "b/a");
@@ -113,9 +117,7 @@ fn the_command_that_is_printed_settles_the_record_too() {
 /// size and time prove nothing of a file that was changed while the first run was under way.
 #[test]
 fn a_file_that_was_changed_meanwhile_is_copied_again_although_its_time_was_set_back() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 300);
+    let scene = cut_off_copy(300);
     let changed = scene.path("a/001/file 123");
     let modified = fs::metadata(&changed).unwrap().modified().unwrap();
     fs::write(&changed, "CONTENTS\n").unwrap();
@@ -133,9 +135,7 @@ fn a_file_that_was_changed_meanwhile_is_copied_again_although_its_time_was_set_b
 
 #[test]
 fn a_folder_that_somebody_made_since_is_copied_into() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 100);
+    let scene = cut_off_copy(100);
     fs::remove_dir_all(scene.path("b")).unwrap();
     fs::create_dir(scene.path("b")).unwrap();
     assert!(scene.run(["a", "b"]).status.success());
@@ -144,9 +144,7 @@ fn a_folder_that_somebody_made_since_is_copied_into() {
 
 #[test]
 fn another_source_in_the_place_of_the_first_is_another_copy() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 100);
+    let scene = cut_off_copy(100);
     fs::rename(scene.path("a"), scene.path("old a")).unwrap();
     scene.file("a/only", "x");
     assert!(scene.run(["a", "b"]).status.success());
@@ -175,9 +173,7 @@ fn names_of_one_file_that_the_run_before_has_copied_apart_are_joined_under_no_cl
 /// S-07: each of these is ignored; the copy goes where it would without any record, and is right.
 #[test]
 fn records_that_are_wrong_or_planted_are_ignored() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 100);
+    let scene = cut_off_copy(100);
     let record = scene.records().remove(0);
     let good = fs::read(&record).unwrap();
     let victim = scene.path("victim");
@@ -231,9 +227,7 @@ fn records_that_are_wrong_or_planted_are_ignored() {
 
 #[test]
 fn a_folder_of_records_that_others_can_write_to_is_not_used() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 100);
+    let scene = cut_off_copy(100);
     let folder = scene.records()[0].parent().unwrap().to_owned();
     assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
@@ -277,9 +271,7 @@ fn a_run_that_is_under_way_keeps_its_record() {
 /// Names of records say nothing of what was copied.
 #[test]
 fn a_record_is_small_and_has_a_name_without_meaning() {
-    let scene = Scene::new();
-    many_old_files(&scene);
-    cut_off(&scene, &["a", "b"], "b", 100);
+    let scene = cut_off_copy(100);
     let record = scene.records().remove(0);
     let metadata = fs::metadata(&record).unwrap();
     assert!(metadata.mode() & 0o7777 == 0o600 && metadata.len() < 512);
