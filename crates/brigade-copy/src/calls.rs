@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use brigade_sys::kernel::{closing, modes};
 use rustix::fs::{
-    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Statx, StatxFlags, Timestamps, Uid, XattrFlags,
+    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RenameFlags, SeekFrom, Stat, Statx, StatxFlags, Timestamps, Uid,
+    XattrFlags,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -133,6 +134,17 @@ pub(crate) fn renameat(
     patiently(|| rustix::fs::renameat(old_folder.as_fd(), old_name, folder.as_fd(), name))
 }
 
+/// Renames, and replaces nothing.
+pub(crate) fn rename_to_free_name(
+    old_folder: impl AsFd,
+    old_name: impl Arg + Copy,
+    folder: impl AsFd,
+    name: impl Arg + Copy,
+) -> Result<(), Errno> {
+    let flags = RenameFlags::NOREPLACE;
+    patiently(|| rustix::fs::renameat_with(old_folder.as_fd(), old_name, folder.as_fd(), name, flags))
+}
+
 pub(crate) fn unlinkat(folder: impl AsFd, name: impl Arg + Copy, flags: AtFlags) -> Result<(), Errno> {
     patiently(|| rustix::fs::unlinkat(folder.as_fd(), name, flags))
 }
@@ -217,6 +229,20 @@ pub(crate) fn fsync(file: impl AsFd) -> Result<(), Errno> {
 /// Writes everything in a file system to its disk.
 pub(crate) fn syncfs(folder: impl AsFd) -> Result<(), Errno> {
     patiently(|| rustix::fs::syncfs(folder.as_fd()))
+}
+
+/// The number by which the kernel knows a kind of file systems, as linux/magic.h has it.
+pub(crate) fn kind_of_file_system(file: impl AsFd) -> Result<u64, Errno> {
+    // Some processors take it for a number with a sign.
+    patiently(|| rustix::fs::fstatfs(file.as_fd())).map(|there| there.f_type as u64 & 0xffff_ffff)
+}
+
+/// The version of the running kernel, as far as it matters to callers: the first two numbers.
+pub(crate) fn kernel_version() -> Option<(u32, u32)> {
+    let system = rustix::system::uname();
+    let release = system.release().to_str().ok()?;
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// Gives a file that has no name one, unless that is taken.

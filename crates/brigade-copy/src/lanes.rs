@@ -24,6 +24,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use crate::event::{Lane, LaneState};
+use crate::names::append;
 use crate::stuck::Stuck;
 
 /// The shared words.
@@ -248,42 +249,30 @@ impl OwnLane {
     }
 
     pub(crate) fn end_task(&mut self) {
-        if let Some(base) = self.base {
-            self.words.store(base + STATE, IDLE);
-        }
+        self.store(STATE, IDLE);
     }
 
     pub(crate) fn listing(&mut self) {
-        if let Some(base) = self.base {
-            self.words.store(base + STATE, LISTING);
-        }
+        self.store(STATE, LISTING);
     }
 
     /// Shows that what is there is only read.
     pub(crate) fn verifying(&mut self) {
-        if let Some(base) = self.base {
-            self.words.store(base + STATE, VERIFYING);
-        }
+        self.store(STATE, VERIFYING);
     }
 
     pub(crate) fn removing(&mut self) {
-        if let Some(base) = self.base {
-            self.words.store(base + STATE, REMOVING);
-        }
+        self.store(STATE, REMOVING);
     }
 
     /// Shows that it waits for a disk.
     pub(crate) fn flushing(&mut self) {
-        if let Some(base) = self.base {
-            self.words.store(base + STATE, FLUSHING);
-        }
+        self.store(STATE, FLUSHING);
     }
 
     /// Shows that it copies.
     pub(crate) fn copying(&mut self) {
-        if let Some(base) = self.base {
-            self.words.store(base + STATE, COPYING);
-        }
+        self.store(STATE, COPYING);
     }
 
     /// Lets each byte of a file that is being worked on count for a part only, since it is counted so often.
@@ -293,17 +282,13 @@ impl OwnLane {
 
     pub(crate) fn found(&mut self, n_found: u64) {
         self.live.n_found += n_found;
-        if let Some(base) = self.base {
-            self.words.store(base + FOUND, self.live.n_found);
-            self.words.store(base + STATE, COPYING);
-        }
+        self.store(FOUND, self.live.n_found);
+        self.store(STATE, COPYING);
     }
 
     /// Shows the root below which paths are from now on.
     pub(crate) fn root(&mut self, root: u32) {
-        if let Some(base) = self.base {
-            self.words.store(base + ROOT, u64::from(root));
-        }
+        self.store(ROOT, u64::from(root));
     }
 
     /// Shows the entry that is being worked on; without a name, the folder itself.
@@ -311,10 +296,7 @@ impl OwnLane {
         let Some(base) = self.base else { return };
         self.path.clear();
         self.path.extend_from_slice(folder);
-        if !folder.is_empty() && !name.is_empty() {
-            self.path.push(b'/');
-        }
-        self.path.extend_from_slice(name);
+        append(&mut self.path, name);
         let n_bytes = self.path.len();
         let n_cut = n_bytes.saturating_sub(MAX_PATH_BYTES);
         self.path.resize(n_cut + (n_bytes - n_cut).next_multiple_of(8), 0);
@@ -331,19 +313,15 @@ impl OwnLane {
 
     pub(crate) fn add_bytes(&mut self, n_bytes: u64) {
         self.live.n_bytes += n_bytes / self.n_passes;
-        if let Some(base) = self.base {
-            self.words.store(base + BYTES, self.live.n_bytes);
-        }
+        self.store(BYTES, self.live.n_bytes);
     }
 
     /// Sets the counts to what is certain, once an entry is done.
     pub(crate) fn done(&mut self, n_done: u64, n_bytes: u64) {
         self.live.n_done = n_done;
         self.live.n_bytes = n_bytes;
-        if let Some(base) = self.base {
-            self.words.store(base + DONE, n_done);
-            self.words.store(base + BYTES, n_bytes);
-        }
+        self.store(DONE, n_done);
+        self.store(BYTES, n_bytes);
     }
 
     pub(crate) fn must_stop(&self) -> bool {
@@ -358,6 +336,13 @@ impl OwnLane {
     pub(crate) fn take_wish(&self) -> bool {
         let wanted = self.words.load(WANTED);
         wanted != 0 && self.words.compare_exchange(WANTED, wanted, wanted - 1).is_ok()
+    }
+
+    /// Shows a value in this worker's lane, if it has one.
+    fn store(&self, place: usize, value: u64) {
+        if let Some(base) = self.base {
+            self.words.store(base + place, value);
+        }
     }
 
     fn claim(&mut self) {

@@ -54,18 +54,6 @@ impl Kind {
 #[derive(Clone, Default, Eq, PartialEq, Hash)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
-impl Bytes {
-    /// This path, and a name in the folder that it leads to.
-    pub(crate) fn joined(&self, name: &CStr) -> Self {
-        let mut path = self.0.clone();
-        if !path.is_empty() && !name.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name.to_bytes());
-        Self(path)
-    }
-}
-
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.escape_ascii())
@@ -114,15 +102,26 @@ pub(crate) fn name_of(name: &OsStr) -> CString {
     CString::new(name.as_bytes()).expect("the kernel found an entry of this name, and would not with a zero byte")
 }
 
-/// The path of an entry of a folder.
+/// The path of an entry of a folder, or with an empty name of the folder.
 pub(crate) fn joined(folder: &[u8], name: &CStr) -> Bytes {
     let mut path = Vec::with_capacity(folder.len() + 1 + name.count_bytes());
     path.extend_from_slice(folder);
-    if !path.is_empty() {
+    append(&mut path, name.to_bytes());
+    Bytes(path)
+}
+
+/// Goes on with a path to an entry of the folder that it leads to.
+pub(crate) fn append(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() && !name.is_empty() {
         path.push(b'/');
     }
-    path.extend_from_slice(name.to_bytes());
-    Bytes(path)
+    path.extend_from_slice(name);
+}
+
+/// Goes back from an entry to its folder.
+pub(crate) fn cut(path: &mut Vec<u8>) {
+    let n_kept = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    path.truncate(n_kept);
 }
 
 /// Names of entries of one folder. Each is stored as a letter for its kind, its bytes, and a zero byte.

@@ -119,25 +119,14 @@ impl Touched {
     const MOST: usize = 64;
 
     pub(crate) fn note(&mut self, root: u32, folder: &[u8]) {
-        let is_known = |known: &(u32, Bytes)| known.0 == root && known.1.0 == folder;
-        if self.is_much || self.folders.last().is_some_and(is_known) {
+        // Nearly always it is the last.
+        if self.is_much || self.folders.iter().rev().any(|known| known.0 == root && known.1.0 == folder) {
             return;
         }
         if self.folders.len() == Self::MOST {
             return self.overflow();
         }
         self.folders.push((root, Bytes(folder.to_vec())));
-    }
-
-    /// Likewise, of a folder that may be known for long.
-    pub(crate) fn note_once(&mut self, root: u32, folder: Bytes) {
-        if self.is_much || self.folders.contains(&(root, folder.clone())) {
-            return;
-        }
-        if self.folders.len() == Self::MOST {
-            return self.overflow();
-        }
-        self.folders.push((root, folder));
     }
 
     pub(crate) fn overflow(&mut self) {

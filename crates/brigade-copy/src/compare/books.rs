@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use super::Aspect;
 use super::task::{Aspects, CompareAnswer, CompareCounts, CompareItem, CompareTask, LinkSeen, Side, UnreadEntry};
 use crate::error::{Action, Reason};
-use crate::names::{Bytes, Names};
+use crate::names::{Bytes, Names, joined};
 use crate::stuck::{Stuck, StuckPlaces};
 use crate::task::{Cause, Identity};
 
@@ -293,5 +293,5 @@ fn given_up(item: &CompareItem) -> Vec<UnreadEntry> {
     };
     let names = item.files.iter().chain(item.folders.iter());
     let whole = item.is_whole.then(|| item.folder.clone());
-    whole.into_iter().chain(names.map(|(_, name)| item.folder.joined(name))).map(failed).collect()
+    whole.into_iter().chain(names.map(|(_, name)| joined(&item.folder.0, name))).map(failed).collect()
 }

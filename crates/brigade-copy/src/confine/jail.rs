@@ -13,7 +13,7 @@ use rustix::mount::{
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use super::{Lack, Purpose, Trees, Wall};
-use crate::calls::fstat;
+use crate::calls::{fstat, kernel_version};
 use crate::procfs;
 use crate::task::Identity;
 
@@ -30,6 +30,9 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SYS_ADMIN);
+
+/// The first Linux that lets files of different mounts share their contents.
+const CLONES_ACROSS_MOUNTS: (u32, u32) = (5, 18);
 
 /// Which tree of the two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,7 +61,7 @@ pub(super) fn check(purpose: Purpose) -> Result<(), Lack> {
     if purpose == Purpose::CopyingWhatLinksPointTo {
         return Err(Lack::LinksFollowed);
     }
-    if !is_clone_across_mounts_possible() {
+    if kernel_version().is_none_or(|version| version < CLONES_ACROSS_MOUNTS) {
         return Err(Lack::OldKernel);
     }
     let mounts = procfs::read(c"/proc/self/mountinfo");
@@ -66,13 +69,6 @@ pub(super) fn check(purpose: Purpose) -> Result<(), Lack> {
         return Err(Lack::HiddenMount);
     }
     Ok(())
-}
-
-fn is_clone_across_mounts_possible() -> bool {
-    let system = rustix::system::uname();
-    let release = system.release().to_str().unwrap_or_default();
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
-    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (5, 18))
 }
 
 /// Whether a line of mountinfo is about a mount that is left out when what it lies in is seen from another place.

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::place::or_here;
 use super::{Pair, Place, Source};
-use crate::calls::{fstat, openat, statat, statx, unlinkat};
+use crate::calls::{fstat, fsync, ftruncate, openat, pread, pwrite, statat, statx, unlinkat};
 use crate::event::Note;
 use crate::request::{Request, Resume, Writing};
 use crate::task::Identity;
@@ -152,7 +152,7 @@ impl Journal {
         record.top = Top::New(birth_of(parent, name));
         if let Some(file) = &page.file {
             // Without it the folder is told by its age alone.
-            let _ = rustix::io::pwrite(file, record.text(&page.name).as_bytes(), 0);
+            let _ = pwrite(file, record.text(&page.name).as_bytes(), 0);
         }
     }
 
@@ -211,9 +211,9 @@ impl Page {
             Some(file) => file,
             None => create_record(shelf, &self.name)?.into(),
         };
-        rustix::fs::ftruncate(&file, 0)?;
+        ftruncate(&file, 0)?;
         let text = record.text(&self.name);
-        let written = rustix::io::pwrite(&file, text.as_bytes(), 0);
+        let written = pwrite(&file, text.as_bytes(), 0);
         if written != Ok(text.len()) {
             if let Some(folder) = &shelf.folder {
                 let _ = unlinkat(folder, self.name.as_str(), AtFlags::empty());
@@ -231,7 +231,7 @@ impl Page {
         self.lasts = Some(lasts);
         let flush = move || {
             if ended.recv_timeout(UNTIL_FLUSH) == Err(RecvTimeoutError::Timeout) {
-                let _ = rustix::fs::fsync(&file).and_then(|()| rustix::fs::fsync(&folder));
+                let _ = fsync(&file).and_then(|()| fsync(&folder));
             }
         };
         // Where no thread can be had, the kernel writes it out in its own time.
@@ -289,7 +289,7 @@ fn is_private(file: &OwnedFd, wanted: FileType) -> bool {
 
 fn read(file: &OwnedFd) -> Option<Vec<u8>> {
     let mut text = vec![0; MAX_RECORD_BYTES];
-    let n_read = rustix::io::pread(file, &mut text, 0).ok()?;
+    let n_read = pread(file, &mut text, 0).ok()?;
     text.truncate(n_read);
     (n_read < MAX_RECORD_BYTES).then_some(text)
 }

@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::groups::{Member, Turn};
 use super::nodes::NodeIdx;
-use super::pieces::{Job, Piece};
+use super::pieces::{Flight, Job, Piece};
 use crate::event::Outcome;
 use crate::task::{Amiss, Arrival, CopyAnswer, Flushed, FolderRef, Identity, Joined, Place, Placing, SharedFile};
 
@@ -17,10 +17,7 @@ struct Results {
 impl Scheduler {
     /// Takes the answer to a task. Failures and entries in it are the caller's to report.
     pub(crate) fn on_answer(&mut self, task_id: u64, mut answer: CopyAnswer) {
-        let Some(flight) = self.flights.remove(&task_id) else {
-            return;
-        };
-        self.n_walks_in_flight -= usize::from(flight.is_walk());
+        let Some(flight) = self.take_flight(task_id) else { return };
         self.counts += answer.counts;
         self.take_found(&flight.pieces, &mut answer);
         self.take_removal(&flight.pieces, &answer);
@@ -40,6 +37,13 @@ impl Scheduler {
                 self.put_back(rest);
             }
         }
+    }
+
+    /// A task that is with no worker any more.
+    pub(super) fn take_flight(&mut self, task_id: u64) -> Option<Flight> {
+        let flight = self.flights.remove(&task_id)?;
+        self.n_walks_in_flight -= usize::from(flight.is_walk());
+        Some(flight)
     }
 
     fn take_found(&mut self, pieces: &[Piece], answer: &mut CopyAnswer) {
@@ -62,7 +66,7 @@ impl Scheduler {
                 self.nodes.get_mut(node).outcome = Some(Outcome::Failed);
             }
         }
-        for leftover in &answer.leftovers {
+        for leftover in answer.leftovers.drain(..) {
             let Some(node) = resolve(leftover.folder, &new_nodes) else {
                 continue;
             };
@@ -72,10 +76,10 @@ impl Scheduler {
                 self.push(node, is_redone, Job::List { from });
             }
             if !leftover.folders.is_empty() {
-                self.push(node, is_redone, Job::Folders(leftover.folders.clone()));
+                self.push(node, is_redone, Job::Folders(leftover.folders));
             }
             if !leftover.files.is_empty() {
-                self.push(node, is_redone, Job::Files(leftover.files.clone()));
+                self.push(node, is_redone, Job::Files(leftover.files));
             }
         }
         for asked in &answer.asked {

@@ -225,7 +225,7 @@ impl Scheduler {
             known.overflow();
         }
         for (root, folder) in touched.folders {
-            known.note_once(root, folder);
+            known.note(root, &folder.0);
         }
     }
 

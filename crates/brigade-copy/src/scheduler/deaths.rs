@@ -20,13 +20,7 @@ const MAX_DEATHS_ALONE: u32 = 6;
 impl Scheduler {
     /// A worker died over a task: it is given to another, cut up after some deaths, and given up when a single entry is left.
     pub(crate) fn on_death(&mut self, task_id: u64) {
-        let Some(mut flight) = self.flights.remove(&task_id) else {
-            return;
-        };
-        self.n_walks_in_flight -= usize::from(flight.is_walk());
-        for piece in &mut flight.pieces {
-            piece.is_redone = true;
-        }
+        let Some(mut flight) = self.take_flight_to_redo(task_id) else { return };
         flight.n_deaths += 1;
         if self.is_over() {
             flight.pieces.into_iter().for_each(|piece| self.put_back(piece));
@@ -46,13 +40,7 @@ impl Scheduler {
 
     /// A worker got stuck over a task and was given up: the task goes to another, which does not touch the place.
     pub(crate) fn on_stall(&mut self, task_id: u64, place: Stuck) {
-        let Some(mut flight) = self.flights.remove(&task_id) else {
-            return;
-        };
-        self.n_walks_in_flight -= usize::from(flight.is_walk());
-        for piece in &mut flight.pieces {
-            piece.is_redone = true;
-        }
+        let Some(flight) = self.take_flight_to_redo(task_id) else { return };
         if flight.is_flush() {
             for piece in flight.pieces {
                 if let Job::Flush { device, scope } = piece.job {
@@ -67,6 +55,14 @@ impl Scheduler {
         } else {
             self.deferred.push(flight);
         }
+    }
+
+    fn take_flight_to_redo(&mut self, task_id: u64) -> Option<Flight> {
+        let mut flight = self.take_flight(task_id)?;
+        for piece in &mut flight.pieces {
+            piece.is_redone = true;
+        }
+        Some(flight)
     }
 
     /// Cuts a task in halves. Their first death cuts them again, but a single entry gets all its chances.

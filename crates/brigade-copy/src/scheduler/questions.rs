@@ -5,7 +5,7 @@ use super::nodes::NodeIdx;
 use super::pieces::Job;
 use crate::event::{EntryKind, Ground, Outcome};
 use crate::facet::Lost;
-use crate::names::{Bytes, Names};
+use crate::names::{Bytes, Names, joined};
 use crate::request::Answer;
 use crate::task::{Asked, EntryDone, Lasts};
 use crate::worker::entry_kind;
@@ -69,6 +69,6 @@ impl Scheduler {
 
     fn path_of(&self, node: NodeIdx, name: &Names) -> Option<(Bytes, EntryKind)> {
         let (kind, name, _) = name.at(0)?;
-        Some((self.nodes.path(node).joined(name), entry_kind(kind)))
+        Some((joined(&self.nodes.path(node).0, name), entry_kind(kind)))
     }
 }

@@ -8,6 +8,7 @@ use brigade::{Blob, MemoryError};
 use serde::{Deserialize, Serialize};
 
 use super::Lines;
+use crate::names::append;
 
 /// How much of a folder is copied that a list names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -147,10 +148,7 @@ fn entry_of(line: &[u8]) -> Result<(Vec<u8>, Mark), BadList> {
         if component == b".." {
             return Err(BadList::Upwards(line.to_vec()));
         }
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(component);
+        append(&mut path, component);
     }
     let is_open = path.is_empty() || line.ends_with(b"/") || line.ends_with(b"/.");
     Ok((path, if is_open { Mark::Contents } else { Mark::Name }))

@@ -6,24 +6,24 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstatfs};
+use rustix::fs::{AtFlags, Mode, Stat};
 use rustix::io::Errno;
 
 use super::attributes::Slate;
 use super::existing::mtime_of;
-use super::folders::{Pair, Reality};
+use super::folders::{FILE, Pair, Reality};
 use super::keeping::Refuser;
 use super::metadata::timestamps;
 use super::placing::{Placed, put_where_nothing_is};
 use super::{Flaw, Spot, Worker};
-use crate::calls::{self, fstat, fsync, openat, statat, syncfs};
+use crate::calls::{self, fstat, fsync, kind_of_file_system, openat, statat, syncfs};
 use crate::error::{Action, Reason};
 use crate::facet::{Facet, Why};
 use crate::names::Kind;
 use crate::request::{Durability, Existing, SENTINEL};
 use crate::task::{
-    Amiss, Arrival, Batch, Cause, Failure, FileTimes, Flushed, FolderRef, Identity, Lasts, Medium, PendingFile, Scope,
-    Step, Uncommitted,
+    Amiss, Arrival, Batch, Cause, Failure, FileTimes, Flushed, Identity, Lasts, Medium, PendingFile, Scope, Step,
+    Uncommitted,
 };
 
 /// File systems in memory: tmpfs, ramfs and hugetlbfs, from linux/magic.h.
@@ -67,15 +67,17 @@ fn set_time_of_unfinished(file: BorrowedFd<'_>) -> Result<(), Flaw> {
 impl Worker {
     /// When a new file in this folder becomes whole.
     pub(super) fn wholeness_in(&self, here: &Pair) -> Wholeness {
-        let durability = self.facts.durability;
-        if durability == Durability::Never {
-            return Wholeness::AtOnce;
+        match self.facts.durability {
+            Durability::Never => Wholeness::AtOnce,
+            _ if medium_of(here) == Medium::Memory => Wholeness::AtOnce,
+            Durability::File => Wholeness::Flushed,
+            Durability::Batch | Durability::End => Wholeness::Later(medium_of(here)),
         }
-        match (medium_of(here), durability) {
-            (Medium::Memory, _) | (_, Durability::Never) => Wholeness::AtOnce,
-            (_, Durability::File) => Wholeness::Flushed,
-            (medium, Durability::Batch | Durability::End) => Wholeness::Later(medium),
-        }
+    }
+
+    /// Whether what is written in this folder is to be on a disk when the run ends.
+    fn is_to_last(&self, here: &Pair) -> bool {
+        self.facts.durability != Durability::Never && medium_of(here) != Medium::Memory
     }
 
     /// Whether a folder is where only what is flushed by itself is kept.
@@ -127,10 +129,7 @@ impl Worker {
     /// Has the parent see to it that a file becomes whole.
     pub(super) fn leave_to_commit(&mut self, spot: &Spot<'_>, pending: Pending, source: &Stat) {
         let Pending { device, medium, inode, n_bytes, mode, step } = pending;
-        let folder = match self.frames.len() {
-            0 => FolderRef::Item(self.item_idx),
-            n_frames => self.report(n_frames - 1),
-        };
+        let folder = self.report_here();
         let batches = &mut self.answer.uncommitted;
         if batches.last().is_none_or(|last| last.folder != folder || last.device != device) {
             batches.push(Uncommitted { folder, device, medium, batch: Batch::default() });
@@ -193,7 +192,7 @@ impl Worker {
                         Err(flaw) => Err(flaw),
                     }
                 }
-                (Ok(folder), _, _) => self.commit(&Rc::clone(folder), name, file, arrival),
+                (Ok(folder), _, _) => self.commit(folder, name, file, arrival),
             };
             let committed = committed.and_then(|placed| match placed {
                 Placed::There => self.settle().map(drop),
@@ -226,15 +225,14 @@ impl Worker {
 
     /// Makes a file whole that replaces nothing.
     fn commit(&mut self, folder: &OwnedFd, name: &CStr, file: &PendingFile, arrival: Arrival) -> Result<Placed, Flaw> {
-        let path = std::mem::take(&mut self.path);
-        let own = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
-        self.path = path;
+        let renamed = self.renamed(self.root, &self.path);
+        let own = renamed.as_deref().unwrap_or(name);
         if file.step == Step::Stay {
-            return self.finish_own(folder, &own, file, arrival).map(|()| Placed::There);
+            return self.finish_own(folder, own, file, arrival).map(|()| Placed::There);
         }
-        let temporary = self.temporary_name(&own);
-        match whereabouts(folder, &temporary, &own, file, arrival)? {
-            Waiting::Aside => put_where_nothing_is(folder, &temporary, &own),
+        let temporary = self.temporary_name(own);
+        match whereabouts(folder, &temporary, own, file, arrival)? {
+            Waiting::Aside => put_where_nothing_is(folder, &temporary, own),
             Waiting::NoMore => Ok(Placed::There),
         }
     }
@@ -295,12 +293,12 @@ impl Worker {
             Ok(folder) => folder,
             Err(flaw) => return Flushed::Failed(flaw.cause),
         };
+        let renamed = self.renamed(self.root, &path);
         let mut amiss = Amiss::default();
         for (idx, ((_, name), file)) in (0..).zip(batch.names.iter().zip(&batch.files)) {
             self.lane.entry(&path, name.to_bytes());
             self.lane.flushing();
-            let destination = self.renamed(self.root, &path).unwrap_or_else(|| name.into());
-            let temporary = self.temporary_name(&destination);
+            let destination = renamed.as_deref().unwrap_or(name);
             let under = |name: &CStr| match open_own(&folder, name, file) {
                 Ok((file, _)) => flush(&file),
                 // Its own mode keeps this user from opening it.
@@ -311,9 +309,9 @@ impl Worker {
             };
             // Before it is committed it may have a temporary name, after that it has not.
             let flushed = match file.step {
-                Step::Stay => under(&destination),
-                Step::Appear | Step::Replace(_) => match under(&temporary) {
-                    Err(DISPLACED) => under(&destination),
+                Step::Stay => under(destination),
+                Step::Appear | Step::Replace(_) => match under(&self.temporary_name(destination)) {
+                    Err(DISPLACED) => under(destination),
                     flushed => flushed,
                 },
             };
@@ -332,7 +330,7 @@ impl Worker {
         if self.facts.durability != Durability::Never
             && let Ok(here) = self.chain.current()
             && here.reality == Reality::Real
-            && medium_of(&here) != Medium::Memory
+            && self.is_to_last(&here)
         {
             self.answer.touched.note(self.root, &self.path);
             return if self.has_left_to_commit { Lasts::OnceCommitted } else { Lasts::AtLast };
@@ -342,7 +340,7 @@ impl Worker {
 
     /// Notes that a file was altered that stays what it is.
     pub(super) fn touch_file(&mut self, here: &Pair) {
-        if self.facts.durability != Durability::Never && medium_of(here) != Medium::Memory {
+        if self.is_to_last(here) {
             self.answer.touched.overflow();
         }
     }
@@ -358,7 +356,7 @@ pub(super) fn flush(file: &OwnedFd) -> Result<(), Flaw> {
 
 /// Whether what is at a place is with a process or another host, which may not answer.
 pub(crate) fn is_elsewhere(mark: &OwnedFd) -> bool {
-    fstatfs(mark).map_or(true, |there| ELSEWHERE.contains(&(there.f_type as u64 & 0xffff_ffff)))
+    kind_of_file_system(mark).map_or(true, |kind| ELSEWHERE.contains(&kind))
 }
 
 /// Where the bytes in a folder are, asked once.
@@ -366,7 +364,7 @@ fn medium_of(here: &Pair) -> Medium {
     if let Some(medium) = here.medium.get() {
         return medium;
     }
-    let medium = match fstatfs(&here.destination).map(|there| there.f_type as u64 & 0xffff_ffff) {
+    let medium = match kind_of_file_system(&here.destination) {
         Ok(kind) if IN_MEMORY.contains(&kind) => Medium::Memory,
         Ok(kind) if !ELSEWHERE.contains(&kind) => Medium::Disk,
         _ => Medium::Elsewhere,
@@ -377,8 +375,7 @@ fn medium_of(here: &Pair) -> Medium {
 
 /// Opens a file that this run has made and closed, and makes sure that it is the same.
 fn open_own(folder: &OwnedFd, name: &CStr, file: &PendingFile) -> Result<(OwnedFd, Stat), Flaw> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(folder, name, flags, Mode::empty()).map_err(|errno| {
+    let opened = openat(folder, name, FILE, Mode::empty()).map_err(|errno| {
         match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => DISPLACED,
             // What has taken its place need not be a file, or ours to open.

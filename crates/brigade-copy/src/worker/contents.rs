@@ -33,7 +33,7 @@ const SETTLED_SECONDS: i64 = 40;
 const MADE_UP_BYTES: u64 = 256 << 20;
 
 /// File systems whose files the kernel makes up: proc, sysfs, debugfs, tracefs and configfs, from linux/magic.h.
-const MADE_UP: [i64; 5] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x6265_6570];
+const MADE_UP: [u64; 5] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x6265_6570];
 
 /// What becomes of zeros that are read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -384,7 +384,7 @@ fn is_empty(file: BorrowedFd<'_>) -> Result<bool, Flaw> {
 }
 
 pub(super) fn is_made_up(source: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstatfs(source).is_ok_and(|file_system| MADE_UP.contains(&file_system.f_type))
+    calls::kind_of_file_system(source).is_ok_and(|kind| MADE_UP.contains(&kind))
 }
 
 /// What the kernel means by "not between these two", as GNU cp takes it, too. Anything else is an error: who tries in another
@@ -410,6 +410,18 @@ fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Flaw> {
 
 pub(super) fn read_at(source: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
     calls::pread(source, buffer, offset).map_err(|errno| Flaw::new(Action::Read, errno))
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(super) fn read_full(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut n_read = 0;
+    while n_read < buffer.len() {
+        match calls::pread(file, &mut buffer[n_read..], offset + n_read as u64)? {
+            0 => break,
+            n_more => n_read += n_more,
+        }
+    }
+    Ok(n_read)
 }
 
 fn write_all(destination: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<(), Flaw> {

@@ -6,14 +6,15 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::folders::{Chain, kind_of, open_folder};
+use super::folders::{Chain, list, open_folder};
 use super::placing::Way;
 use super::removal::taking::is_mount_point;
+use super::unread::Unread;
 use super::{Flaw, Spot, Worker};
-use crate::calls::{mkdirat, openat, statat, unlinkat};
+use crate::calls::{mkdirat, openat, unlinkat};
 use crate::error::{Action, Reason};
 use crate::event::Ground;
 use crate::names::{Kind, Names};
@@ -23,9 +24,8 @@ use crate::task::Prior;
 /// A folder that is being emptied.
 struct Level {
     name: CString,
-    /// Its sub-folders, from `offset` on.
-    folders: Names,
-    offset: usize,
+    /// Its sub-folders.
+    folders: Unread,
 }
 
 impl Worker {
@@ -33,19 +33,17 @@ impl Worker {
     pub(super) fn remove_folder(&mut self, spot: &Spot<'_>) -> Result<Way, Flaw> {
         let mut chain = Chain::new(self.max_held);
         chain.enter(0, b"", || rustix::io::fcntl_dupfd_cloexec(&spot.here.destination, 0).map_err(not_removed))?;
-        let folders = Names::one(Kind::Folder, spot.destination_name());
-        let mut levels = vec![Level { name: CString::default(), folders, offset: 0 }];
+        let folders = Unread::new(Names::one(Kind::Folder, spot.destination_name()));
+        let mut levels = vec![Level { name: CString::default(), folders }];
         while let Some(level) = levels.last_mut() {
             if self.lane.must_stop() {
                 return Ok(Way::Stopped);
             }
-            if let Some((_, name, next)) = level.folders.at(level.offset) {
-                let name = name.to_owned();
-                level.offset = next;
+            if let Some((_, name)) = level.folders.take_next() {
                 let here = chain.current()?;
                 if let Some((folder, folders)) = self.enter_to_empty(&here, &name)? {
                     chain.push(&name, folder);
-                    levels.push(Level { name, folders, offset: 0 });
+                    levels.push(Level { name, folders });
                 }
                 continue;
             }
@@ -84,7 +82,7 @@ impl Worker {
     }
 
     /// Opens a folder, removes what is no folder in it, and says which sub-folders there are. `None`: it is gone.
-    fn enter_to_empty(&mut self, parent: &OwnedFd, name: &CStr) -> Result<Option<(OwnedFd, Names)>, Flaw> {
+    fn enter_to_empty(&mut self, parent: &OwnedFd, name: &CStr) -> Result<Option<(OwnedFd, Unread)>, Flaw> {
         let folder = match open_folder(parent.as_fd(), name) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(None),
@@ -94,36 +92,16 @@ impl Worker {
             return Err(Flaw::new(Action::Remove, Reason::MountPoint));
         }
         let (mut files, mut folders) = (Names::default(), Names::default());
-        let mut listing = std::mem::take(&mut self.listing_buffer);
-        let listed = list(&folder, &mut listing, &mut files, &mut folders);
-        self.listing_buffer = listing;
+        let listed = list(&folder, &mut self.listing_buffer, |kind, name| match kind {
+            Kind::Folder => folders.push(kind, name),
+            _ => files.push(kind, name),
+        });
         listed.map_err(not_removed)?;
         for (_, name) in files.iter() {
             remove(&folder, name, AtFlags::empty())?;
         }
-        Ok(Some((folder, folders)))
+        Ok(Some((folder, Unread::new(folders))))
     }
-}
-
-/// Reads the names in a folder.
-fn list(folder: &OwnedFd, listing: &mut Vec<u8>, files: &mut Names, folders: &mut Names) -> Result<(), Errno> {
-    let mut entries = RawDir::new(folder, listing.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let kind = match entry.file_type() {
-            rustix::fs::FileType::Unknown => kind_of(&statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?),
-            listed => Kind::of(listed),
-        };
-        match kind {
-            Kind::Folder => folders.push(kind, name),
-            _ => files.push(kind, name),
-        }
-    }
-    Ok(())
 }
 
 fn remove(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Flaw> {

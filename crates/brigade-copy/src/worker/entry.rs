@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
-use super::existing::{Like, Verdict};
+use super::existing::{Like, Verdict, mtime_of};
 use super::file::{N_TRIES, Sharing};
 use super::folders::{Pair, kind_of};
 use super::keeping::Refuser;
@@ -184,7 +184,7 @@ impl Worker {
         if is_special {
             self.set_mode_of_special(&mark, &copy, source, owner, refuser)?;
         }
-        if present.st_mtime == source.st_mtime && present.st_mtime_nsec == source.st_mtime_nsec {
+        if mtime_of(&present) == mtime_of(source) {
             return Ok(());
         }
         self.set_times_of_mark(mark.entry.as_fd(), present.st_dev, FileTimes::of(source), refuser)
@@ -245,11 +245,7 @@ impl Worker {
     /// Removes what workers have left of an entry when they died over it.
     pub(super) fn sweep(&self, spot: &Spot<'_>) {
         let source = spot.here.stat_source(spot.name);
-        self.remove_unless(spot, |present| {
-            source.is_ok_and(|source| {
-                source.st_mtime == present.st_mtime && source.st_mtime_nsec == present.st_mtime_nsec
-            })
-        });
+        self.remove_unless(spot, |present| source.is_ok_and(|source| mtime_of(&source) == mtime_of(present)));
     }
 
     /// Likewise, without touching the source; the entry cannot be whole.

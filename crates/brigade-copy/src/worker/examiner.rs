@@ -7,18 +7,19 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, SeekFrom};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::contents::new_buffer;
-use super::folders::{Chain, Pair, kind_of, open_folder};
+use super::entry::n_bytes_of;
+use super::folders::{Chain, Pair, list, open_folder};
 use super::unread::Unread;
 use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
-use crate::calls::{self, fstat, statat};
+use crate::calls::{fstat, statat, syncfs};
 use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};
 use crate::error::{Action, Reason};
 use crate::lanes::{OwnLane, Words};
-use crate::names::{Bytes, Kind, Names};
+use crate::names::{Bytes, Kind, Names, append, cut, joined};
 use crate::stuck::Stuck;
 
 /// Less than this is not worth giving back.
@@ -145,7 +146,7 @@ impl Examiner {
             // The first task, while there is no other. What waits to be written is written now: then what the cache holds can be
             // dropped, and what the disk has is read.
             self.ask(Side::Destination);
-            let _ = rustix::fs::syncfs(&pair.destination);
+            let _ = syncfs(&pair.destination);
         }
         if item.is_whole {
             self.compare_folders(c"", &pair);
@@ -162,7 +163,7 @@ impl Examiner {
         if self.stuck.is_empty() {
             return Ok(());
         }
-        let path = Bytes(self.path.clone()).joined(name).0;
+        let path = joined(&self.path, name).0;
         match self.stuck.iter().find(|place| place.holds(place.root, &path)) {
             None => Ok(()),
             Some(place) => {
@@ -240,7 +241,7 @@ impl Examiner {
         match self.open_both(name) {
             Ok(Ok(pair)) => {
                 self.compare_folders(name, &pair);
-                self.append_to_path(name);
+                append(&mut self.path, name.to_bytes());
                 let mut frame = Frame { name: name.to_owned(), files: Unread::default(), folders: Unread::default() };
                 self.list(&pair, &mut frame);
                 self.chain.push(name, pair);
@@ -285,22 +286,14 @@ impl Examiner {
     }
 
     fn list_both(&mut self, pair: &Pair, listing: &mut Vec<u8>, frame: &mut Frame) -> Result<(), Trouble> {
-        // A descriptor of the root may have been read before, by a task that was cut short.
-        let _ = calls::seek(&pair.source, SeekFrom::Start(0));
-        let _ = calls::seek(&pair.destination, SeekFrom::Start(0));
         self.ask(Side::Source);
         let (mut files, mut folders) = (Names::default(), Names::default());
         let mut bytes_found = 0;
-        read_names(&pair.source, listing, |name, listed| {
-            let kind = match (listed, self.wants_sizes) {
-                (FileType::RegularFile, true) | (FileType::Unknown, _) => {
-                    let stat = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW).ok();
-                    let kind = stat.as_ref().map_or(Kind::File, kind_of);
-                    bytes_found += stat.filter(|_| kind == Kind::File).map_or(0, |stat| stat.st_size as u64);
-                    kind
-                }
-                _ => Kind::of(listed),
-            };
+        list(&pair.source, listing, |kind, name| {
+            if kind == Kind::File && self.wants_sizes {
+                let stat = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW);
+                bytes_found += stat.as_ref().map_or(0, n_bytes_of);
+            }
             if kind == Kind::Folder { folders.push(kind, name) } else { files.push(kind, name) }
         })
         .map_err(|errno| Trouble::at_source(Action::List, errno))?;
@@ -337,7 +330,7 @@ impl Examiner {
             && !frame.name.is_empty()
         {
             self.chain.pop();
-            self.cut_path();
+            cut(&mut self.path);
         }
     }
 
@@ -362,15 +355,6 @@ impl Examiner {
                 || (self.lane.is_work_wanted() && self.n_left >= LEAST_TO_SHARE && self.lane.take_wish());
         }
         self.is_task_over
-    }
-
-    fn append_to_path(&mut self, name: &CStr) {
-        self.path = Bytes(std::mem::take(&mut self.path)).joined(name).0;
-    }
-
-    fn cut_path(&mut self) {
-        let n_kept = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        self.path.truncate(n_kept);
     }
 }
 
@@ -413,7 +397,7 @@ impl Examiner {
 
     /// The path below both trees; that of the entries that were named is empty.
     fn path_of(&self, name: &CStr) -> Bytes {
-        if self.root.renamed.is_some() { Bytes::default() } else { Bytes(self.path.clone()).joined(name) }
+        if self.root.renamed.is_some() { Bytes::default() } else { joined(&self.path, name) }
     }
 
     fn compare_and_book(&mut self, pair: &Pair, name: &CStr) {
@@ -460,22 +444,6 @@ impl Examiner {
     }
 }
 
-fn read_names(
-    folder: &std::os::fd::OwnedFd,
-    listing: &mut Vec<u8>,
-    mut take: impl FnMut(&CStr, FileType),
-) -> Result<(), Errno> {
-    let mut entries = RawDir::new(folder, listing.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name != c"." && name != c".." {
-            take(name, entry.file_type());
-        }
-    }
-    Ok(())
-}
-
 /// The names that the source does not have.
 fn only_at_destination(
     pair: &Pair,
@@ -486,14 +454,10 @@ fn only_at_destination(
     let mut known: Vec<&[u8]> = files.iter().chain(folders.iter()).map(|(_, name)| name.to_bytes()).collect();
     known.sort_unstable();
     let mut extra = Vec::new();
-    read_names(&pair.destination, listing, |name, _| {
+    list(&pair.destination, listing, |_, name| {
         if known.binary_search(&name.to_bytes()).is_err() {
             extra.push(name.to_owned());
         }
     })?;
     Ok(extra)
 }
-
-/// How a file is opened whose place anything may have taken since it was looked at.
-const FILE: OFlags =
-    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::committing::is_unfinished;
-use super::contents::CHUNK_BYTES;
+use super::contents::{CHUNK_BYTES, read_full};
 use super::file::is_same_version;
 use super::folders::kind_of;
 use super::metadata::FILE_TYPE;
@@ -237,18 +237,4 @@ pub(super) fn mtime_of(stat: &Stat) -> (i64, i64) {
 fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::empty())
-}
-
-/// Reads until the buffer is full or the file ends.
-fn read_full(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    let mut n_read = 0;
-    while n_read < buffer.len() {
-        match rustix::io::pread(file, &mut buffer[n_read..], offset + n_read as u64) {
-            Ok(0) => break,
-            Ok(n_more) => n_read += n_more,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(n_read)
 }

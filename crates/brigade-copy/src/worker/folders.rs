@@ -6,13 +6,13 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::Flaw;
 use super::placing::NumberedBackups;
 use super::standing::Standing;
-use crate::calls::{fstat, openat, statat};
+use crate::calls::{self, Patience, fstat, openat, statat};
 use crate::error::Action;
 use crate::names::Kind;
 use crate::selection::Links;
@@ -21,6 +21,10 @@ use crate::task::{Identity, Medium};
 /// How a folder is opened, in either tree, but for links that are followed in the source.
 pub(crate) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// How a file is opened whose place anything may have taken since it was looked at.
+pub(super) const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A folder that is held open.
 pub(super) trait Held: Sized {
@@ -296,9 +300,37 @@ pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/').filter(|component| !component.is_empty())
 }
 
+/// Hands out every entry of a folder, from its beginning.
+pub(super) fn list(folder: &OwnedFd, buffer: &mut Vec<u8>, mut each: impl FnMut(Kind, &CStr)) -> Result<(), Errno> {
+    // A root that may not be read is held by a descriptor that only marks its place.
+    let denied = |errno| if errno == Errno::BADF { Errno::ACCESS } else { errno };
+    calls::seek(folder, SeekFrom::Start(0)).map_err(denied)?;
+    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
+    let mut patience = Patience::default();
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(errno) if patience.allows(errno) => continue,
+            entry => entry.map_err(denied)?,
+        };
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            // One that has vanished since is found missing when its turn comes.
+            FileType::Unknown => {
+                statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_or(Kind::File, |stat| kind_of(&stat))
+            }
+            known => Kind::of(known),
+        };
+        each(kind, name);
+    }
+    Ok(())
+}
+
 /// What an entry is according to a fresh look, without following a link.
 pub(super) fn kind_of(stat: &Stat) -> Kind {
-    Kind::of(rustix::fs::FileType::from_raw_mode(stat.st_mode))
+    Kind::of(FileType::from_raw_mode(stat.st_mode))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate};
+use super::existing::mtime_of;
 use super::keeping::Refuser;
 use super::{Flaw, Worker};
 use crate::calls::{self, fstat};
@@ -210,7 +211,7 @@ impl Worker {
             Some(is_exact) => is_exact,
             None => {
                 let there = look().map_err(|errno| Flaw::new(Action::Stat, errno))?;
-                let is_exact = (there.st_mtime, there.st_mtime_nsec as i64) == wanted;
+                let is_exact = mtime_of(&there) == wanted;
                 if self.clocks.len() >= MAX_CLOCKS {
                     self.clocks.retain(|clock| matches!(clock.time, Time::Everyday { .. }));
                 }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Dir, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, Dir};
 use rustix::io::Errno;
 
 use super::committing::is_unfinished;
 use super::{Flaw, Spot, Worker};
-use crate::calls::{renameat, statat, unlinkat};
+use crate::calls::{self, renameat, statat, unlinkat};
 use crate::error::Action;
 use crate::names::Kind;
 use crate::request::Backup;
@@ -184,7 +184,7 @@ fn rename(folder: &OwnedFd, from: &CStr, to: &CStr) -> Result<Placed, Flaw> {
 
 /// Renames within a folder; `EXIST` if the new name is taken.
 fn rename_to_free_name(folder: &OwnedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
-    match renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
+    match calls::rename_to_free_name(folder, from, folder, to) {
         // Some file systems do not know the flag. Then a look must do.
         Err(Errno::INVAL | Errno::NOSYS) => match statat(folder, to, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Err(Errno::EXIST),

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::folders::{Pair, Reality, kind_of, open_folder};
+use super::folders::{Pair, Reality, kind_of, list, open_folder};
 use super::follow::Extent;
 use super::unread::Unread;
 use super::{Flaw, Worker};
@@ -23,7 +23,7 @@ use crate::names::{Bytes, Kind, Names, joined};
 use crate::request::{Backup, Delete, EmptySource};
 use crate::selection::Selector;
 use crate::task::{Chore, Failure, FolderRef, Identity, OpenRemoval, Removed, Standing};
-use listing::{Differences, Filter, compare, list};
+use listing::{Differences, Filter, compare};
 use taking::{Gone, is_mount_point, try_remove};
 
 /// A folder that somebody else fills meanwhile is listed and emptied this often.

@@ -32,7 +32,7 @@ impl Worker {
         if self.stuck.is_empty() {
             return None;
         }
-        let path = if name.is_empty() { self.path.clone() } else { self.path_of(name).0 };
+        let path = self.path_of(name).0;
         self.stuck.iter().find(|place| place.holds(self.root, &path))
     }
 }

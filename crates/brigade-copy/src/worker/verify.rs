@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use blake3::{Hash, Hasher};
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, Stat, fadvise, openat, statat};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, Stat, fadvise};
 use rustix::io::Errno;
 
 use super::contents::{CHUNK_BYTES, read_at};
+use super::folders::{FILE, kind_of};
 use super::{Done, Flaw, Spot, Worker};
-use crate::calls;
+use crate::calls::{self, fstat, openat, statat};
 use crate::error::Action;
 use crate::event::{EntryKind, Outcome};
+use crate::names::Kind;
 use crate::task::{Digest, Identity};
 
 /// Files with several names whose hashes a worker remembers, so that a further name need not be read again.
@@ -153,7 +155,7 @@ impl Worker {
         if source.st_nlink <= 1 || !self.tap.checks.wants_digests {
             return;
         }
-        if let (Some(hash), Ok(stat)) = (self.tap.last, rustix::fs::fstat(destination)) {
+        if let (Some(hash), Ok(stat)) = (self.tap.last, fstat(destination)) {
             self.remember(Identity::of(&stat), hash);
         }
     }
@@ -191,15 +193,14 @@ impl Worker {
         let flaw = |errno| Flaw::new(Action::Verify, errno);
         let (folder, name) = (&spot.here.destination, spot.destination_name());
         let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(flaw)?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+        if kind_of(&stat) != Kind::File {
             return Ok(None);
         }
         let identity = Identity::of(&stat);
         if let Some(hash) = self.tap.remembered.get(&identity) {
             return Ok(Some(*hash));
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(folder, name, flags, Mode::empty()).map_err(flaw)?;
+        let file = openat(folder, name, FILE, Mode::empty()).map_err(flaw)?;
         let hash = self.hash_of(&file, Action::Verify)?;
         if let Some(hash) = hash.filter(|_| stat.st_nlink > 1) {
             self.remember(identity, hash);

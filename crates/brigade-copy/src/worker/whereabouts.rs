@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::folders::{Pair, open_folder};
 use super::{Flaw, Spot, Worker};
 use crate::error::{Action, Reason};
+use crate::names::{append, cut};
 use crate::procfs::n_descriptors;
 use crate::selection;
 use crate::task::Arrival;
@@ -73,15 +74,11 @@ impl Worker {
     }
 
     pub(super) fn append_to_path(&mut self, name: &CStr) {
-        if !self.path.is_empty() {
-            self.path.push(b'/');
-        }
-        self.path.extend_from_slice(name.to_bytes());
+        append(&mut self.path, name.to_bytes());
     }
 
     pub(super) fn cut_path(&mut self) {
-        let n_kept = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        self.path.truncate(n_kept);
+        cut(&mut self.path);
     }
 }
 

@@ -2,21 +2,23 @@
 //! page cache where the file system lets them be dropped from it.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{Advice, AtFlags, FileType, Mode, Stat, fadvise};
 use rustix::io::Errno;
 
-use super::{Examiner, FILE, Trouble};
+use super::{Examiner, Trouble};
 use crate::calls::{fstat, openat, readlinkat, statat};
 use crate::compare::{Aspect, Aspects, Side};
 use crate::error::{Action, Reason};
 use crate::task::Identity;
 use crate::worker::Flaw;
 use crate::worker::attributes::{Bearer, kinds_that_differ};
-use crate::worker::contents::{CHUNK_BYTES, read_at};
+use crate::worker::contents::{CHUNK_BYTES, read_full};
+use crate::worker::entry::n_bytes_of;
+use crate::worker::existing::mtime_of;
 use crate::worker::file::is_same_version;
-use crate::worker::folders::Pair;
+use crate::worker::folders::{FILE, Pair};
 
 /// What was found out about two entries.
 pub(super) struct Compared {
@@ -130,11 +132,11 @@ impl Examiner {
                 return Ok(None);
             }
             self.ask(Side::Source);
-            let n_source = fill(&open.source, &mut self.source_bytes, offset)
-                .map_err(|flaw| Trouble { side: Side::Source, flaw })?;
+            let n_source = read_full(&open.source, &mut self.source_bytes[..CHUNK_BYTES], offset)
+                .map_err(|errno| Trouble::at_source(Action::Read, errno))?;
             self.ask(Side::Destination);
-            let n_destination = fill(&open.destination, &mut self.destination_bytes, offset)
-                .map_err(|flaw| Trouble { side: Side::Destination, flaw })?;
+            let n_destination = read_full(&open.destination, &mut self.destination_bytes[..CHUNK_BYTES], offset)
+                .map_err(|errno| Trouble::at_destination(Action::Read, errno))?;
             if self.source_bytes[..n_source] != self.destination_bytes[..n_destination] {
                 open.refuse_changed()?;
                 return Ok(Some(false));
@@ -171,10 +173,6 @@ impl Compared {
     }
 }
 
-fn n_bytes_of(stat: &Stat) -> u64 {
-    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile { stat.st_size as u64 } else { 0 }
-}
-
 /// What can be told from looking at two entries of the same type.
 pub(super) fn of_stats(source: &Stat, destination: &Stat) -> Aspects {
     let file_type = FileType::from_raw_mode(source.st_mode);
@@ -184,23 +182,10 @@ pub(super) fn of_stats(source: &Stat, destination: &Stat) -> Aspects {
     // The mode of a link means nothing and cannot be set.
     aspects.note(Aspect::Mode, file_type != FileType::Symlink && source.st_mode != destination.st_mode);
     aspects.note(Aspect::Owner, (source.st_uid, source.st_gid) != (destination.st_uid, destination.st_gid));
-    let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
-    aspects.note(Aspect::Time, time(source) != time(destination));
+    aspects.note(Aspect::Time, mtime_of(source) != mtime_of(destination));
     aspects
 }
 
 fn opened(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(folder, name, FILE, Mode::empty())
-}
-
-/// Reads until a chunk is full or the file ends.
-fn fill(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Flaw> {
-    let mut n_read = 0;
-    while n_read < CHUNK_BYTES {
-        match read_at(file.as_fd(), &mut buffer[n_read..CHUNK_BYTES], offset + n_read as u64)? {
-            0 => break,
-            n_more => n_read += n_more,
-        }
-    }
-    Ok(n_read)
 }

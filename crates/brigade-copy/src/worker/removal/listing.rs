@@ -3,17 +3,17 @@
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, Stat};
+use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
-use crate::calls::{self, Patience, statat};
+use crate::calls::statat;
 use crate::error::Action;
 use crate::names::{Kind, Names};
 use crate::request::{Backup, Delete};
 use crate::selection::Selector;
 use crate::task::Identity;
 use crate::worker::Flaw;
-use crate::worker::folders::{Pair, kind_of};
+use crate::worker::folders::{Pair, list};
 use crate::worker::placing::split_numbered;
 
 /// Two folders compared.
@@ -87,32 +87,6 @@ pub(super) fn compare(pair: &Pair, buffer: &mut Vec<u8>, filter: &mut Filter<'_>
         extra = without_respelled(&pair.destination, extra, copied.map(|(_, name)| name));
     }
     Ok(Differences { extra, common, n_source })
-}
-
-/// Hands out every entry of a folder, from its beginning.
-pub(super) fn list(folder: &OwnedFd, buffer: &mut Vec<u8>, mut each: impl FnMut(Kind, &CStr)) -> Result<(), Errno> {
-    // A root that may not be read is held by a descriptor that only marks its place.
-    let denied = |errno| if errno == Errno::BADF { Errno::ACCESS } else { errno };
-    calls::seek(folder, SeekFrom::Start(0)).map_err(denied)?;
-    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
-    let mut patience = Patience::default();
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Err(errno) if patience.allows(errno) => continue,
-            entry => entry.map_err(denied)?,
-        };
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let kind = match entry.file_type() {
-            // One that has vanished since is found missing when its turn comes.
-            FileType::Unknown => look(folder, name).map_or(Kind::File, |stat| kind_of(&stat)),
-            known => Kind::of(known),
-        };
-        each(kind, name);
-    }
-    Ok(())
 }
 
 /// The destination may spell a name otherwise than the source: in other case, or composed otherwise. What can be had there under

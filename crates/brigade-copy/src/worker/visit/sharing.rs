@@ -14,10 +14,7 @@ const LEAST_TO_SHARE: usize = 32;
 impl Worker {
     /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
     pub(in crate::worker) fn share(&mut self, kind: Kind, name: &CStr, identity: Identity, n_links: u64) {
-        let folder = match self.frames.len() {
-            0 => FolderRef::Item(self.item_idx),
-            n_frames => self.report(n_frames - 1),
-        };
+        let folder = self.report_here();
         // Links that were followed are names, too, and nobody has counted those.
         let n_links = if self.facts.selection.links == Links::Follow { u64::MAX } else { n_links };
         self.answer.shared.push(SharedFile { folder, name: Names::one(kind, name), identity, n_links });
@@ -25,16 +22,21 @@ impl Worker {
 
     /// Reports an entry that somebody must be asked about, likewise.
     pub(in crate::worker) fn ask(&mut self, kind: Kind, name: &CStr, n_bytes: u64) {
-        let folder = match self.frames.len() {
-            0 => FolderRef::Item(self.item_idx),
-            n_frames => self.report(n_frames - 1),
-        };
+        let folder = self.report_here();
         let why = self.why.take();
         self.answer.asked.push(Asked { folder, name: Names::one(kind, name), why, n_bytes });
     }
 
+    /// Enters the current folder into the answer as one that is not finished.
+    pub(in crate::worker) fn report_here(&mut self) -> FolderRef {
+        match self.frames.len() {
+            0 => FolderRef::Item(self.item_idx),
+            n_frames => self.report(n_frames - 1),
+        }
+    }
+
     /// Enters a folder, after its ancestors, into the answer as one that is not finished.
-    pub(in crate::worker) fn report(&mut self, frame_idx: usize) -> FolderRef {
+    fn report(&mut self, frame_idx: usize) -> FolderRef {
         // Not recursive, since folders may be nested deeper than a stack is.
         let n_reported = self.frames[..=frame_idx].iter().rposition(|frame| frame.reported.is_some());
         let mut parent = n_reported.and_then(|idx| self.frames[idx].reported).unwrap_or(FolderRef::Item(self.item_idx));
