@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::processes::ProcessInfo;
 
@@ -35,16 +34,6 @@ pub fn wait_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool)
         // There is nothing that would wake us.
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Waits until what is made from now on is stamped as younger than what is there: the clock for that goes in steps.
-pub fn wait_for_younger_stamps() {
-    let read = |clock| {
-        let now = clock_gettime(clock);
-        (now.tv_sec, now.tv_nsec)
-    };
-    let now = read(ClockId::Realtime);
-    wait_until("the clock that stamps files has moved on", || read(ClockId::RealtimeCoarse) > now);
 }
 
 /// Sleeps until a child ends and collects its status; `None` if it runs on after `limit`.

@@ -15,6 +15,7 @@ use crate::event::Outcome;
 use crate::lanes::{Lanes, Words, n_words};
 use crate::names::Bytes;
 use crate::request::{Answer, Delete, Durability, EmptySource, GroupLimits, Policy};
+use crate::run::Older;
 use crate::scheduler::{Commits, Scheduler, Top};
 use crate::task::{CopyAnswer, Counts, EntryDone, Failure, Identity};
 use crate::worker::{Facts, Root, Worker};
@@ -76,7 +77,7 @@ impl Rehearsal {
         // Workers go to folders, and the current folder belongs to the process.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = crate::run::moment_before_the_first_write(&self.policy);
+        let started = crate::run::moment_before_the_first_write(Older::IsToldApart);
         let made = fs::DirBuilder::new().mode(0o700).create(self.destination());
         let outcome = if made.is_ok() { Outcome::Copied } else { Outcome::Unchanged };
         let destination = Identity::of(&rustix::fs::stat(self.destination()).unwrap());

@@ -26,9 +26,9 @@ use crate::worker::{Checks, Facts};
 use claims::Claims;
 use process::{GivenRoot, WorkerStart, begin_worker, run_task};
 use room::Room;
-#[cfg(test)]
-pub(crate) use start::moment_before_the_first_write;
 use start::{Beginning, OpenRoot, ShownRoot};
+#[cfg(test)]
+pub(crate) use start::{Older, moment_before_the_first_write};
 use state::Core;
 use undurable::Entry;
 

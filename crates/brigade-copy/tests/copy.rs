@@ -113,6 +113,24 @@ fn a_tree_arrives_with_all_that_it_is() {
 }
 
 #[test]
+fn what_was_left_a_moment_ago_is_removed() {
+    let scratch = Scratch::in_memory();
+    scratch.file("source/file");
+    scratch.folder("destination");
+    let request = Request {
+        target: Target::Exactly(scratch.path("destination")),
+        ..request(&scratch.path("source"), &scratch.path("destination"))
+    };
+    for round in 0..20 {
+        let litter = scratch.path(format!("destination/.brigade-{round:032x}"));
+        let plan = Plan::new(request.clone()).unwrap();
+        fs::write(&litter, "by a run that was killed").unwrap();
+        whole(carry_out(plan));
+        assert!(!litter.exists(), "round {round}");
+    }
+}
+
+#[test]
 fn a_second_run_finds_everything_unchanged() {
     let scratch = Scratch::new();
     let source = scratch.folder("source");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
-use torture::facts::{wait_for_younger_stamps, wait_until};
+use torture::facts::wait_until;
 use torture::random::Random;
 use torture::tree::differences;
 
@@ -29,7 +29,6 @@ fn sixteen_copies_at_once_all_succeed_and_remove_what_killed_runs_have_left() {
     for idx in 0..16 {
         scene.file(litter(idx), "left behind");
     }
-    wait_for_younger_stamps();
     let children: Vec<_> = copies.iter().map(|copy| begun(&scene, ["-j2", "-T", "source", copy])).collect();
     for (mut child, copy) in children.into_iter().zip(&copies) {
         assert_eq!(wait(&mut child).code(), Some(0), "{copy}");

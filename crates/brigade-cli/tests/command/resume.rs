@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
-use torture::facts::{wait_for_younger_stamps, wait_until};
+use torture::facts::wait_until;
 use torture::faultline::cutoff::{Copier, Options, Report, campaign};
 use torture::faultline::{Act, Role, Rule, When, run};
 use torture::mounts::{Mount, need_root};
@@ -338,7 +338,6 @@ fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
         scene.file(format!("b/inner/{name}"), "somebody's");
     }
     std::os::unix::fs::symlink("nowhere", scene.path(format!("b/inner/{}", LITTER.replace('f', "0")))).unwrap();
-    wait_for_younger_stamps();
     let run = scene.run(["-T", "a", "b"]);
     assert!(run.status.success(), "{}", run.stderr);
     let mut left: Vec<_> =

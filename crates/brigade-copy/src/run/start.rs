@@ -121,7 +121,10 @@ fn joined(folder: &Path, path: &[u8]) -> PathBuf {
 impl Beginning {
     pub(super) fn new(plan: &Plan, journal: &mut Journal) -> Result<Self, Refusal> {
         let policy = &plan.request.policy;
-        let started = moment_before_the_first_write(policy);
+        let is_into_nothing = plan.pairs.iter().all(|pair| pair.destination_place.open().is_err());
+        let older =
+            if is_into_nothing && *policy == Policy::default() { Older::IsNoMatter } else { Older::IsToldApart };
+        let started = moment_before_the_first_write(older);
         let resumed = journal.resumed();
         journal.begin(started, std::array::from_fn(|_| random_number()));
         let key = journal.key();
@@ -297,17 +300,26 @@ fn open_no_folder() -> Result<OwnedFd, Errno> {
     openat(CWD, c"/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// What is older than the run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Older {
+    /// Nothing of it can be taken for ours, and there is no litter.
+    IsNoMatter,
+    /// It is told from what this run makes by its stamps.
+    IsToldApart,
+}
+
 /// A moment by the clock that stamps files. That clock moves in steps of some milliseconds, late ones on a busy machine, but a
 /// stamp may be finer than a step. So where it matters that nothing from before the run is taken for ours, a step beyond the
 /// true time is waited for.
-pub(crate) fn moment_before_the_first_write(policy: &Policy) -> (i64, i64) {
+pub(crate) fn moment_before_the_first_write(older: Older) -> (i64, i64) {
     let read = |clock| {
         let now = clock_gettime(clock);
         (now.tv_sec, now.tv_nsec)
     };
     let true_time = read(ClockId::Realtime);
     for _ in 0..MAX_LOOKS_AT_CLOCK {
-        if *policy == Policy::default() || read(ClockId::RealtimeCoarse) > true_time {
+        if older == Older::IsNoMatter || read(ClockId::RealtimeCoarse) > true_time {
             break;
         }
         std::thread::sleep(Duration::from_millis(1));
