@@ -57,6 +57,11 @@ type Looks = (String, u32, (i64, i64));
 
 /// What the files of the destination looked like whenever something was flushed.
 fn looks_at_flushes(scene: &Scene, arguments: &[&str]) -> Vec<Vec<Looks>> {
+    looks_at(&["fsync", "syncfs"], scene, arguments)
+}
+
+/// What they looked like just before each such call.
+fn looks_at(calls: &[&'static str], scene: &Scene, arguments: &[&str]) -> Vec<Vec<Looks>> {
     let looks = Arc::new(Mutex::new(Vec::new()));
     let (seen, folder) = (Arc::clone(&looks), scene.path("disk/copy"));
     let look = move |_: &_| {
@@ -72,7 +77,7 @@ fn looks_at_flushes(scene: &Scene, arguments: &[&str]) -> Vec<Vec<Looks>> {
         seen.lock().unwrap().push(files);
         Answer::GoOn
     };
-    let rule = Rule::of_each(["fsync", "syncfs"], Act::Hook(Box::new(look))).by(Role::Worker);
+    let rule = Rule::of_each(calls.iter().copied(), Act::Hook(Box::new(look))).by(Role::Worker);
     let ended = run(scene.copy(arguments), vec![rule], WATCHDOG).unwrap();
     assert!(!ended.is_hung && ended.output.status.success(), "{}", String::from_utf8_lossy(&ended.output.stderr));
     Arc::into_inner(looks).unwrap().into_inner().unwrap()
@@ -91,6 +96,36 @@ fn a_file_has_neither_its_time_nor_its_mode_before_it_was_flushed() {
     assert_eq!(first, [("a", 0o600, UNFINISHED), ("b", 0o600, UNFINISHED)]);
     let last: Vec<_> = looks.last().unwrap().iter().map(|(name, mode, time)| (name.as_str(), *mode, *time)).collect();
     assert_eq!(last, [("a", 0o644, (1_000, 5)), ("b", 0o644, (1_000, 5))], "what is flushed last is what stays");
+}
+
+/// A power cut between two calls leaves what was there after the first: a link with a time of now would be newer than its source
+/// for everybody else.
+#[test]
+fn links_and_fifos_have_their_times_when_they_get_their_names() {
+    let scene = Scene::new();
+    let _disk = with_disk(&scene);
+    fs::create_dir(scene.path("source")).unwrap();
+    let make = |target: &str| {
+        std::os::unix::fs::symlink(target, scene.path("source/link")).unwrap();
+        let time = Timespec { tv_sec: 1_000, tv_nsec: 5 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, scene.path("source/link"), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    };
+    make("somewhere");
+    torture::mounts::run(Command::new("mkfifo").arg(scene.path("source/fifo")));
+    set_time(&scene.path("source/fifo"), (1_000, 5));
+    for round in ["fresh", "replacing"] {
+        let calls = ["symlinkat", "mknodat", "utimensat", "renameat", "renameat2", "fsync", "syncfs"];
+        let looks = looks_at(&calls, &scene, &["-T", "source", "disk/copy"]);
+        for (name, _, time) in looks.iter().flatten().filter(|(name, ..)| !name.starts_with(".brigade-")) {
+            assert_eq!(*time, (1_000, 5), "{round}, {name}: {looks:?}");
+        }
+        assert!(looks.iter().flatten().any(|(name, ..)| name == "link"), "{round}: {looks:?}");
+        let differences = torture::tree::differences(&scene.path("source"), &scene.path("disk/copy")).unwrap();
+        assert_eq!(differences, [""; 0], "{round}");
+        fs::remove_file(scene.path("source/link")).unwrap();
+        make("somewhere else");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
+use super::committing::Wholeness;
 use super::existing::{Like, Verdict, mtime_of};
 use super::file::{N_TRIES, Sharing};
 use super::folders::{Pair, kind_of};
@@ -129,8 +130,11 @@ impl Worker {
         make: impl Fn(&CStr) -> Result<(), Errno>,
         like: Like,
     ) -> Result<Option<Put>, Flaw> {
-        // If what exists is kept, it must be whole when it appears: a later run would keep it as it is.
-        let is_made_aside = self.facts.policy.existing == Existing::Keep && matches!(like, Like::Source(_));
+        // If what exists is kept, it must be whole when it appears: a later run would keep it as it is. And on a disk, a power cut
+        // must not leave it with a time of now: others would take it for something newer than its source.
+        let is_kept = self.facts.policy.existing == Existing::Keep;
+        let is_made_aside =
+            matches!(like, Like::Source(_)) && (is_kept || self.wholeness_in(&spot.here) != Wholeness::AtOnce);
         if !is_made_aside {
             match make(spot.destination_name()) {
                 Ok(()) => return Ok(Some(Put::Settled(Outcome::Copied))),
@@ -148,13 +152,16 @@ impl Worker {
         };
         let temporary = self.temporary_name(spot.destination_name());
         make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
-        let placed = if is_made_aside {
+        if is_made_aside {
             let aside = Spot { here: Rc::clone(&spot.here), renamed: Some(temporary.as_c_str().into()), ..*spot };
             // What cannot be set is told by whoever tries again under the entry's own name.
             let _ = self.finish_marked(&aside, source, Outcome::Copied);
-            put_where_nothing_is(&spot.here.destination, &temporary, spot.destination_name())?
-        } else {
-            self.put_in_place(spot, &temporary, prior)?
+        }
+        let placed = match prior {
+            Prior::Nothing if is_made_aside => {
+                put_where_nothing_is(&spot.here.destination, &temporary, spot.destination_name())?
+            }
+            prior => self.put_in_place(spot, &temporary, prior)?,
         };
         Ok(match placed {
             Placed::There => Some(Put::Settled(Outcome::Copied)),
