@@ -41,7 +41,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use crate::processes::ProcessInfo;
+use crate::facts::wait_until;
+use crate::processes::{ProcessInfo, is_running};
 
 /// How long processes may take to be gone after the command has ended.
 const GRACE: Duration = Duration::from_secs(3);
@@ -94,6 +95,9 @@ pub enum Act {
     Delay(Duration),
     /// Its process dies of SIGKILL.
     Kill,
+    /// It is done, but first the parent of its process is sent a signal. If that is SIGKILL the process is to die with its parent,
+    /// and does no more: whoever only sent the signal could be outrun.
+    SignalParent(Signal),
     /// Whatever this says.
     Hook(Hook),
 }
@@ -106,6 +110,7 @@ impl fmt::Debug for Act {
             Self::Nothing => f.write_str("Nothing"),
             Self::Delay(pause) => write!(f, "Delay({pause:?})"),
             Self::Kill => f.write_str("Kill"),
+            Self::SignalParent(signal) => write!(f, "SignalParent({signal:?})"),
             Self::Hook(_) => f.write_str("Hook"),
         }
     }
@@ -360,8 +365,12 @@ impl Tracer {
                 return Ok(());
             }
             Act::Kill => {
-                kill(asked.pid);
+                send(asked.pid, Signal::KILL);
                 return Ok(());
+            }
+            Act::SignalParent(signal) => {
+                asked.signal_parent(*signal);
+                Answer::GoOn
             }
         };
         notification::answer(&*self.listener, &call, answer)
@@ -386,7 +395,7 @@ impl Tracer {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
         let processes: BTreeSet<u32> = self.threads.values().map(|&(pid, _)| pid).collect();
-        processes.into_iter().filter(|&pid| ProcessInfo::of(pid).is_some()).for_each(kill);
+        processes.into_iter().filter(|&pid| ProcessInfo::of(pid).is_some()).for_each(|pid| send(pid, Signal::KILL));
     }
 }
 
@@ -401,6 +410,15 @@ impl Asked {
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         calls::numbered(self.call.number)?.subject(self)
+    }
+
+    fn signal_parent(&self, signal: Signal) {
+        if let Some(process) = ProcessInfo::of(self.pid) {
+            send(process.parent_pid, signal);
+        }
+        if signal == Signal::KILL {
+            wait_until("a process has died with its parent", || !is_running(self.pid));
+        }
     }
 
     fn descriptor(&self, argument_idx: usize) -> Option<PathBuf> {
@@ -438,10 +456,10 @@ impl Asked {
     }
 }
 
-fn kill(pid: u32) {
+fn send(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
         // It may have ended meanwhile.
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

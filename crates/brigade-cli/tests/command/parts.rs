@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use torture::facts::wait_until;
 use torture::faultline::{Act, Answer, Asked, Ended, Role, Rule, When, run};
 use torture::mounts::{Mount, need_root};
-use torture::processes::ProcessInfo;
 use torture::random::Random;
 use torture::tree::differences;
 
@@ -90,13 +89,8 @@ impl Stage {
 
     /// Sends a signal to the command when a worker is about to make the n-th call of this name on the disk or the source.
     fn cut_off(&self, words: &[&str], signal: Signal, call: &str, nth: u64) -> Ended {
-        let cut = move |asked: &Asked| {
-            let parent = ProcessInfo::of(asked.pid).unwrap().parent_pid;
-            kill_process(Pid::from_raw(parent.cast_signed()).unwrap(), signal).unwrap();
-            Answer::GoOn
-        };
         let rule =
-            Rule::of(call, Act::Hook(Box::new(cut))).by(Role::Worker).below(self.scene.path("")).when(When::Nth(nth));
+            Rule::of(call, Act::SignalParent(signal)).by(Role::Worker).below(self.scene.path("")).when(When::Nth(nth));
         let ended = self.run(words, vec![rule]);
         assert_eq!(
             (ended.n_done[0], ended.output.status.signal()),
@@ -388,12 +382,7 @@ fn an_interrupted_copy_leaves_nothing_of_a_large_file_where_it_cannot_be_marked(
     let no_marks = || Rule::of("fsetxattr", Act::Fail(Errno::OPNOTSUPP)).by(Role::Worker);
     for signal in [Signal::INT, Signal::KILL] {
         let stage = Stage::new("source");
-        let cut = move |asked: &Asked| {
-            let parent = ProcessInfo::of(asked.pid).unwrap().parent_pid;
-            kill_process(Pid::from_raw(parent.cast_signed()).unwrap(), signal).unwrap();
-            Answer::GoOn
-        };
-        let cut = Rule::of("fdatasync", Act::Hook(Box::new(cut))).by(Role::Worker).when(When::Nth(3));
+        let cut = Rule::of("fdatasync", Act::SignalParent(signal)).by(Role::Worker).when(When::Nth(3));
         let ended = stage.run(&["--bwlimit=2M"], vec![no_marks(), cut]);
         assert_eq!(ended.output.status.signal(), Some(signal.as_raw()), "{ended:?}");
         assert_eq!(stage.part(), None);

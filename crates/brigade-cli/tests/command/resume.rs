@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
+use rustix::process::Signal;
 use torture::facts::wait_until;
 use torture::faultline::cutoff::{Copier, Options, Report, campaign};
 use torture::faultline::{Act, Role, Rule, When, run};
@@ -17,21 +19,13 @@ use crate::support::{Scene, ended};
 
 /// Kills the whole copy when a worker is about to make the n-th file below a folder.
 fn cut_off(scene: &Scene, arguments: &[&str], below: &str, n_files: u64) {
-    let pid = std::sync::Arc::new(std::sync::Mutex::new(None));
-    let killed = std::sync::Arc::clone(&pid);
-    let kill = move |asked: &torture::faultline::Asked| {
-        let parent = torture::processes::ProcessInfo::of(asked.pid).unwrap().parent_pid;
-        *killed.lock().unwrap() = Some(parent);
-        let parent = rustix::process::Pid::from_raw(parent.cast_signed()).unwrap();
-        rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
-        torture::faultline::Answer::GoOn
-    };
     let below = scene.path(below).canonicalize().unwrap_or_else(|_| scene.path("").canonicalize().unwrap().join(below));
-    let rule = Rule::of("fchmod", Act::Hook(Box::new(kill))).by(Role::Worker).below(below).when(When::Nth(n_files));
+    let rule =
+        Rule::of("fchmod", Act::SignalParent(Signal::KILL)).by(Role::Worker).below(below).when(When::Nth(n_files));
     let mut command = scene.copy(["-j1"]);
     command.args(arguments);
     let ended = run(command, vec![rule], Duration::from_secs(30)).unwrap();
-    assert!(pid.lock().unwrap().is_some() && !ended.output.status.success(), "{ended:?}");
+    assert_eq!((ended.n_done[0], ended.output.status.signal()), (1, Some(Signal::KILL.as_raw())), "{ended:?}");
     assert_eq!(scene.records().len(), 1);
 }
 
