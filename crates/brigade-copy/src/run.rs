@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use brigade::TaskError;
 
 use crate::confine::{Confinement, Found};
-use crate::crew::{Crew, Due, Ending, Look, MOST_WORKERS, Silent, n_workers_wanted};
+use crate::crew::{Crew, Due, Ending, Look, MOST_WORKERS, Silent, Waits, n_workers_wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
@@ -62,6 +62,7 @@ struct Shared {
     has_ended: Condvar,
     sink: Mutex<Sink>,
     crew: Crew,
+    waits: Waits,
     roots: Vec<ShownRoot>,
     sandbox: Confinement,
     report: Report,
@@ -250,6 +251,7 @@ impl Shared {
             has_ended: Condvar::new(),
             sink: Mutex::new(sink),
             crew,
+            waits: Waits::default(),
             roots,
             sandbox,
             report: request.report,
@@ -388,8 +390,8 @@ impl Shared {
     /// Looks whether another number of workers does more, and has so many at work.
     fn adapt(self: &Arc<Self>) {
         let look = self.crew.busy().map(|busy| Look { at: Instant::now(), n_steps: 0, busy });
+        self.waits.look(&self.crew.lanes);
         let mut core = self.core();
-        core.waits.look(&self.crew.lanes);
         let Some(look) = look.map(|look| Look { n_steps: core.n_steps(&self.crew.lanes), ..look }) else {
             // A kernel that does not tell how long workers wait.
             core.width = None;
@@ -573,8 +575,8 @@ impl Shared {
             if !core.scheduler.is_done() {
                 core.scheduler.forget_uncommitted();
             }
-            core.summary =
-                Some(core.summarize(self.sandbox, self.crew.n_workers(), self.began.elapsed(), self.writing));
+            let (n_workers, elapsed, limited_by) = (self.crew.n_workers(), self.began.elapsed(), self.waits.most());
+            core.summary = Some(core.summarize(self.sandbox, n_workers, elapsed, limited_by, self.writing));
             self.has_ended.notify_all();
         }
     }

@@ -1,6 +1,8 @@
 //! What workers are at, as the kernel tells it of some of them at each look, so that the summary can say what limited a run.
 //! When to look is decided in run.rs.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use crate::event::Limit;
 use crate::lanes::Lanes;
 use crate::procfs;
@@ -14,28 +16,29 @@ const LOOKED_AT: usize = 8;
 /// How often workers were found at what.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
-    n_seen: [u64; Limit::ALL.len()],
-    turn: usize,
+    n_seen: [AtomicU64; Limit::ALL.len()],
+    turn: AtomicUsize,
 }
 
 impl Waits {
-    /// Looks at some of those that have a task.
-    pub(crate) fn look(&mut self, lanes: &Lanes) {
+    /// Looks at some of those that have a task. That may take a while: the kernel is asked about each.
+    pub(crate) fn look(&self, lanes: &Lanes) {
         let pids: Vec<u32> = lanes.signs().map(|(pid, _)| pid).collect();
+        let turn = self.turn.fetch_add(LOOKED_AT, Ordering::Relaxed);
         for idx in 0..pids.len().min(LOOKED_AT) {
-            let pid = pids[(self.turn + idx) % pids.len()];
+            let pid = pids[turn.wrapping_add(idx) % pids.len()];
             let told = |name| String::from_utf8(procfs::of_process(pid, name)).unwrap_or_default();
             if let Some(limit) = limit(&told(c"syscall"), &told(c"wchan")) {
-                self.n_seen[limit as usize] += 1;
+                self.n_seen[limit as usize].fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.turn += LOOKED_AT;
     }
 
     /// What workers were at most often.
     pub(crate) fn most(&self) -> Option<Limit> {
-        let most = Limit::ALL.into_iter().max_by_key(|&limit| self.n_seen[limit as usize])?;
-        (self.n_seen[most as usize] > 0).then_some(most)
+        let n_seen = |limit: Limit| self.n_seen[limit as usize].load(Ordering::Relaxed);
+        let most = Limit::ALL.into_iter().max_by_key(|&limit| n_seen(limit))?;
+        (n_seen(most) > 0).then_some(most)
     }
 }
 
@@ -99,10 +102,10 @@ mod tests {
 
     #[test]
     fn what_was_seen_most_often_is_told() {
-        let mut waits = Waits::default();
+        let waits = Waits::default();
         assert_eq!(waits.most(), None);
-        waits.n_seen[Limit::Disk as usize] = 2;
-        waits.n_seen[Limit::Source as usize] = 3;
+        waits.n_seen[Limit::Disk as usize].store(2, Ordering::Relaxed);
+        waits.n_seen[Limit::Source as usize].store(3, Ordering::Relaxed);
         assert_eq!(waits.most(), Some(Limit::Source));
     }
 }

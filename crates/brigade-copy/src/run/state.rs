@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::room::Room;
 use super::undurable::Undurable;
 use crate::confine::Confinement;
-use crate::crew::{Answered, StallWatch, Waits, Width};
-use crate::event::{Progress, SlowEntry, Summary};
+use crate::crew::{Answered, StallWatch, Width};
+use crate::event::{Limit, Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
 use crate::request::{Report, Request, Writing};
 use crate::scheduler::{Commits, Scheduler};
@@ -35,7 +35,6 @@ pub(super) struct Core {
     pub(super) watch: StallWatch,
     /// `None`: the kernel does not tell how long workers wait.
     pub(super) width: Option<Width>,
-    pub(super) waits: Waits,
     /// Where the workers of these tasks got stuck and are being given up.
     pub(super) stalled: HashMap<u64, Stuck>,
     /// The most that has been shown, so that nothing ever falls.
@@ -50,7 +49,6 @@ impl Core {
         let commits = Commits::new(request.durability, request.group_limits, request.report == Report::EveryEntry);
         Self {
             width: Some(Width::new(brigade::available_cpus(), n_workers, most_workers, Instant::now())),
-            waits: Waits::default(),
             scheduler: Scheduler::new(n_workers, request.totals.walk_ahead_bytes(), commits),
             room,
             known_pids: HashSet::new(),
@@ -107,6 +105,7 @@ impl Core {
         sandbox: Confinement,
         n_workers: usize,
         elapsed: Duration,
+        limited_by: Option<Limit>,
         writing: Writing,
     ) -> Summary {
         let counts = self.scheduler.counts;
@@ -143,7 +142,7 @@ impl Core {
             slowest: self.slowest.clone(),
             n_workers,
             n_lost_workers: self.n_lost_workers,
-            limited_by: self.waits.most(),
+            limited_by,
             writing,
             interrupted: self.stopped,
             broken: self.broken.clone(),

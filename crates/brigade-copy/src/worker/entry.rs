@@ -33,10 +33,16 @@ struct Mark {
 
 /// What came of making an entry.
 enum Put {
-    /// It is there, and may need its metadata, or something else stays there.
-    Settled(Outcome),
+    /// It is there, or something else stays there. `finished`: what came of its metadata, if that was set already.
+    Settled { outcome: Outcome, finished: Option<Result<(), Flaw>> },
     /// That is not decided, or cannot be.
     Open(Done),
+}
+
+impl Put {
+    fn unfinished(outcome: Outcome) -> Self {
+        Self::Settled { outcome, finished: None }
+    }
 }
 
 /// A file has too many names, lies on another device, or its file system knows no hard links.
@@ -77,13 +83,7 @@ impl Worker {
         }
         let target = read_link(spot.here.source.as_fd(), spot.name).map_err(|errno| Flaw::new(Action::Read, errno))?;
         let make = |name: &CStr| symlinkat(target.as_c_str(), &spot.here.destination, name);
-        let put = self.make_or_keep(spot, &source, Action::CreateSymlink, make, Like::Source(Kind::Symlink))?;
-        let outcome = match put {
-            Put::Settled(outcome) => outcome,
-            Put::Open(done) => return Ok(done),
-        };
-        self.finish_marked(spot, &source, outcome)?;
-        Ok(Done::Entry { kind: EntryKind::Symlink, outcome, n_bytes: 0 })
+        self.make_and_finish(spot, &source, Action::CreateSymlink, make, EntryKind::Symlink)
     }
 
     fn copy_special(&mut self, spot: &Spot<'_>, sharing: Sharing) -> Result<Done, Flaw> {
@@ -95,13 +95,24 @@ impl Worker {
         // Until it has its owner and its ACL it is open to nobody.
         let mode = Mode::RUSR | Mode::WUSR;
         let make = |name: &CStr| mknodat(&spot.here.destination, name, file_type, mode, source.st_rdev);
-        let put = self.make_or_keep(spot, &source, Action::CreateSpecial, make, Like::Source(Kind::Special))?;
-        let outcome = match put {
-            Put::Settled(outcome) => outcome,
-            Put::Open(done) => return Ok(done),
-        };
-        self.finish_marked(spot, &source, outcome)?;
-        Ok(Done::Entry { kind: EntryKind::Special, outcome, n_bytes: 0 })
+        self.make_and_finish(spot, &source, Action::CreateSpecial, make, EntryKind::Special)
+    }
+
+    fn make_and_finish(
+        &mut self,
+        spot: &Spot<'_>,
+        source: &Stat,
+        action: Action,
+        make: impl Fn(&CStr) -> Result<(), Errno>,
+        kind: EntryKind,
+    ) -> Result<Done, Flaw> {
+        match self.make_or_keep(spot, source, action, make, Like::Source(kind_of(source)))? {
+            Put::Settled { outcome, finished } => {
+                finished.unwrap_or_else(|| self.finish_marked(spot, source, outcome))?;
+                Ok(Done::Entry { kind, outcome, n_bytes: 0 })
+            }
+            Put::Open(done) => Ok(done),
+        }
     }
 
     /// Makes an entry that is made in one call, unless the same is there; replaces what else is there.
@@ -113,61 +124,50 @@ impl Worker {
         make: impl Fn(&CStr) -> Result<(), Errno>,
         like: Like,
     ) -> Result<Put, Flaw> {
+        let is_made_aside = matches!(like, Like::Source(_)) && self.must_appear_whole(&spot.here);
         for _ in 0..N_TRIES {
-            if let Some(put) = self.try_to_make(spot, source, action, &make, like)? {
-                return Ok(put);
+            if !is_made_aside {
+                match make(spot.destination_name()) {
+                    Ok(()) => return Ok(Put::unfinished(Outcome::Copied)),
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(Flaw::new(action, errno)),
+                }
+            }
+            let prior = match self.weigh(spot, source, like)? {
+                Verdict::Keep { outcome, .. } => return Ok(Put::unfinished(outcome)),
+                Verdict::Skip => return Ok(Put::unfinished(Outcome::Skipped)),
+                Verdict::Ask => return Ok(Put::Open(Done::Asked { n_bytes: 0 })),
+                Verdict::Stopped => return Ok(Put::Open(Done::Stopped)),
+                Verdict::Make => Prior::Nothing,
+                Verdict::Replace(prior) => prior,
+            };
+            let temporary = self.temporary_name(spot.destination_name());
+            make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
+            let finished = is_made_aside.then(|| {
+                let aside = Spot { here: Rc::clone(&spot.here), renamed: Some(temporary.as_c_str().into()), ..*spot };
+                self.finish_marked(&aside, source, Outcome::Copied)
+            });
+            let placed = match prior {
+                Prior::Nothing if is_made_aside => {
+                    put_where_nothing_is(&spot.here.destination, &temporary, spot.destination_name())?
+                }
+                prior => self.put_in_place(spot, &temporary, prior)?,
+            };
+            match placed {
+                Placed::There => return Ok(Put::Settled { outcome: Outcome::Copied, finished }),
+                Placed::Stopped => return Ok(Put::Open(Done::Stopped)),
+                // Somebody else was at work in its place meanwhile.
+                Placed::Taken => {}
             }
         }
         Err(Flaw::new(action, Reason::Replaced))
     }
 
-    /// `None`: somebody else was at work in its place meanwhile.
-    fn try_to_make(
-        &mut self,
-        spot: &Spot<'_>,
-        source: &Stat,
-        action: Action,
-        make: impl Fn(&CStr) -> Result<(), Errno>,
-        like: Like,
-    ) -> Result<Option<Put>, Flaw> {
-        // If what exists is kept, it must be whole when it appears: a later run would keep it as it is. And on a disk, a power cut
-        // must not leave it with a time of now: others would take it for something newer than its source.
-        let is_kept = self.facts.policy.existing == Existing::Keep;
-        let is_made_aside =
-            matches!(like, Like::Source(_)) && (is_kept || self.wholeness_in(&spot.here) != Wholeness::AtOnce);
-        if !is_made_aside {
-            match make(spot.destination_name()) {
-                Ok(()) => return Ok(Some(Put::Settled(Outcome::Copied))),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Flaw::new(action, errno)),
-            }
-        }
-        let prior = match self.weigh(spot, source, like)? {
-            Verdict::Keep { outcome, .. } => return Ok(Some(Put::Settled(outcome))),
-            Verdict::Skip => return Ok(Some(Put::Settled(Outcome::Skipped))),
-            Verdict::Ask => return Ok(Some(Put::Open(Done::Asked { n_bytes: 0 }))),
-            Verdict::Stopped => return Ok(Some(Put::Open(Done::Stopped))),
-            Verdict::Make => Prior::Nothing,
-            Verdict::Replace(prior) => prior,
-        };
-        let temporary = self.temporary_name(spot.destination_name());
-        make(&temporary).map_err(|errno| Flaw::new(action, errno))?;
-        if is_made_aside {
-            let aside = Spot { here: Rc::clone(&spot.here), renamed: Some(temporary.as_c_str().into()), ..*spot };
-            // What cannot be set is told by whoever tries again under the entry's own name.
-            let _ = self.finish_marked(&aside, source, Outcome::Copied);
-        }
-        let placed = match prior {
-            Prior::Nothing if is_made_aside => {
-                put_where_nothing_is(&spot.here.destination, &temporary, spot.destination_name())?
-            }
-            prior => self.put_in_place(spot, &temporary, prior)?,
-        };
-        Ok(match placed {
-            Placed::There => Some(Put::Settled(Outcome::Copied)),
-            Placed::Taken => None,
-            Placed::Stopped => Some(Put::Open(Done::Stopped)),
-        })
+    /// Whether a link or a special file gets its metadata before its name. If what exists is kept, it must be whole when it appears:
+    /// a later run would keep it as it is. And on a disk, a power cut must not leave it with a time of now: others would take it
+    /// for something newer than its source.
+    fn must_appear_whole(&self, here: &Pair) -> bool {
+        self.facts.policy.existing == Existing::Keep || self.wholeness_in(here) != Wholeness::AtOnce
     }
 
     /// Owner, mode, attributes and times of an entry that is not opened but only marked. What is right already is left alone.
@@ -237,8 +237,10 @@ impl Worker {
         }
         match self.make_or_keep(spot, &source, Action::CreateHardLink, make, Like::First(Identity::of(&there))) {
             // A link has no birth of its own: what a dead worker linked and what was there before look the same.
-            Ok(Put::Settled(Outcome::Unchanged)) if spot.arrival == Arrival::Redone => done(Outcome::Copied),
-            Ok(Put::Settled(outcome)) => done(outcome),
+            Ok(Put::Settled { outcome: Outcome::Unchanged, .. }) if spot.arrival == Arrival::Redone => {
+                done(Outcome::Copied)
+            }
+            Ok(Put::Settled { outcome, .. }) => done(outcome),
             Ok(Put::Open(open)) => Ok(Some(open)),
             Err(Flaw { action: Action::CreateHardLink, cause: Cause::Errno(errno) })
                 if REFUSALS_TO_LINK.iter().any(|refused| refused.raw_os_error() == errno) =>

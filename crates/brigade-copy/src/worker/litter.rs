@@ -5,12 +5,13 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use brigade_sys::kernel::presence;
-use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, StatxFlags};
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::Worker;
-use super::folders::{Pair, Reality};
-use crate::calls::{self, Patience, fstat, unlinkat};
+use super::folders::{Pair, Reality, list};
+use crate::calls::{self, fstat, unlinkat};
+use crate::names::Kind;
 use crate::task::{Arrival, Identity};
 
 const PREFIX: &[u8] = b".brigade-";
@@ -21,10 +22,12 @@ pub(super) fn temporary_name_of(high: u64, low: u64) -> CString {
     CString::new(format!(".brigade-{high:016x}{low:016x}")).expect("hexadecimal digits hold no zero byte")
 }
 
-/// Whether a name is such a one.
+/// Whether a name is such a one. A run gives them to everything but folders.
 fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(PREFIX)
-        .is_some_and(|digits| digits.len() == N_DIGITS && digits.iter().all(|digit| digit.is_ascii_hexdigit()))
+    let digits = name.strip_prefix(PREFIX);
+    digits.is_some_and(|digits| {
+        digits.len() == N_DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 impl Worker {
@@ -46,32 +49,21 @@ impl Worker {
         if !self.facts.removes_litter || arrival == Arrival::Fresh || pair.reality != Reality::Real {
             return;
         }
-        let Ok(found) = self.temporaries_in(&pair.destination) else { return };
-        if found.is_empty() || !self.is_alone_in(pair) {
+        let mut found = Vec::new();
+        let listed = list(&pair.destination, &mut self.listing_buffer, |kind, name| {
+            if kind != Kind::Folder && is_temporary(name.to_bytes()) {
+                found.push(name.to_owned());
+            }
+        });
+        if listed.is_err() || found.is_empty() || !self.is_alone_in(pair) {
             return;
         }
         for name in found {
-            if let Some(flags) = self.litter_at(pair, &name) {
-                let _ = unlinkat(&pair.destination, name.as_c_str(), flags);
+            if self.is_litter(pair, &name) {
+                let _ = unlinkat(&pair.destination, name.as_c_str(), AtFlags::empty());
                 self.touch_here();
             }
         }
-    }
-
-    fn temporaries_in(&mut self, folder: &OwnedFd) -> Result<Vec<CString>, Errno> {
-        calls::seek(folder, SeekFrom::Start(0))?;
-        let mut found = Vec::new();
-        let mut patience = Patience::default();
-        let mut entries = RawDir::new(folder, self.listing_buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            match entry {
-                Ok(entry) if is_temporary(entry.file_name().to_bytes()) => found.push(entry.file_name().to_owned()),
-                Ok(_) => {}
-                Err(errno) if patience.allows(errno) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(found)
     }
 
     /// Whether no other run has begun in this folder, or in one between it and the place of the copy.
@@ -89,20 +81,18 @@ impl Worker {
         false
     }
 
-    /// How something under a temporary name is removed; `None` if it stays: what the source has is no litter, and neither is what
-    /// others have made, what somebody has touched since this run began, or a part of a file that it goes on with.
-    fn litter_at(&self, pair: &Pair, name: &CStr) -> Option<AtFlags> {
+    /// Whether something under a temporary name is removed. It stays if the source has it, if others have made it or somebody has
+    /// touched it since this run began, and if it is a part of a file that this run goes on with.
+    fn is_litter(&self, pair: &Pair, name: &CStr) -> bool {
         if pair.stat_source(name).err() != Some(Errno::NOENT) {
-            return None;
+            return false;
         }
-        let mask = StatxFlags::TYPE | StatxFlags::UID | StatxFlags::CTIME;
-        let present = calls::statx(&pair.destination, name, AtFlags::SYMLINK_NOFOLLOW, mask).ok()?;
+        let mask = StatxFlags::UID | StatxFlags::CTIME;
+        let Ok(present) = calls::statx(&pair.destination, name, AtFlags::SYMLINK_NOFOLLOW, mask) else { return false };
         // What root copies may belong to somebody else by now.
         let is_own = self.user == 0 || present.stx_uid == self.user;
-        let is_folder = FileType::from_raw_mode(u32::from(present.stx_mode)) == FileType::Directory;
-        let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         let changed = (present.stx_ctime.tv_sec, i64::from(present.stx_ctime.tv_nsec));
-        (is_own && changed < self.facts.started && !self.is_part(pair, name)).then_some(flags)
+        is_own && changed < self.facts.started && !self.is_part(pair, name)
     }
 }
 
@@ -122,6 +112,9 @@ mod tests {
         for name in [format!("brigade-{digits}"), format!(".brigade-{digits}0"), ".brigade-0123".to_owned()] {
             assert!(!is_temporary(name.as_bytes()), "{name}");
         }
-        assert!(!is_temporary(b".brigade-0123456789abcdef0123456789abcdeg"));
+        for digit in ['g', 'F', '/', ':', '`'] {
+            assert!(!is_temporary(format!(".brigade-0123456789abcdef0123456789abcde{digit}").as_bytes()), "{digit}");
+        }
+        assert!(is_temporary(temporary_name_of(u64::MAX, 0).as_bytes()));
     }
 }
