@@ -376,11 +376,12 @@ impl Shared {
             let path = self.roots[slow.root as usize].source_path(&slow.path.0);
             core.note_slow(SlowEntry { path, elapsed: slow.elapsed });
         }
-        for digest in answer.digests.drain(..) {
+        let digests = std::mem::take(&mut answer.digests);
+        core.scheduler.on_answer(task_id, answer);
+        for digest in digests.into_iter().chain(core.scheduler.take_digests()) {
             let destination = self.roots[digest.root as usize].destination_path(&digest.path.0);
             events.push(Event::Digest { destination, hash: digest.hash });
         }
-        core.scheduler.on_answer(task_id, answer);
         for durable in core.scheduler.commits.take_durable() {
             events.push(self.durable_event(durable.root, &durable.path.0, EntryKind::File, durable.n_bytes));
         }

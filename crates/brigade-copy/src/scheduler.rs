@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use crate::event::Outcome;
 use crate::names::{Bytes, Names};
 use crate::stuck::StuckPlaces;
-use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Failure, Item, Place, Position, Work};
+use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Digest, Failure, Item, Place, Position, Work};
 pub(crate) use commits::Commits;
 use groups::Groups;
 use nodes::{NodeIdx, Nodes};
@@ -79,6 +79,8 @@ pub(crate) struct Scheduler {
     pub(crate) counts: Counts,
     /// Failures that no worker could report.
     failures: Vec<Failure>,
+    /// Of files that became whole.
+    digests: Vec<Digest>,
     /// Where workers got stuck: told with every task from then on.
     stuck: StuckPlaces,
     pub(crate) commits: Commits,
@@ -117,6 +119,7 @@ impl Scheduler {
             removal: Removal::default(),
             counts: Counts::default(),
             failures: Vec::new(),
+            digests: Vec::new(),
             stuck: StuckPlaces::default(),
             commits,
         }
@@ -228,6 +231,10 @@ impl Scheduler {
 
     pub(crate) fn take_failures(&mut self) -> Vec<Failure> {
         std::mem::take(&mut self.failures)
+    }
+
+    pub(crate) fn take_digests(&mut self) -> Vec<Digest> {
+        std::mem::take(&mut self.digests)
     }
 
     /// Drops everything that has not been begun. Folders that are there are still finished.

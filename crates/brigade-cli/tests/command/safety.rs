@@ -10,8 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use torture::faultline::{Act, Answer, Rule, When, run};
+use torture::faultline::{Act, Answer, Role, Rule, When, run};
 use torture::fuse::{Fault, FaultFs, Operation, Options, Rule as FaultRule};
+use torture::mounts::{Mount, need_root};
 
 use super::support::{Ended, Scene, ended, tree};
 use super::verify::verify;
@@ -221,6 +222,30 @@ fn b3sum_agrees_with_the_manifest() {
 fn blake3_of(file: &Path) -> String {
     let run = ended(Command::new("b3sum").arg("--no-names").arg(file));
     run.stdout.trim().to_owned()
+}
+
+/// Its first hash is of what is no longer there.
+#[test]
+fn a_file_that_is_displaced_and_copied_again_has_one_line_in_the_manifest() {
+    need_root();
+    let scene = Scene::new();
+    fs::create_dir(scene.path("disk")).unwrap();
+    let _disk = Mount::ext4(&scene.path("image"), &scene.path("disk"));
+    for name in ["one", "two", "three"] {
+        scene.file(Path::new("source").join(name), name);
+    }
+    let (source, copied, away) = (scene.path("source/two"), scene.path("disk/copy/two"), scene.path("disk/away"));
+    let displace = move |_: &_| {
+        // Copied, and waiting to be whole.
+        fs::rename(&copied, &away).unwrap();
+        fs::write(&source, "another two").unwrap();
+        Answer::GoOn
+    };
+    let rule = Rule::of("fsync", Act::Hook(Box::new(displace))).by(Role::Worker).when(When::Nth(1));
+    let (run, n_done) = copy(&scene, &["-j1", "--manifest=sums", "-T", "source", "disk/copy"], vec![rule]);
+    assert_eq!((run.status.code(), n_done), (Some(0), vec![1]), "{}", run.stderr);
+    assert_eq!(fs::read(scene.path("disk/copy/two")).unwrap(), b"another two");
+    assert_eq!(n_checked(&scene.path("sums"), &scene.path("disk/copy")), 3);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use super::groups::{Member, Turn};
 use super::nodes::NodeIdx;
 use super::pieces::{Flight, Job, Piece};
 use crate::event::Outcome;
-use crate::task::{Amiss, Arrival, CopyAnswer, Flushed, FolderRef, Identity, Joined, Place, Placing, SharedFile};
+use crate::names::joined;
+use crate::task::{
+    Amiss, Arrival, Batch, CopyAnswer, Digest, Flushed, FolderRef, Identity, Joined, Place, Placing, SharedFile,
+};
 
 /// What an answer says of pieces of one kind each, in the order of the pieces.
 struct Results {
@@ -146,6 +149,7 @@ impl Scheduler {
             }
             Job::Commit { device, batch } => {
                 let amiss = results.committed.next().unwrap_or_default();
+                self.take_digests_of(node, &batch, &amiss);
                 return self.take_committed(node, device, batch, &amiss);
             }
             Job::First(member) => match results.joined.next() {
@@ -162,6 +166,19 @@ impl Scheduler {
             _ => {}
         }
         self.close_piece(node, is_walk);
+    }
+
+    /// Notes the hashes of files that are whole now.
+    fn take_digests_of(&mut self, node: NodeIdx, batch: &Batch, amiss: &Amiss) {
+        let (root, folder) = (self.nodes.get(node).root, self.nodes.path(node));
+        for (idx, ((_, name), file)) in (0..).zip(batch.names.iter().zip(&batch.files)) {
+            if let Some(hash) = file.hash
+                && !file.is_failed
+                && !amiss.contains(idx)
+            {
+                self.digests.push(Digest { root, path: joined(&folder.0, name), hash });
+            }
+        }
     }
 
     pub(super) fn first_is_there(&mut self, member: &Member) {

@@ -81,6 +81,10 @@ impl Amiss {
     pub(crate) fn is_empty(&self) -> bool {
         self.failed.is_empty() && self.displaced.is_empty()
     }
+
+    pub(crate) fn contains(&self, idx: u32) -> bool {
+        self.failed.contains(&idx) || self.displaced.contains(&idx)
+    }
 }
 
 /// The files of a batch, by what has become of them.
@@ -104,6 +108,8 @@ pub(crate) struct PendingFile {
     pub(crate) shared: Option<Identity>,
     /// It counts as failed, though it is there.
     pub(crate) is_failed: bool,
+    /// BLAKE3 of it, if a manifest wants that: it has no line there before it is whole.
+    pub(crate) hash: Option<[u8; 32]>,
 }
 
 /// How a file gets its name.

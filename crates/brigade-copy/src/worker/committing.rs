@@ -144,6 +144,7 @@ impl Worker {
                 step,
                 shared: (source.st_nlink > 1).then(|| Identity::of(source)),
                 is_failed: false,
+                hash: None,
             });
         }
         self.has_left_to_commit = true;
@@ -152,7 +153,7 @@ impl Worker {
         self.is_task_over |= self.bytes_to_commit >= MOST_BYTES_UNTOLD || self.task_began.elapsed() >= LONGEST_UNTOLD;
     }
 
-    fn last_left_to_commit(&mut self) -> Option<&mut PendingFile> {
+    pub(super) fn last_left_to_commit(&mut self) -> Option<&mut PendingFile> {
         let last = self.answer.uncommitted.last_mut().and_then(|last| last.batch.files.last_mut());
         last.filter(|_| self.has_left_to_commit)
     }

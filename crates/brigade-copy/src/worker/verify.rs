@@ -167,7 +167,8 @@ impl Worker {
         self.tap.remembered.insert(identity, hash);
     }
 
-    /// Puts the hash of an entry into the answer if it is a file and a manifest wants it.
+    /// Puts the hash of an entry into the answer, if it is a file and a manifest wants it; of one that is left to be committed, with
+    /// what is to be done about it.
     pub(super) fn note_digest(&mut self, spot: &Spot<'_>, done: &Done) -> Result<(), Flaw> {
         let copied = self.tap.last.take();
         let Done::Entry { kind: EntryKind::File | EntryKind::HardLink, outcome, .. } = done else {
@@ -183,8 +184,14 @@ impl Worker {
                 None => return Ok(()),
             },
         };
-        let path = self.path_of(spot.name);
-        self.answer.digests.push(Digest { root: self.root, path, hash: *hash.as_bytes() });
+        let hash = *hash.as_bytes();
+        match self.last_left_to_commit() {
+            Some(file) => file.hash = Some(hash),
+            None => {
+                let path = self.path_of(spot.name);
+                self.answer.digests.push(Digest { root: self.root, path, hash });
+            }
+        }
         Ok(())
     }
 
