@@ -8,11 +8,12 @@ use std::process::Command;
 
 use clap::ValueEnum;
 use rustix::fs::{CWD, Mode, OFlags, Timespec, Timestamps, fchmod, futimens, openat};
+use serde::{Deserialize, Serialize};
 
 use crate::{BenchError, interrupt, timing};
 
 /// A tree to copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[value(rename_all = "UPPER")]
 pub enum DataSet {
     /// 100 000 files of 4 KiB in one folder.
@@ -74,23 +75,34 @@ impl DataSet {
         }
     }
 
-    /// Makes it as the new folder `root`.
-    pub fn make(self, root: &Path) -> Result<(), BenchError> {
+    /// Makes it as the new folder `root`: only one part in `scale` of its files, or of their bytes where they are few and big.
+    pub fn make(self, root: &Path, scale: usize) -> Result<(), BenchError> {
         const SMALL: RangeInclusive<u64> = 1 << 10..=16 << 10;
+        let part = |bytes: u64| bytes / scale as u64;
+        let shape = |n_files: usize, n_folders: usize, file_bytes| Shape {
+            n_files: n_files / scale,
+            n_folders: (n_folders / scale).max(1),
+            file_bytes,
+        };
         match self {
-            Self::A => flat(root, 100_000, 4 << 10),
-            Self::B => tree(root, &Shape { n_files: 100_000, n_folders: 5_000, file_bytes: SMALL }),
-            Self::C => real_tree(root),
-            Self::D => flat(root, 1, 4 << 30),
-            Self::E => tree(root, &Shape { n_files: 2_000, n_folders: 20, file_bytes: 1 << 20..=8 << 20 }),
-            Self::F => tree(root, &Shape { n_files: 200_000, n_folders: 1_000, file_bytes: 0..=0 }),
-            Self::G => sparse(root, 8 << 30, 1_000, 4 << 10),
-            Self::H => flat(root, 10, 512 << 20),
+            Self::A => flat(root, 100_000 / scale, 4 << 10),
+            Self::B => tree(root, &shape(100_000, 5_000, SMALL)),
+            Self::C => real_tree(root, REAL_TREE_FILES / scale as u64),
+            Self::D => flat(root, 1, part(4 << 30)),
+            Self::E => tree(root, &shape(2_000, 20, 1 << 20..=8 << 20)),
+            Self::F => tree(root, &shape(200_000, 1_000, 0..=0)),
+            Self::G => sparse(root, part(8 << 30), 1_000, 4 << 10),
+            Self::H => flat(root, 10, part(512 << 20)),
             Self::I => flat(root, 10, 2 << 10),
-            Self::J => tree(root, &Shape { n_files: 5_000, n_folders: 100, file_bytes: SMALL }),
-            Self::K => flat(root, 5_000, 4 << 10),
+            Self::J => tree(root, &shape(5_000, 100, SMALL)),
+            Self::K => flat(root, 5_000 / scale, 4 << 10),
         }
     }
+}
+
+/// Makes the new folder `root` with so many empty files, 200 in a folder, as F has them.
+pub(crate) fn make_empty_files(root: &Path, n_files: usize) -> Result<(), BenchError> {
+    tree(root, &Shape { n_files, n_folders: n_files.div_ceil(200), file_bytes: 0..=0 })
 }
 
 /// Random bytes that files are made of, again and again.
@@ -210,11 +222,11 @@ fn sparse(root: &Path, file_bytes: u64, n_pieces: u64, piece_bytes: usize) -> Re
 }
 
 /// Copies folders of this machine, one after the other, until there are enough files.
-fn real_tree(root: &Path) -> Result<(), BenchError> {
+fn real_tree(root: &Path, n_wanted: u64) -> Result<(), BenchError> {
     fs::create_dir(root)?;
     let mut n_files = 0;
     for (idx, folder) in real_folders().iter().filter(|folder| folder.is_dir()).enumerate() {
-        if n_files >= REAL_TREE_FILES {
+        if n_files >= n_wanted {
             break;
         }
         let target = root.join(format!("{idx}"));

@@ -7,21 +7,35 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, lsetxattr, utimensat};
 
 use crate::BenchError;
-use crate::tools::Tool;
+use crate::place::{FROM, Place, TO};
+use crate::tools::{Reach, Tool};
 
 const ATTRIBUTE: &str = "user.note";
 const OWNER: (u32, u32) = (1234, 2345);
 const HOLE_BYTES: u64 = 1 << 20;
 
-/// What `tool` keeps, in words for a table; `place` is a folder on the file system in question.
-pub fn kept(tool: &Tool, place: &Path) -> Result<String, BenchError> {
-    let (source, copy) = (place.join("odd"), place.join("odd-copy"));
+/// What `tool` keeps, in words for a table.
+pub fn kept(tool: &Tool, place: &mut Place) -> Result<String, BenchError> {
+    // A tool that takes no tree is given the folder in it.
+    let name = match tool.reach() {
+        Reach::Trees => "odd",
+        Reach::FewFiles => "odd/folder",
+    };
+    place.renew()?;
+    let there = place.folder().to_path_buf();
+    let [source, copy] = [FROM, TO].map(|side| there.join(side).join("odd"));
     make_odd_tree(&source)?;
-    let status = tool.command(&source, &copy).status()?;
+    if tool.reach() == Reach::FewFiles {
+        fs::create_dir(&copy)?;
+    }
+    let [seen_source, seen_copy] = [place.source(FROM), place.destination(TO)].map(|side| side.join(name));
+    let status = tool.command(&seen_source, &seen_copy).status()?;
     let words =
         if status.success() { compare(&source, &copy)? } else { format!("could not copy the odd tree: {status}") };
     fs::remove_dir_all(&source)?;
-    fs::remove_dir_all(&copy)?;
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
     Ok(words)
 }
 
@@ -90,14 +104,17 @@ fn attribute(path: &Path) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::FileSystem;
     use crate::tools::LineUp;
 
     fn kept_by(name: &str) -> String {
-        let folder = tempfile::tempdir().unwrap();
+        let mut place = Place::make(FileSystem::Tmpfs, None).unwrap();
         let tools = crate::tools::tests::tools(LineUp::Copy);
-        let tool = tools.iter().find(|tool| tool.name == name).unwrap();
-        let words = kept(tool, folder.path()).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays behind");
+        let tool = tools.iter().find(|tool| tool.name() == name).unwrap();
+        let words = kept(tool, &mut place).unwrap();
+        for side in [FROM, TO] {
+            assert_eq!(fs::read_dir(place.folder().join(side)).unwrap().count(), 0, "nothing stays behind");
+        }
         words
     }
 
@@ -107,5 +124,11 @@ mod tests {
         let words = kept_by("cp -r");
         assert!(!words.contains("file times") || words.starts_with("all but"), "{words}");
         assert_ne!(words, "all of it");
+    }
+
+    #[test]
+    fn a_tool_for_files_alone_is_judged_by_a_folder_of_files() {
+        let words = kept_by("Python's Pool");
+        assert!(!words.contains("could not") && words != "all of it", "{words}");
     }
 }

@@ -1,22 +1,26 @@
 //! Measures brigade against its peers: every tool in turn, in one run, on the same data, each result checked.
 //! The workspace's `cargo xtask bench` builds what is needed and starts the program `bench` of this package.
 //!
-//! `copy` and `memory` are the benches of the command, `dangers` what it must survive, `library` the bench of the library; the
-//! rest serves them all.
+//! `copy`, `memory` and `cost` are the benches of the command, `goals` what is wanted of it, `dangers` what it must survive, `library`
+//! the bench of the library; the rest serves them all.
 #![forbid(unsafe_code)]
 
 pub mod copy;
 pub mod dangers;
+pub mod goals;
 pub mod library;
 pub mod memory;
 
 mod ballast;
+mod cost;
 mod data;
 mod document;
 mod interrupt;
 mod kept;
 mod machine;
 mod place;
+mod plot;
+mod race;
 mod statistics;
 mod timing;
 mod tools;

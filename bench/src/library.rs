@@ -1,9 +1,8 @@
 //! The bench of the library, against its peers: each is timed from inside, by a program of its own, in turn. What is timed
 //! is listed in library/measures.rs, the programs are bin/library_probe.rs, library_probe.py and the package bench/peers;
-//! here is the order of things, and the table. The picture is drawn in library/plot.rs.
+//! here is the order of things, and the table. The picture is drawn in plot.rs.
 
 mod measures;
-mod plot;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -14,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use self::measures::{MEASURES, Measure, Shown, Side, Wanted};
+use crate::plot::{self, Bar};
 use crate::statistics::{Spread, grouped};
 use crate::timing::{self, Timing};
 use crate::{BenchError, document, interrupt, machine};
@@ -71,7 +71,7 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
         println!("{section}");
         if !request.dry {
             document::write_section(Path::new(DOCUMENT), &format!("library {}", measure.key), &section)?;
-            let picture = plot::picture(measure, &medians(&rows)?);
+            let picture = picture(measure, &medians(&rows)?);
             fs::create_dir_all("docs/plots")?;
             fs::write(format!("docs/plots/{}.svg", measure.key), picture)?;
         }
@@ -155,6 +155,38 @@ fn figure(text: &str) -> Option<Figure> {
 /// The median of each side, as the table shows it.
 fn medians(rows: &[Row]) -> Result<Vec<(&'static Side, Duration)>, BenchError> {
     rows.iter().map(|row| Ok((row.side, row.spread(|figure| figure.time)?.median))).collect()
+}
+
+/// One bar a side, on a scale of powers of ten.
+fn picture(measure: &Measure, medians: &[(&'static Side, Duration)]) -> String {
+    let better = if measure.shown == Shown::PerSecond { "longer is better" } else { "shorter is better" };
+    let bars: Vec<Bar> = medians
+        .iter()
+        .zip(lengths(measure, medians))
+        .enumerate()
+        .map(|(idx, ((side, median), length))| Bar {
+            name: side.name,
+            is_ours: idx == 0,
+            length,
+            figure: measure.shown.figure(*median, side.count),
+        })
+        .collect();
+    let note = format!("{}, {better}; bars on a scale of powers of ten", measure.shown.unit());
+    plot::bars(measure.title, &note, &bars)
+}
+
+/// Between a sliver and the whole width, by the logarithm of what is shown.
+fn lengths(measure: &Measure, medians: &[(&'static Side, Duration)]) -> Vec<f64> {
+    const SLIVER: f64 = 0.02;
+    let logarithm = |&(side, median): &(&'static Side, Duration)| {
+        let seconds = measure.shown.seconds_each(median, side.count).max(1e-10);
+        if measure.shown == Shown::PerSecond { -seconds.log10() } else { seconds.log10() }
+    };
+    let values: Vec<f64> = medians.iter().map(logarithm).collect();
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min).floor();
+    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let span = (greatest - least).max(1.0);
+    values.into_iter().map(|value| SLIVER + (1.0 - SLIVER) * (value - least) / span).collect()
 }
 
 impl Row {
@@ -278,6 +310,14 @@ mod tests {
         assert_eq!(figure("1500 20 3\n"), Some(Figure { time, processor, idle, disturbed: false }));
         assert_eq!(figure("1500 20\n"), None);
         assert_eq!(figure("fast 20 3\n"), None);
+    }
+
+    #[test]
+    fn a_faster_side_has_the_longer_bar_where_longer_is_better() {
+        let measure = MEASURES.iter().find(|measure| measure.key == "queue").unwrap();
+        let medians = [(&measure.sides[0], Duration::from_secs(1)), (&measure.sides[1], Duration::from_secs(1))];
+        let [ours, theirs] = lengths(measure, &medians)[..] else { panic!("two bars") };
+        assert!(ours > theirs);
     }
 
     #[test]

@@ -14,8 +14,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Copies data sets with brigade, cp, rsync and the floor.
+    /// Copies data sets with brigade, its peers and the floor.
     Copy(bench::copy::Request),
+    /// Measures what is wanted of the command, row by row, into a folder.
+    Goals(bench::goals::Request),
+    /// Writes docs/measurements.md and its pictures from such a folder.
+    Report(bench::goals::Report),
     /// Tries what destroys sources, hangs or lies with each tool that is here.
     Dangers(bench::dangers::Request),
     /// Times pool, queue, process and shared memory, and those of other libraries.
@@ -27,6 +31,8 @@ enum What {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Copy(request) => bench::copy::run(&request),
+        What::Goals(request) => bench::goals::run(&request),
+        What::Report(request) => bench::goals::report(&request),
         What::Dangers(request) => bench::dangers::run(&request),
         What::Library(request) => bench::library::run(&request),
         What::Memory(request) => bench::memory::run(&request),

@@ -6,15 +6,17 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use torture::fuse::{FaultFs, Options};
 
 use crate::BenchError;
 
 /// A kind of file system to copy on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum FileSystem {
     /// In memory; a mount of its own for root, a folder in /dev/shm for others.
     Tmpfs,
@@ -62,6 +64,14 @@ const DELAY: Duration = Duration::from_micros(500);
 /// Requests that it serves at the same time.
 const N_SERVED: usize = 128;
 
+/// Folders in a place: in the first are sources, in the other their copies by the same names.
+pub const FROM: &str = "from";
+/// The other.
+pub const TO: &str = "to";
+
+/// Where the slow side is seen.
+const SLOW: &str = "slow";
+
 /// A folder on the wanted file system, removed in the end.
 #[derive(Debug)]
 pub struct Place {
@@ -105,7 +115,9 @@ impl Place {
     pub fn make(file_system: FileSystem, images: Option<&Path>) -> Result<Self, BenchError> {
         let in_memory = if may_mount() { std::env::temp_dir() } else { PathBuf::from("/dev/shm") };
         let parent = images.filter(|_| file_system.is_on_disk()).map_or(in_memory, Path::to_path_buf);
-        let folder = parent.join(format!("brigade-bench.{}", std::process::id()));
+        static N_MADE: AtomicU32 = AtomicU32::new(0);
+        let number = N_MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("brigade-bench.{}.{number}", std::process::id()));
         fs::create_dir(&folder).map_err(|error| format!("cannot create {folder:?}: {error}"))?;
         let mut place = Self { folder, mounted: None, slow: None };
         match file_system {
@@ -113,8 +125,11 @@ impl Place {
             _ if !may_mount() => return Err("only root can mount; use --on tmpfs".into()),
             FileSystem::Tmpfs => place.mount_tmpfs()?,
             FileSystem::Ext4 | FileSystem::Xfs | FileSystem::Btrfs => place.mount_image(file_system)?,
-            FileSystem::SlowSource => place.slow_down(Side::Source)?,
-            FileSystem::SlowDestination => place.slow_down(Side::Destination)?,
+            FileSystem::SlowSource => place.mount_slow(Side::Source)?,
+            FileSystem::SlowDestination => place.mount_slow(Side::Destination)?,
+        }
+        for name in [FROM, TO] {
+            fs::create_dir(place.folder().join(name))?;
         }
         Ok(place)
     }
@@ -141,6 +156,20 @@ impl Place {
         }
     }
 
+    /// Mounts what is slow anew. A copy is removed behind its back, so the kernel would believe for a while that it is still
+    /// there; and each entry that the kernel remembers is a descriptor held open here, of which there are not enough for
+    /// several copies.
+    pub fn renew(&mut self) -> Result<(), BenchError> {
+        match self.slow.take() {
+            // The old one has to be gone before there is another one at its place.
+            Some((side, old)) => {
+                drop(old);
+                self.slow_down(side)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Brings everything that was written here to the device.
     pub fn flush(&self) -> Result<(), BenchError> {
         Ok(rustix::fs::syncfs(File::open(self.folder())?)?)
@@ -159,12 +188,15 @@ impl Place {
         Ok(fs::remove_file(&image)?)
     }
 
-    fn slow_down(&mut self, side: Side) -> Result<(), BenchError> {
+    fn mount_slow(&mut self, side: Side) -> Result<(), BenchError> {
         self.mount_tmpfs()?;
-        let point = self.folder.join("slow");
-        fs::create_dir(&point)?;
+        fs::create_dir(self.folder.join(SLOW))?;
+        self.slow_down(side)
+    }
+
+    fn slow_down(&mut self, side: Side) -> Result<(), BenchError> {
         let options = Options { delay: DELAY, n_threads: N_SERVED, ..Options::default() };
-        self.slow = Some((side, FaultFs::mount(self.folder(), &point, options)?));
+        self.slow = Some((side, FaultFs::mount(self.folder(), &self.folder.join(SLOW), options)?));
         Ok(())
     }
 
@@ -198,4 +230,22 @@ fn succeed(command: &mut Command) -> Result<(), BenchError> {
         return Ok(());
     }
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_behind_a_slow_file_system_is_gone_once_it_is_renewed() {
+        let mut place = Place::make(FileSystem::SlowDestination, None).unwrap();
+        let (behind, seen) = (place.folder().join("copy"), place.destination("copy"));
+        for _ in 0..3 {
+            fs::create_dir(&seen).unwrap();
+            fs::write(seen.join("file"), "x").unwrap();
+            fs::remove_dir_all(&behind).unwrap();
+            place.renew().unwrap();
+        }
+        assert!(!seen.exists());
+    }
 }

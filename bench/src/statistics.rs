@@ -29,6 +29,43 @@ impl Spread {
     }
 }
 
+/// The same of plain numbers, such as ratios.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Middle {
+    /// Half of the values are less.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Middle {
+    /// Of at least one value.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle_idx = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) {
+            f64::midpoint(values[middle_idx - 1], values[middle_idx])
+        } else {
+            values[middle_idx]
+        };
+        Some(Self { median, min, max })
+    }
+
+    /// Of one divided by each value.
+    pub fn inverse(self) -> Self {
+        Self { median: 1.0 / self.median, min: 1.0 / self.max, max: 1.0 / self.min }
+    }
+
+    /// With two decimals.
+    pub fn text(self) -> String {
+        format!("{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
+    }
+}
+
 /// A unit for a column of durations, so that all its figures can be compared at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

@@ -1,16 +1,17 @@
 //! Runs one program and says what it took: wall time, its own processor time, and what other processes took meanwhile.
-//! How often to run and which runs count is decided in copy.rs and library.rs.
+//! How often to run and which runs count is decided in race.rs and library.rs.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use serde::{Deserialize, Serialize};
 
 use crate::{BenchError, interrupt, machine};
 
 /// What one run took.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Timing {
     /// From just before the start to just after the end.
     pub wall: Duration,

@@ -1,28 +1,17 @@
-//! The tools that are compared: how each is called to copy one folder to a new name, and whether it is here at all.
+//! The tools that are compared: how each is found, and called to copy one folder to a new name. Who is compared with whom is
+//! said in tools/line_ups.rs.
+
+mod line_ups;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::ValueEnum;
 use torture::dangers::Form;
 
-/// What is to be shown, and so which tools copy with which options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LineUp {
-    /// Who copies fastest; nobody waits for the disk.
-    Copy,
-    /// Who is done first when all must be on the disk at the end.
-    Durable,
-    /// What confining the workers costs.
-    Sandbox,
-    /// Who copies fastest where little but contents and names is kept.
-    Contents,
-    /// Who sees first that there is nothing to do.
-    Again,
-    /// Who is done first where every second file is missing.
-    Rest,
-}
+use crate::tree::Survey;
+use line_ups::Entry;
+pub use line_ups::{ARCHIVE, BAR, BRIGADE, CONTENTS, DEFAULT, FLOOR, LineUp, MODES_AND_TIMES, NO_BAR, UNCONFINED};
 
 /// What is at the destination before a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,142 +22,51 @@ pub enum Onto {
     Whole,
     /// A copy without every second file.
     Half,
+    /// All names, with other contents.
+    Other,
 }
 
-/// Ours, which is compared thoroughly.
-pub const BRIGADE: &str = "brigade copy";
-/// The row that shows what is left to gain.
-pub const FLOOR: &str = "floor, equal work";
+/// What a tool is fit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever there is.
+    Trees,
+    /// One folder of files, and not so many that a run takes minutes.
+    FewFiles,
+}
+
+/// What is done around the copy, within the time that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrap {
+    Nothing,
+    /// `sync -f DESTINATION` afterwards.
+    Flush,
+    /// It runs on a terminal of its own.
+    Terminal,
+}
 
 /// One way of copying a folder.
 #[derive(Clone, Debug)]
 pub struct Tool {
-    /// As it stands in the table.
-    pub name: &'static str,
     program: PathBuf,
-    options: &'static [&'static str],
-    form: Form,
-    then: Then,
+    entry: Entry,
 }
 
-/// What is done after the copy, within the time that counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Nothing,
-    /// `sync -f DESTINATION`.
-    Flush,
-}
+/// Most files that a tool of small reach is given.
+const FEW_FILES: u64 = 10_000;
 
 impl LineUp {
-    /// As it is written on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Copy => "copy",
-            Self::Durable => "durable",
-            Self::Sandbox => "sandbox",
-            Self::Contents => "contents",
-            Self::Again => "again",
-            Self::Rest => "rest",
-        }
-    }
-
-    /// What stands behind the heading of its table.
-    #[must_use]
-    pub fn addition(self) -> &'static str {
-        match self {
-            Self::Copy => "",
-            Self::Durable => "; on the disk when it is done",
-            Self::Sandbox => "; what confining the workers costs",
-            Self::Contents => "; only contents and what costs nothing",
-            Self::Again => "; the copy is there, there is nothing to do",
-            Self::Rest => "; every second file is there",
-        }
-    }
-
-    /// The row that ratios of speed are taken to.
-    #[must_use]
-    pub fn baseline(self) -> &'static str {
-        match self {
-            Self::Copy => "cp -a",
-            Self::Durable => "cp -a && sync -f",
-            Self::Sandbox => "brigade copy --sandbox=off",
-            Self::Contents => "cp -r",
-            Self::Again | Self::Rest => "rsync -aHAX",
-        }
-    }
-
-    /// What is there before each copy.
-    #[must_use]
-    pub fn onto(self) -> Onto {
-        match self {
-            Self::Again => Onto::Whole,
-            Self::Rest => Onto::Half,
-            Self::Copy | Self::Durable | Self::Sandbox | Self::Contents => Onto::Nothing,
-        }
-    }
-
     /// All its tools, in the order of the table. `own` is the folder of the programs of this project; those of others are
     /// looked for in `folders`.
     pub fn tools(self, brigade: &Path, own: &Path, folders: &[PathBuf]) -> Vec<Tool> {
-        let tool = |name, program: &str, options, form, then| {
-            let program = match program {
-                "brigade" => brigade.to_path_buf(),
-                "floor" => own.join(program),
-                _ => find(program, folders),
-            };
-            Tool { name, program, options, form, then }
+        let program = |program: &str| match program {
+            "brigade" => brigade.to_path_buf(),
+            "floor" => own.join(program),
+            _ => find(program, folders),
         };
-        self.rows()
-            .iter()
-            .map(|&(name, program, options, form, then)| tool(name, program, options, form, then))
-            .collect()
-    }
-
-    fn rows(self) -> &'static [Row] {
-        use Form::{Plain, Slashes};
-        use Then::{Flush, Nothing};
-        match self {
-            Self::Copy => &[
-                (BRIGADE, "brigade", &["copy", "--sync=none"], Plain, Nothing),
-                ("cp -a", "cp", &["-a"], Plain, Nothing),
-                ("cp -r", "cp", &["-r"], Plain, Nothing),
-                ("rsync -a", "rsync", &["-a"], Slashes, Nothing),
-                ("xcp", "xcp", &["-r", "--ownership", "--no-progress"], Plain, Nothing),
-                ("fcp", "fcp", &[], Plain, Nothing),
-                ("cpz", "cpz", &["-f"], Plain, Nothing),
-                (FLOOR, "floor", &["--equal-work"], Plain, Nothing),
-                ("floor, bare", "floor", &[], Plain, Nothing),
-            ],
-            Self::Durable => &[
-                (BRIGADE, "brigade", &["copy"], Plain, Nothing),
-                ("cp -a && sync -f", "cp", &["-a"], Plain, Flush),
-                ("cpz && sync -f", "cpz", &["-f"], Plain, Flush),
-                ("rsync -a --fsync", "rsync", &["-a", "--fsync"], Slashes, Nothing),
-            ],
-            Self::Sandbox => &[
-                (BRIGADE, "brigade", &["copy"], Plain, Nothing),
-                ("brigade copy --sandbox=off", "brigade", &["copy", "--sandbox=off"], Plain, Nothing),
-            ],
-            Self::Contents => &[
-                (BRIGADE, "brigade", &["copy", "--sync=none", "--sandbox=off", "--no-preserve=all"], Plain, Nothing),
-                ("cp -r", "cp", &["-r"], Plain, Nothing),
-                ("fcp", "fcp", &[], Plain, Nothing),
-                ("cpz", "cpz", &["-f"], Plain, Nothing),
-                ("floor, bare", "floor", &[], Plain, Nothing),
-            ],
-            Self::Again | Self::Rest => &[
-                (BRIGADE, "brigade", &["copy", "--sync=none", "-T"], Plain, Nothing),
-                ("rsync -aHAX", "rsync", &["-aHAX"], Slashes, Nothing),
-                ("rsync -a", "rsync", &["-a"], Slashes, Nothing),
-                ("cp -auT", "cp", &["-auT"], Plain, Nothing),
-            ],
-        }
+        self.entries().iter().map(|&entry| Tool { program: program(entry.program), entry }).collect()
     }
 }
-
-/// The name in the table, the program, its options, how it takes folders, and what is done then.
-type Row = (&'static str, &'static str, &'static [&'static str], Form, Then);
 
 /// The program in the first folder that has it, or its name alone.
 fn find(program: &str, folders: &[PathBuf]) -> PathBuf {
@@ -177,37 +75,83 @@ fn find(program: &str, folders: &[PathBuf]) -> PathBuf {
 }
 
 impl Tool {
+    /// As it stands in the table.
+    pub fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    /// Whether the program is one of ours, which is compared thoroughly where it keeps everything.
+    pub fn is_whole_brigade(&self) -> bool {
+        [BRIGADE, UNCONFINED, DEFAULT].contains(&self.entry.name)
+    }
+
     /// Whether the program was found.
     pub fn is_installed(&self) -> bool {
         self.program.is_file()
     }
 
-    /// The command that makes `destination` a copy of the folder `source`; nothing it prints reaches a terminal.
+    /// What it is fit for.
+    pub fn reach(&self) -> Reach {
+        self.entry.reach
+    }
+
+    /// Whether it can copy such a tree, in a time that can be waited for.
+    pub fn is_fit_for(&self, survey: &Survey) -> bool {
+        match self.entry.reach {
+            Reach::Trees => true,
+            Reach::FewFiles => survey.n_folders == 1 && survey.n_files <= FEW_FILES,
+        }
+    }
+
+    /// The command that makes `destination` a copy of the folder `source`, which has the same name in another folder; nothing
+    /// it prints reaches our terminal.
     pub fn command(&self, source: &Path, destination: &Path) -> Command {
-        let mut command = match self.then {
-            Then::Nothing => Command::new(&self.program),
-            Then::Flush => {
+        let mut command = match self.entry.wrap {
+            Wrap::Nothing => Command::new(&self.program),
+            Wrap::Flush => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", r#"to=$1; shift; "$@" && sync -f "$to""#, "sh"]).arg(destination).arg(&self.program);
                 shell
             }
+            Wrap::Terminal => return self.on_terminal(source, destination),
         };
-        command.args(self.options).args([source, destination].map(|path| self.written(path)));
+        command.args(self.entry.options).args(self.paths(source, destination));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
-    fn written(&self, path: &Path) -> OsString {
-        let mut text = path.as_os_str().to_owned();
-        if self.form == Form::Slashes {
-            text.push("/");
+    /// `script` gives its command a terminal; it takes one string, in which nothing has to be quoted here.
+    fn on_terminal(&self, source: &Path, destination: &Path) -> Command {
+        let mut words = self.program.clone().into_os_string();
+        let options = self.entry.options.iter().map(OsString::from);
+        for word in options.chain(self.paths(source, destination)) {
+            words.push(" ");
+            words.push(word);
         }
-        text
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command"]).arg(words).arg("/dev/null").env("TERM", "xterm");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn paths(&self, source: &Path, destination: &Path) -> [OsString; 2] {
+        let with_slash = |path: &Path| {
+            let mut text = path.as_os_str().to_owned();
+            text.push("/");
+            text
+        };
+        match self.entry.form {
+            Form::Plain => [source.into(), destination.into()],
+            Form::Slashes => [with_slash(source), with_slash(destination)],
+            Form::Into => [source.into(), destination.parent().unwrap_or(destination).into()],
+        }
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     /// The tools of others that are here, and ours, which are not.
@@ -219,7 +163,7 @@ pub(crate) mod tests {
     #[test]
     fn a_missing_tool_is_told_from_an_installed_one() {
         let tools = tools(LineUp::Copy);
-        let installed = |name| tools.iter().find(|tool| tool.name == name).unwrap().is_installed();
+        let installed = |name| tools.iter().find(|tool| tool.name() == name).unwrap().is_installed();
         assert!(installed(LineUp::Copy.baseline()));
         assert!(!installed(BRIGADE) && !installed(FLOOR));
     }
@@ -227,14 +171,16 @@ pub(crate) mod tests {
     #[test]
     fn each_tool_makes_the_destination_itself() {
         let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("source");
-        std::fs::create_dir(&source).unwrap();
+        let source = folder.path().join("from/tree");
+        std::fs::create_dir_all(&source).unwrap();
         std::fs::write(source.join("file"), "x").unwrap();
         for line_up in LineUp::value_variants() {
-            for tool in tools(*line_up).iter().filter(|tool| tool.is_installed()) {
-                let destination = folder.path().join(format!("{line_up:?} {}", tool.name));
-                assert!(tool.command(&source, &destination).status().unwrap().success(), "{}", tool.name);
-                assert!(destination.join("file").is_file(), "{}", tool.name);
+            for (idx, tool) in tools(*line_up).iter().filter(|tool| tool.is_installed()).enumerate() {
+                let into = folder.path().join(format!("{line_up:?} {idx}"));
+                std::fs::create_dir(&into).unwrap();
+                let destination = into.join("tree");
+                assert!(tool.command(&source, &destination).status().unwrap().success(), "{}", tool.name());
+                assert!(destination.join("file").is_file(), "{}", tool.name());
             }
         }
     }
@@ -242,9 +188,9 @@ pub(crate) mod tests {
     #[test]
     fn every_line_up_has_ours_and_its_baseline() {
         for line_up in LineUp::value_variants() {
-            for name in [BRIGADE, line_up.baseline()] {
-                assert!(tools(*line_up).iter().any(|tool| tool.name == name), "{line_up:?}: {name}");
-            }
+            let tools = tools(*line_up);
+            assert!(tools.iter().any(|tool| tool.name().starts_with(BRIGADE)), "{line_up:?}");
+            assert!(tools.iter().any(|tool| tool.name() == line_up.baseline()), "{line_up:?}");
         }
     }
 
@@ -252,7 +198,25 @@ pub(crate) mod tests {
     fn a_failed_copy_is_not_made_good_by_the_flush() {
         let folder = tempfile::tempdir().unwrap();
         let durable = tools(LineUp::Durable);
-        let copier = durable.iter().find(|tool| tool.then == Then::Flush).unwrap();
+        let copier = durable.iter().find(|tool| tool.entry.wrap == Wrap::Flush).unwrap();
         assert!(!copier.command(Path::new("/nowhere"), folder.path()).status().unwrap().success());
+    }
+
+    #[test]
+    fn a_terminal_is_one_and_passes_the_status_on() {
+        let on_terminal = |program: &str| {
+            let entry = Entry {
+                name: "",
+                program: "",
+                options: &[],
+                form: Form::Plain,
+                wrap: Wrap::Terminal,
+                reach: Reach::Trees,
+            };
+            let tool = Tool { program: program.into(), entry };
+            tool.command(Path::new("-t"), Path::new("1")).status().unwrap().success()
+        };
+        assert!(on_terminal("test"), "test -t 1");
+        assert!(!on_terminal("false"));
     }
 }
