@@ -2,11 +2,10 @@
 //! of it. Nothing is timed.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use torture::dangers::{self, CASES, Case, Form, Promise, TIME_LIMIT, Tool};
 
-use crate::{BenchError, document, interrupt, machine, place};
+use crate::{BenchError, document, interrupt, machine, place, tools};
 
 /// What to try.
 #[derive(Clone, Debug, clap::Args)]
@@ -88,18 +87,10 @@ fn contenders(request: &Request) -> Result<Vec<Contender>, BenchError> {
         };
         // The tools are started in other folders.
         let program = std::path::absolute(program)?;
-        let version = version(&program)?;
+        let version = tools::version(&program).ok_or_else(|| format!("{program:?} says no version"))?;
         found.push(Contender { tool: Tool { name, program, options, promise, form }, version });
     }
     Ok(found)
-}
-
-/// The first word that begins with a digit: each tool says it in a line of its own making, one of them to standard error.
-fn version(program: &Path) -> Result<String, BenchError> {
-    let output = Command::new(program).arg("--version").output()?;
-    let text = String::from_utf8([output.stdout, output.stderr].concat())?;
-    let version = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
-    version.map(str::to_owned).ok_or_else(|| format!("{program:?} says no version: {text}").into())
 }
 
 fn row(case: &Case, contenders: &[Contender]) -> Result<String, BenchError> {

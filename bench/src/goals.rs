@@ -269,6 +269,7 @@ mod tests {
     fn race(ours: &[u64], theirs: &[u64]) -> Race {
         let runner = |name: &str, milliseconds: &[u64]| Runner {
             name: name.to_owned(),
+            version: Some("1.2".to_owned()),
             kept: "all of it".to_owned(),
             timings: milliseconds
                 .iter()

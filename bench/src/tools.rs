@@ -74,7 +74,20 @@ fn find(program: &str, folders: &[PathBuf]) -> PathBuf {
     candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(program))
 }
 
+/// What a program says its version is, in a line of its own making, one of them to standard error: the first word that begins
+/// with a digit.
+pub(crate) fn version(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).ok()?;
+    text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit())).map(str::to_owned)
+}
+
 impl Tool {
+    /// What its program says its version is.
+    pub fn version(&self) -> Option<String> {
+        version(&self.program)
+    }
+
     /// As it stands in the table.
     pub fn name(&self) -> &'static str {
         self.entry.name

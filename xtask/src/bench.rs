@@ -6,8 +6,21 @@ use std::process::{Command, ExitCode};
 
 use crate::{cargo, workspace};
 
+/// Copiers from crates.io that are compared with ours, in the versions that were measured.
+const PEERS: [(&str, &str); 6] = [
+    ("xcp", "0.24.9"),
+    ("fcp", "0.2.2"),
+    ("cpz", "3.2.1"),
+    ("cpx", "0.2.1"),
+    ("syq", "0.7.1"),
+    ("rcp-tools-rcp", "0.41.0"),
+];
+
 /// Builds, then runs `bench ARGUMENTS` and ends as it does.
 pub fn run(arguments: &[&str]) -> ExitCode {
+    if let ["--install-peers", folder] = arguments {
+        return install_peers(Path::new(folder));
+    }
     let mut packages = vec!["--package", "bench"];
     let names_command = arguments.iter().any(|word| word.starts_with("--brigade"));
     if arguments[0] != "library" && !names_command {
@@ -56,4 +69,22 @@ fn build_peers(target: &Path) -> PathBuf {
         }
     }
     target.join("release")
+}
+
+/// Puts the programs into `FOLDER/bin`. One that cannot be installed is no reason to do without the others, but is not passed over.
+fn install_peers(folder: &Path) -> ExitCode {
+    let (installed, missing): (Vec<_>, Vec<_>) = PEERS.into_iter().partition(|&(name, version)| {
+        let mut install = Command::new("cargo");
+        install.args(["install", "--locked", "--root"]).arg(folder).args(["--version", version, name]);
+        // rcp asks for it in its description; no other peer looks at it.
+        install.env("RUSTFLAGS", "--cfg tokio_unstable");
+        install.status().is_ok_and(|status| status.success())
+    });
+    for (name, version) in installed {
+        println!("bench: {name} {version} is in {}", folder.join("bin").display());
+    }
+    for (name, version) in &missing {
+        eprintln!("bench: {name} {version} COULD NOT BE INSTALLED and will be missing in every comparison");
+    }
+    if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -16,7 +16,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci [--skip-tests]    everything a change must pass, in the order that fails fastest
   tidy                 the rules of the house that no compiler checks
   tidy --write         copies the heads of files into docs/shared-memory.md
-  bench WHAT [...]     builds release programs and measures: copy, memory, library (bench WHAT --help tells more)
+  bench WHAT [...]     builds release programs and measures: copy, goals, memory, library (bench WHAT --help tells more)
+  bench --install-peers FOLDER
+                       installs the copiers from crates.io that are compared with ours
   dist [FOLDER]        writes the manual pages and the completions for shells [default: dist in the target folder]
   torture [...]        tries to break the library: --slice (a minute) or --full (all kills), --seed N";
 

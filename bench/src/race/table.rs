@@ -128,6 +128,9 @@ fn notes(race: &Race) -> String {
     if race.scale > 1 {
         notes.push(format!("**The data were divided by {}: these figures say nothing.**", race.scale));
     }
+    let versions = race.runners.iter().filter(|runner| !runner.name.starts_with(BRIGADE));
+    let versions = versions.filter_map(|runner| Some(format!("{} {}", runner.name, runner.version.as_ref()?)));
+    notes.push(format!("Versions: {}.", versions.collect::<Vec<_>>().join(", ")));
     if !race.missing.is_empty() {
         notes.push(format!("Not installed, and so not measured: {}.", race.missing.join(", ")));
     }
