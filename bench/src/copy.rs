@@ -29,6 +29,7 @@ pub struct Request {
     /// Drops what the kernel remembers of files before each copy; only root can.
     #[arg(long)]
     pub cold: bool,
+    /// With what.
     #[command(flatten)]
     pub means: Means,
     /// Prints the tables only, and leaves docs/measurements.md as it is.

@@ -29,6 +29,7 @@ pub struct Request {
     /// Timed rounds, instead of as many as each row needs.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: Option<u16>,
+    /// With what.
     #[command(flatten)]
     pub means: Means,
 }
