@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_slow_destination_bears_one_copy_after_the_other() {
         let race = outcome(LineUp::Slow, DataSet::J, FileSystem::SlowDestination);
-        assert!(race.runner("cp -a").unwrap().wall().min > Duration::from_millis(100 / 2));
+        assert!(race.runner("cp -a").unwrap().wall().min > Duration::from_millis(50));
     }
 
     #[test]
