@@ -186,7 +186,12 @@ fn judged(goal: &Goal, outcome: Option<&Outcome>) -> Vec<String> {
             let judge = |wanted: &Wanted| {
                 let judgement = race.and_then(|race| wanted.judge(race));
                 let (measured, is_reached) = judgement.map_or((String::new(), None), |(text, is)| (text, Some(is)));
-                line(&wanted.words(), &measured, is_reached)
+                let is_small = race.is_some_and(|race| race.scale > 1);
+                line(
+                    &wanted.words(),
+                    &format!("{measured}{}", if is_small { ", of too few data" } else { "" }),
+                    is_reached,
+                )
             };
             wanted.iter().map(judge).collect()
         }

@@ -82,11 +82,11 @@ pub(crate) fn lines(title: &str, note: &str, lines: &[Line]) -> String {
         writeln!(svg, "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{number}</text>", x(number), height - 6.0)
             .expect("writing to a string does not fail");
     }
-    for line in lines {
+    let ends = apart(lines.iter().map(|line| line.points.last().map_or(HEAD_HEIGHT, |point| y(point.1))).collect());
+    for (line, end) in lines.iter().zip(ends) {
         let class = if line.is_ours { "ours line" } else { "theirs line" };
         let path: Vec<String> =
             line.points.iter().map(|&(number, value)| format!("{:.1},{:.1}", x(number), y(value))).collect();
-        let end = line.points.last().map_or(HEAD_HEIGHT, |point| y(point.1));
         writeln!(
             svg,
             "<polyline class=\"{class}\" points=\"{}\"/><text x=\"{:.0}\" y=\"{:.0}\">{}</text>",
@@ -98,6 +98,19 @@ pub(crate) fn lines(title: &str, note: &str, lines: &[Line]) -> String {
         .expect("writing to a string does not fail");
     }
     svg + "</svg>\n"
+}
+
+/// The same heights, in the same order from top to bottom, with room for a line of text each.
+fn apart(mut heights: Vec<f64>) -> Vec<f64> {
+    const TEXT_HEIGHT: f64 = 16.0;
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_unstable_by(|&one, &other| heights[other].total_cmp(&heights[one]));
+    let mut lowest_free = f64::INFINITY;
+    for idx in order {
+        heights[idx] = heights[idx].min(lowest_free);
+        lowest_free = heights[idx] - TEXT_HEIGHT;
+    }
+    heights
 }
 
 fn head(title: &str, note: &str, height: f64) -> String {
@@ -138,6 +151,12 @@ mod tests {
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
         assert_eq!(svg.matches("<rect").count(), 2);
         assert!(svg.contains("A &lt; B") && svg.contains("a &amp; b"));
+    }
+
+    #[test]
+    fn names_at_the_ends_of_lines_do_not_lie_on_each_other() {
+        assert_eq!(apart(vec![100.0, 99.0, 20.0]), [100.0, 84.0, 20.0]);
+        assert_eq!(apart(vec![99.0, 100.0]), [84.0, 100.0]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ enum Wrap {
     Nothing,
     /// `sync -f DESTINATION` afterwards.
     Flush,
+    /// It packs, and a second one unpacks what comes through a pipe.
+    Pipe,
     /// It runs on a terminal of its own.
     Terminal,
 }
@@ -124,6 +126,12 @@ impl Tool {
             Wrap::Flush => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", r#"to=$1; shift; "$@" && sync -f "$to""#, "sh"]).arg(destination).arg(&self.program);
+                shell
+            }
+            Wrap::Pipe => {
+                let script = r#"mkdir -p "$2" && "$0" -C "$1" -cf - . | "$0" -C "$2" -xpf -"#;
+                let mut shell = Command::new("bash");
+                shell.args(["-o", "pipefail", "-c", script]).arg(&self.program);
                 shell
             }
             Wrap::Terminal => return self.on_terminal(source, destination),

@@ -54,7 +54,6 @@ pub const NO_BAR: &str = "brigade copy --progress=none";
 
 /// Reads one folder, copies it, and says so for each file, as a tutorial for Python's multiprocessing does it.
 const PYTHON_COPIER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/copy_pool.py");
-const TAR: &str = r#"mkdir -p "$2" && tar -C "$1" -cf - . | tar -C "$2" -xpf -"#;
 
 /// How a tool stands in a line-up.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +108,7 @@ const CPZ: Entry = entry("cpz", "cpz", &["-f"]);
 const CPX: Entry = entry("cpx -a", "cpx", &["copy", "-a"]).form(Form::Into);
 const SYQ: Entry = entry("syq rsync -a", "syq", &["rsync", "-a"]).form(Form::Slashes);
 const RCP: Entry = entry("rcp --preserve", "rcp", &["--preserve", "--overwrite"]);
-const TAR_TAR: Entry = entry("tar \\| tar", "bash", &["-o", "pipefail", "-c", TAR, "bash"]);
+const TAR_TAR: Entry = entry("tar \\| tar", "tar", &[]).wrapped(Wrap::Pipe);
 const PYTHON: Entry = Entry { reach: Reach::FewFiles, ..entry("Python's Pool", "python3", &[PYTHON_COPIER]) };
 const EQUAL_FLOOR: Entry = entry(FLOOR, "floor", &["--equal-work"]);
 const BARE_FLOOR: Entry = entry("floor, bare", "floor", &[]);
@@ -202,7 +201,8 @@ impl LineUp {
             }
             Self::Sandbox => &[OURS, OURS_UNCONFINED],
             Self::Display => &[OURS_WITH_BAR, OURS_WITHOUT_BAR],
-            Self::Overwrite => &[OURS, OURS_UNCONFINED, CP_A, CP_R, RSYNC_ALL, XCP, FCP, CPZ, CPX, SYQ, RCP, TAR_TAR],
+            // fcp copies into no folder that is there.
+            Self::Overwrite => &[OURS, OURS_UNCONFINED, CP_A, CP_R, RSYNC_ALL, XCP, CPZ, CPX, SYQ, RCP, TAR_TAR],
             Self::Again | Self::Rest => &[OURS, RSYNC_ALL, RSYNC, CP_AU, SYQ],
         }
     }
