@@ -273,20 +273,15 @@ mod tests {
     use crate::tree::Survey;
 
     fn race(ours: &[u64], theirs: &[u64]) -> Race {
-        let runner = |name: &str, milliseconds: &[u64]| Runner {
-            name: name.to_owned(),
-            version: Some("1.2".to_owned()),
-            kept: "all of it".to_owned(),
-            timings: milliseconds
-                .iter()
-                .map(|&wall| Timing {
-                    wall: Duration::from_millis(wall),
-                    processor: Duration::from_millis(2 * wall),
-                    others: Duration::ZERO,
-                })
-                .collect(),
-            flushes: vec![Duration::ZERO; milliseconds.len()],
-            n_disturbed: 0,
+        let runner = |name: &str, milliseconds: &[u64]| {
+            let mut runner = Runner::new(name, Some("1.2".to_owned()), "all of it".to_owned());
+            runner.timings.extend(milliseconds.iter().map(|&wall| Timing {
+                wall: Duration::from_millis(wall),
+                processor: Duration::from_millis(2 * wall),
+                others: Duration::ZERO,
+            }));
+            runner.flushes = vec![Duration::ZERO; milliseconds.len()];
+            runner
         };
         let course = race::Course {
             line_up: LineUp::Goal,
@@ -305,6 +300,7 @@ mod tests {
             ballast_bytes: None,
             images: None,
             missing: vec!["rcp --preserve".to_owned()],
+            failures: Vec::new(),
             runners: vec![runner(BRIGADE, ours), runner("cp -a", theirs)],
         }
     }

@@ -30,8 +30,11 @@ pub fn kept(tool: &Tool, place: &mut Place) -> Result<String, BenchError> {
     }
     let [seen_source, seen_copy] = [place.source(FROM), place.destination(TO)].map(|side| side.join(name));
     let status = tool.command(&seen_source, &seen_copy).status()?;
-    let words =
-        if status.success() { compare(&source, &copy)? } else { format!("could not copy the odd tree: {status}") };
+    let words = if status.success() {
+        compare(&source, &copy).unwrap_or_else(|error| format!("left a part of the odd tree out: {error}"))
+    } else {
+        format!("could not copy the odd tree: {status}")
+    };
     fs::remove_dir_all(&source)?;
     if copy.exists() {
         fs::remove_dir_all(&copy)?;

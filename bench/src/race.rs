@@ -17,7 +17,7 @@ use crate::statistics::{Middle, Spread};
 use crate::timing::{self, Timing};
 use crate::tools::{LineUp, Onto, Tool};
 use crate::tree::{self, Survey};
-use crate::{BenchError, kept, machine};
+use crate::{BenchError, Interrupted, kept, machine};
 
 /// What things are measured with: the same for every race of a run.
 #[derive(Clone, Debug, clap::Args)]
@@ -90,6 +90,8 @@ pub(crate) struct Race {
     pub(crate) images: Option<PathBuf>,
     /// Tools that should have been there.
     pub(crate) missing: Vec<String>,
+    /// Why tools of others were left out that did not copy.
+    pub(crate) failures: Vec<String>,
     pub(crate) runners: Vec<Runner>,
 }
 
@@ -104,6 +106,15 @@ pub(crate) struct Runner {
     /// How long the file system took afterwards to bring the data to the device.
     pub(crate) flushes: Vec<Duration>,
     pub(crate) n_disturbed: usize,
+    /// Why it was let run no more.
+    failure: Option<String>,
+}
+
+impl Runner {
+    pub(crate) fn new(name: &str, version: Option<String>, kept: String) -> Self {
+        let name = name.to_owned();
+        Self { name, version, kept, timings: Vec::new(), flushes: Vec::new(), n_disturbed: 0, failure: None }
+    }
 }
 
 /// Runs of ten files are too short to be judged one by one.
@@ -127,22 +138,30 @@ pub(crate) fn run(course: Course, means: &Means, ballast: Option<&Ballast>) -> R
     let mut runners = Vec::new();
     for tool in &tools {
         let kept = kept::kept(tool, &mut place)?;
-        let name = tool.name().to_owned();
-        let version = tool.version();
-        runners.push(Runner { name, version, kept, timings: Vec::new(), flushes: Vec::new(), n_disturbed: 0 });
+        runners.push(Runner::new(tool.name(), tool.version(), kept));
     }
     let n_rounds = course.n_rounds * if course.set == DataSet::I { ROUNDS_FACTOR_OF_TEN_FILES } else { 1 };
     let mut track = Track { place, course, survey, n_repeats: means.repeats };
     for round in 0..=n_rounds {
         for turn in 0..tools.len() {
             let idx = (turn + usize::from(round)) % tools.len();
-            if round == 0 {
-                track.warm_up(&tools[idx])?;
-            } else {
-                track.time(&tools[idx], &mut runners[idx])?;
+            let (tool, runner) = (&tools[idx], &mut runners[idx]);
+            if runner.failure.is_some() {
+                continue;
+            }
+            let outcome = if round == 0 { track.warm_up(tool) } else { track.time(tool, runner) };
+            if let Err(error) = outcome {
+                if error.is::<Interrupted>() || tool.is_ours() {
+                    return Err(error);
+                }
+                eprintln!("bench: {error}: IT IS LEFT OUT from here on");
+                runner.failure = Some(error.to_string());
+                track.start_over()?;
             }
         }
     }
+    let (failed, runners): (Vec<Runner>, Vec<Runner>) =
+        runners.into_iter().partition(|runner| runner.failure.is_some());
     Ok(Race {
         course,
         scale: means.scale,
@@ -153,6 +172,7 @@ pub(crate) fn run(course: Course, means: &Means, ballast: Option<&Ballast>) -> R
         ballast_bytes: ballast.map(|ballast| ballast.touched_bytes),
         images: means.images.clone(),
         missing,
+        failures: failed.into_iter().filter_map(|runner| runner.failure).collect(),
         runners,
     })
 }
@@ -262,6 +282,12 @@ impl Track {
         }
     }
 
+    /// Removes whatever somebody who failed has left.
+    fn start_over(&self) -> Result<(), BenchError> {
+        let copy = self.there(TO);
+        if copy.exists() { Ok(fs::remove_dir_all(copy)?) } else { Ok(()) }
+    }
+
     /// Removes the copy, if it is not what the next one goes onto.
     fn clear(&self) -> Result<(), BenchError> {
         match self.course.line_up.onto() {
@@ -315,6 +341,26 @@ mod tests {
     fn a_slow_destination_bears_one_copy_after_the_other() {
         let race = outcome(LineUp::Slow, DataSet::J, FileSystem::SlowDestination);
         assert!(race.runner("cp -a").unwrap().wall().min > Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_tool_of_others_that_fails_does_not_end_the_race() {
+        let peers = tempfile::tempdir().unwrap();
+        let failing = peers.path().join("cpz");
+        fs::write(&failing, "#!/bin/sh\nexit 3\n").unwrap();
+        fs::set_permissions(&failing, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let means = Means {
+            brigade: Some("/nowhere/brigade".into()),
+            peers: Some(peers.path().into()),
+            images: None,
+            repeats: 0,
+            scale: 50,
+        };
+        let course =
+            Course { line_up: LineUp::Durable, set: DataSet::K, on: FileSystem::Tmpfs, is_cold: false, n_rounds: 1 };
+        let race = run(course, &means, None).unwrap();
+        assert_eq!(race.failures, ["cpz && sync -f failed: exit status: 3"]);
+        assert!(race.runner("cpz && sync -f").is_none() && race.runner("cp -a && sync -f").is_some());
     }
 
     #[test]

@@ -95,7 +95,12 @@ impl Tool {
         self.entry.name
     }
 
-    /// Whether the program is one of ours, which is compared thoroughly where it keeps everything.
+    /// Whether it is the command.
+    pub fn is_ours(&self) -> bool {
+        self.entry.program == "brigade"
+    }
+
+    /// Whether it is the command and keeps everything, and so is compared thoroughly.
     pub fn is_whole_brigade(&self) -> bool {
         [BRIGADE, UNCONFINED, DEFAULT].contains(&self.entry.name)
     }

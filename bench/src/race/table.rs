@@ -134,6 +134,9 @@ fn notes(race: &Race) -> String {
     if !race.missing.is_empty() {
         notes.push(format!("Not installed, and so not measured: {}.", race.missing.join(", ")));
     }
+    if !race.failures.is_empty() {
+        notes.push(format!("Left out, as they did not copy: {}.", race.failures.join("; ")));
+    }
     let disturbed: Vec<String> = race
         .runners
         .iter()
