@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::processes::ProcessInfo;
 
 /// Far longer than any fact takes to come, far shorter than for ever.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until something is so.
 ///
@@ -70,10 +70,9 @@ pub fn wait_for_sleep(thread: u32) {
 /// If those who slept were not woken, but found out when they looked by themselves, as they do ten times a second.
 #[track_caller]
 pub fn assert_wakes<P>(mut prepare: impl FnMut() -> P, mut sleep: impl FnMut() + Send, mut wake: impl FnMut(P)) {
-    const N_TIMES: u32 = 20;
+    const N_TIMES: usize = 20;
     const LOOK_EVERY: Duration = Duration::from_millis(100);
-    let mut slept_on = Duration::ZERO;
-    for _ in 0..N_TIMES {
+    let times = (0..N_TIMES).map(|_| {
         let prepared = prepare();
         std::thread::scope(|scope| {
             let (say, said) = mpsc::channel();
@@ -87,10 +86,30 @@ pub fn assert_wakes<P>(mut prepare: impl FnMut() -> P, mut sleep: impl FnMut() +
             let start = Instant::now();
             wake(prepared);
             sleeper.join().expect("the sleeper finds what it waits for");
-            slept_on += start.elapsed();
-        });
-    }
-    assert!(slept_on < N_TIMES * LOOK_EVERY / 2, "{N_TIMES} sleepers slept on for {slept_on:?}");
+            start.elapsed()
+        })
+    });
+    let mut slept_on: Vec<Duration> = times.collect();
+    // Most of them: on a busy machine single ones are held up, by as much as they would have slept.
+    slept_on.sort_unstable();
+    assert!(slept_on[N_TIMES / 2] < LOOK_EVERY / 2, "{N_TIMES} sleepers slept on for {slept_on:?}");
+}
+
+/// Calls something that is promised to take less than `limit`, several times. What counts is the fastest call: on a busy machine any
+/// single one may be held up.
+///
+/// # Panics
+/// If none was so fast.
+#[track_caller]
+pub fn assert_takes_less_than(limit: Duration, mut call: impl FnMut()) {
+    const N_TIMES: usize = 20;
+    let times = (0..N_TIMES).map(|_| {
+        let start = Instant::now();
+        call();
+        start.elapsed()
+    });
+    let fastest = times.min().unwrap_or_default();
+    assert!(fastest < limit, "the fastest of {N_TIMES} calls took {fastest:?}");
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl Scratch {
     /// An empty folder in memory, where there is such a place: for images of disks, which are flushed often.
     #[must_use]
     pub fn in_memory() -> Self {
-        within(Path::new("/dev/shm")).map_or_else(|_| Self::new(), Self)
+        Self(within(&memory()).unwrap())
     }
 
     /// A path in it.
@@ -42,6 +42,15 @@ impl Scratch {
         fs::write(&path, name).unwrap();
         path
     }
+}
+
+/// Where files are in memory, if there is room for what tests make: else the place of temporary files.
+#[must_use]
+pub fn memory() -> PathBuf {
+    const ROOM_BYTES: u64 = 1 << 30;
+    let place = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(place).is_ok_and(|room| room.f_bavail * room.f_frsize >= ROOM_BYTES);
+    if has_room { place.to_owned() } else { std::env::temp_dir() }
 }
 
 /// A folder whose name says whose it is, so that nobody else takes it for something left behind.

@@ -233,10 +233,7 @@ mod tests {
         let child = Child(std::process::Command::new("sleep").arg("60").spawn().unwrap());
         let sleeps =
             || who_waits_for_what().contains(&format!("process {} (of {}) sleep: S", child.0.id(), std::process::id()));
-        let start = Instant::now();
-        while !sleeps() {
-            assert!(start.elapsed() < Duration::from_secs(20), "{}", who_waits_for_what());
-        }
+        crate::facts::wait_until("the child sleeps", sleeps);
         assert!(who_waits_for_what().contains(&format!("process {} (of", std::process::id())));
     }
 }

@@ -96,7 +96,8 @@ fn a_process_can_be_killed_or_kept_waiting_at_a_call() {
 fn what_does_not_end_is_killed_with_all_its_processes() {
     let rule = Rule::of("clock_nanosleep", Act::Delay(LIMIT * 10));
     let line = shell("sleep 600 & sleep 600", Path::new("/"));
-    let ended = run(line, vec![rule], Duration::from_millis(500)).unwrap();
+    // Time enough for the shell to start them.
+    let ended = run(line, vec![rule], Duration::from_secs(5)).unwrap();
     assert!(ended.is_hung && ended.n_done[0] > 0, "{ended:?}");
 }
 

@@ -283,6 +283,11 @@ fn what_is_mounted_read_only_inside_the_destination_fails_by_name_and_the_rest_a
     }
 }
 
+/// So slow that it goes on for seconds: whoever wants to meet it in its midst is not late on a busy machine either.
+fn slowed(request: Request, mebibytes_per_second: u64) -> Request {
+    Request { bytes_per_second: std::num::NonZeroU64::new(mebibytes_per_second << 20), ..request }
+}
+
 #[test]
 fn killed_workers_cost_nothing_but_time() {
     for totals in [Totals::NotNeeded, Totals::Wanted] {
@@ -290,7 +295,7 @@ fn killed_workers_cost_nothing_but_time() {
         let source = scratch.folder("source");
         grow(&source, 150, 60);
         common::grow_oddities(&source);
-        let (running, events) = start(Request { totals, ..request(&source, &scratch.path("copy")) });
+        let (running, events) = start(Request { totals, ..slowed(request(&source, &scratch.path("copy")), 16) });
         let mut n_killed = 0;
         let mut n_done = 0;
         let summary = loop {
@@ -324,7 +329,7 @@ fn a_stop_leaves_no_partial_file_and_no_process() {
     let scratch = Scratch::new();
     let source = scratch.folder("source");
     grow(&source, 200, 50);
-    let (running, events) = start(request(&source, &scratch.path("copy")));
+    let (running, events) = start(slowed(request(&source, &scratch.path("copy")), 2));
     let deadline = Instant::now() + WATCHDOG;
     while running.progress().n_done < 300 {
         assert!(Instant::now() < deadline);
@@ -355,7 +360,7 @@ fn a_worker_that_does_not_answer_cannot_hold_up_a_stop() {
     let scratch = Scratch::new();
     let source = scratch.folder("source");
     grow(&source, 100, 50);
-    let (running, _) = start(request(&source, &scratch.path("copy")));
+    let (running, _) = start(slowed(request(&source, &scratch.path("copy")), 2));
     let deadline = Instant::now() + WATCHDOG;
     while running.progress().lanes.len() < 3 {
         assert!(Instant::now() < deadline);

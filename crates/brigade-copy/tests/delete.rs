@@ -300,6 +300,11 @@ fn a_name_that_the_destination_spells_otherwise_is_not_removed() {
 
 #[test]
 fn workers_that_are_killed_leave_nothing_undone() {
+    // Whether one is seen while it removes something is chance on a busy machine.
+    assert!((0..20).any(|_| n_killed_while_removing() > 0), "nobody was seen removing");
+}
+
+fn n_killed_while_removing() -> u64 {
     let scratch = Scratch::new();
     scratch.file("source/kept/file");
     for idx in 0..60 {
@@ -321,10 +326,10 @@ fn workers_that_are_killed_leave_nothing_undone() {
             break summary;
         }
     };
-    assert!(n_killed > 0, "nobody was seen removing");
     assert_eq!(summary.broken, None);
     assert!(failures(&events.lock().unwrap()).is_empty());
     assert_same(&scratch.path("source"), &scratch.path("destination"));
+    n_killed
 }
 
 #[test]
@@ -334,7 +339,10 @@ fn a_run_that_is_stopped_while_it_copies_removes_nothing() {
         scratch.file(&format!("source/{idx}/file"));
     }
     scratch.file("destination/precious");
-    let (running, _) = start(request(&scratch.path("source"), &scratch.path("destination")));
+    // So slow that it is not over before it is stopped.
+    let bytes_per_second = std::num::NonZeroU64::new(10);
+    let request = request(&scratch.path("source"), &scratch.path("destination"));
+    let (running, _) = start(Request { bytes_per_second, ..request });
     running.stop();
     let summary = running.wait_timeout(WATCHDOG).unwrap();
     assert!(summary.interrupted);

@@ -91,13 +91,16 @@ fn mounted(scratch: &Scratch, name: &str, at: &Path) -> FaultFs {
     FaultFs::mount(&behind, at, Options { memory: Duration::ZERO, ..Options::default() }).unwrap()
 }
 
-/// How long a stuck worker is waited for. No worker of these tests is kept from running for so long.
+/// How long a stuck worker is waited for. What answers in these tests is memory, or does so long before that: no worker waits for a
+/// disk that others keep busy.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// Where nothing hangs: so long no worker waits for an answer of this process, however busy the machine is.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_hung_mount_and_a_hung_file_are_named_and_everything_outside_is_copied() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     let source = scratch.folder("source");
     for name in ["a", "b/c", "d"] {
         grow(&source.join(name), 100);
@@ -131,7 +134,7 @@ fn a_hung_mount_and_a_hung_file_are_named_and_everything_outside_is_copied() {
 #[test]
 fn a_file_that_hangs_half_way_leaves_nothing_that_looks_whole() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     let source = scratch.folder("source");
     grow(&scratch.path("behind"), 20);
     fs::write(scratch.path("behind/large"), vec![5; 3 << 20]).unwrap();
@@ -146,7 +149,7 @@ fn a_file_that_hangs_half_way_leaves_nothing_that_looks_whole() {
     drop(fault_fs);
     // Later all is well, and the copy is completed.
     let fault_fs = FaultFs::mount(&scratch.path("behind"), &source, Options::default()).unwrap();
-    let (summary, _) = copy(request(&source, &scratch.path("copy"), PATIENCE));
+    let (summary, _) = copy(request(&source, &scratch.path("copy"), LONG_PATIENCE));
     assert_eq!((summary.n_copied, summary.n_failed), (1, 0));
     drop(fault_fs);
     assert_same(&scratch.path("behind"), &scratch.path("copy"));
@@ -155,7 +158,7 @@ fn a_file_that_hangs_half_way_leaves_nothing_that_looks_whole() {
 #[test]
 fn a_destination_that_hangs_fails_what_goes_there_and_the_command_ends() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     grow(&scratch.path("source/there"), 30);
     grow(&scratch.path("source/here"), 30);
     let copy_of_there = scratch.folder("copy/there");
@@ -173,7 +176,7 @@ fn a_destination_that_hangs_fails_what_goes_there_and_the_command_ends() {
 #[test]
 fn a_mount_that_is_slow_and_moves_on_is_not_taken_for_dead() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     grow(&scratch.path("behind"), 12);
     let source = scratch.folder("source");
     let delay = Duration::from_millis(60);
@@ -188,7 +191,7 @@ fn a_mount_that_is_slow_and_moves_on_is_not_taken_for_dead() {
 
 #[test]
 fn a_copy_that_is_held_back_is_not_taken_for_dead() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     fs::create_dir(scratch.path("source")).unwrap();
     fs::write(scratch.path("source/file"), vec![7; 20_000]).unwrap();
     let mut request = request(&scratch.path("source"), &scratch.path("copy"), Duration::from_millis(300));
@@ -200,7 +203,7 @@ fn a_copy_that_is_held_back_is_not_taken_for_dead() {
 
 #[test]
 fn stopped_workers_are_not_taken_for_stuck() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     grow(&scratch.path("source"), 200);
     let plan = Plan::new(request(&scratch.path("source"), &scratch.path("copy"), Duration::from_millis(100))).unwrap();
     let workers: Arc<Mutex<Vec<u32>>> = Arc::default();
@@ -241,14 +244,14 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
 #[test]
 fn the_parent_never_touches_a_mount_below_the_source() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     let source = scratch.folder("source");
     grow(&source, 10);
     let fault_fs = mounted(&scratch, "behind", &scratch.folder("source/mounted"));
     let file_fs = mounted(&scratch, "behind file", &scratch.folder("elsewhere"));
     let _bound = Mount::bind(&scratch.path("elsewhere/single"), &scratch.file("source/file"));
     let before = [&fault_fs, &file_fs].map(FaultFs::askers);
-    let (summary, _) = copy(request(&source, &scratch.path("copy"), PATIENCE));
+    let (summary, _) = copy(request(&source, &scratch.path("copy"), LONG_PATIENCE));
     assert_eq!((summary.n_copied, summary.n_failed), (18, 0));
     // Threads of this process that have ended meanwhile had no business there either, but nobody can tell.
     let own: Vec<u32> = fs::read_dir("/proc/self/task")
@@ -265,7 +268,7 @@ fn the_parent_never_touches_a_mount_below_the_source() {
 #[test]
 fn a_source_that_does_not_answer_at_all_is_refused_by_name() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     let source = scratch.folder("source");
     let fault_fs = mounted(&scratch, "behind", &source);
     fault_fs.add(Rule::new(Fault::Hang));
@@ -279,7 +282,7 @@ fn a_source_that_does_not_answer_at_all_is_refused_by_name() {
 #[test]
 fn an_order_to_stop_does_not_wait_for_a_worker_that_hangs() {
     need_root();
-    let scratch = Scratch::new();
+    let scratch = Scratch::in_memory();
     grow(&scratch.path("source/a"), 10);
     let source = scratch.path("source");
     let hung = scratch.folder("source/hung");

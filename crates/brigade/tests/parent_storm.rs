@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use brigade::{Manager, OnParentExit, Pool, Process, Queue};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions};
+use torture::facts::wait_until;
+use torture::processes::family;
 
 /// What this program plays, if it is not the test: `keeper`, or a victim.
 const ROLE: &str = "__BRIGADE_TEST_ROLE";
@@ -61,6 +63,10 @@ fn keep() {
         random ^= random >> 7;
         random ^= random << 17;
         let mut victim = start_victim(NAME);
+        if round == 0 {
+            // However busy the machine is, one dies with children.
+            wait_until("the victim has a child", || family().iter().any(|process| process.parent_pid == victim.id()));
+        }
         // Only so that the kill comes at another moment each time.
         std::thread::sleep(Duration::from_micros(random % 100_000));
         kill(&mut victim);

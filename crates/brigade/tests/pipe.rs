@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use brigade::{Duplex, Process, Receiver, RecvError, SendError, Sender, TryRecvError, duplex, pipe};
-
-/// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+use torture::facts::PATIENCE;
 
 #[test]
 fn messages_come_whole_in_order_and_of_any_size() {

@@ -7,7 +7,7 @@ use brigade::{Consumer, Process, Queue, Receiver, Sender, pipe, wait};
 use torture::facts::assert_wakes;
 
 /// Far longer than anything below takes, far shorter than for ever.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
+const PATIENCE: Option<Duration> = Some(torture::facts::PATIENCE);
 
 fn park(_: ()) {
     loop {

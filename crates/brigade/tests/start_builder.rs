@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail like the test")]
 
 use std::io::{Read, Seek, Write};
-use std::time::{Duration, Instant};
 
 use brigade::{OnParentExit, Process, ProcessError, ProcessGroup, ProcessState, Queue, Resource, SpawnError, Stdio};
 use rustix::process::{Signal, kill_process};
+use torture::facts::wait_until;
 
 #[test]
 fn the_name_is_known_to_the_process_and_to_ps() {
@@ -184,11 +184,7 @@ fn a_process_in_its_function_can_be_seen_stopped_and_finished() {
     assert!(!matches!(process.state(), ProcessState::Created | ProcessState::Finished));
     let pid = rustix::process::Pid::from_raw(process.pid().cast_signed()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
-    let start = Instant::now();
-    while process.state() != ProcessState::Stopped {
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", process.state());
-        std::thread::yield_now();
-    }
+    wait_until("it is stopped", || process.state() == ProcessState::Stopped);
     let usage = process.usage().unwrap();
     assert!(usage.resident_bytes > 0 && usage.n_threads == 1 && usage.n_open_files >= 4, "{usage:?}");
     kill_process(pid, Signal::CONT).unwrap();

@@ -139,7 +139,8 @@ fn storm(scene: &Scene, destination: &str, n_moments: u64) {
     make_storm_destination(scene, destination);
     let start = Instant::now();
     assert_eq!(scene.run(copy_to(destination)).status.code(), Some(0));
-    let whole_run = start.elapsed();
+    // The shortest seen: the machine may have been busier when it was measured first.
+    let mut whole_run = start.elapsed();
     let mut n_interrupted = 0;
     for moment_idx in 0..n_moments {
         make_storm_destination(scene, destination);
@@ -147,6 +148,7 @@ fn storm(scene: &Scene, destination: &str, n_moments: u64) {
             [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)][usize::try_from(random.below(3)).unwrap()];
         let delay = Duration::from_micros(random.below(u64::try_from(whole_run.as_micros()).unwrap()));
         let moment = format!("seed {seed}, moment {moment_idx}: {signal:?} after {delay:?}");
+        let start = Instant::now();
         let mut child = scene.copy(copy_to(destination)).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = support::collected(child.stderr.take().unwrap());
         // Whatever happens at this moment is what the signal meets.
@@ -156,6 +158,9 @@ fn storm(scene: &Scene, destination: &str, n_moments: u64) {
         });
         let stderr = stderr.recv().unwrap();
         assert!(status.signal() == Some(number) || status.success(), "{moment}: {status} {stderr}");
+        if status.success() {
+            whole_run = whole_run.min(start.elapsed());
+        }
         assert_whole_as_far_as_it_goes(&a, &b, &moment);
         // One that came before the command listens ends it before it has begun, without a word.
         if let Some((_, command)) = stderr.split_once("\nto go on: brigade ") {
@@ -186,7 +191,7 @@ fn a_second_signal_ends_at_once() {
     // Longer than what counts as the same wish; nothing ends by itself in that time.
     assert!(facts::end_of(&mut child, Duration::from_millis(500)).unwrap().is_none(), "it did not wait");
     kill_process(pid, Signal::INT).unwrap();
-    let status = facts::end_of(&mut child, Duration::from_secs(5)).unwrap().expect("the second signal ends it");
+    let status = facts::end_of(&mut child, facts::PATIENCE).unwrap().expect("the second signal ends it");
     assert_eq!(status.signal(), Some(2));
     facts::wait_until("its workers have ended too", || processes::group_memory_bytes(child.id()) == 0);
 }

@@ -77,7 +77,8 @@ fn a_terminal_of_no_size_disturbs_no_copy() {
 #[test]
 fn a_terminal_that_shrinks_to_nothing_in_mid_copy_disturbs_no_copy() {
     let scene = slow_scene();
-    let mut command = scene.copy(["--bwlimit=1M", "--progress=bar", "a", "b"]);
+    // So slow that frames are drawn for longer than a busy machine takes between two of them.
+    let mut command = scene.copy(["--bwlimit=256K", "--progress=bar", "a", "b"]);
     let mut terminal = Terminal::run(&mut command, 80, 24);
     for (columns, rows) in [(1, 1), (0, 0), (80, 24)] {
         // The first figures of a new frame.

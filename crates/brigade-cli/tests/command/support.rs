@@ -98,7 +98,7 @@ impl Scene {
 }
 
 fn in_memory() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made")
+    tempfile::tempdir_in(torture::mounts::memory()).expect("a temporary folder can be made")
 }
 
 /// Runs a command to its end.

@@ -19,7 +19,7 @@ use brigade::{
     Permit, Process, ProcessState, Queue, ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use torture::facts::{PATIENCE, assert_wakes, wait_for_sleep};
+use torture::facts::{PATIENCE, assert_takes_less_than, assert_wakes, wait_for_sleep};
 
 /// How long after a death everybody has an answer.
 const ANSWER: Duration = Duration::from_secs(1);
