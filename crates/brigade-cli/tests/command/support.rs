@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
@@ -172,8 +173,11 @@ impl Terminal {
             if let Some(start) = found {
                 break start + text.len();
             }
-            let n_read = self.screen.read(&mut buffer).unwrap_or(0);
+            let limit = Timespec::try_from(WATCHDOG).expect("it is a minute");
+            let is_silent = poll(&mut [PollFd::new(&self.screen, PollFlags::IN)], Some(&limit)) == Ok(0);
             let seen = String::from_utf8_lossy(&self.seen);
+            assert!(!is_silent, "no {text:?} within {WATCHDOG:?} in {seen:?}");
+            let n_read = self.screen.read(&mut buffer).unwrap_or(0);
             assert!(n_read > 0, "no {text:?} in {seen:?}");
             self.seen.extend_from_slice(&buffer[..n_read]);
         };
