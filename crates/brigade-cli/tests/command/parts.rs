@@ -31,8 +31,9 @@ const MARK: &str = "user.brigade.part";
 
 /// A large file, and a disk to copy it to.
 struct Stage {
-    scene: Scene,
+    /// Taken away before the folder that it is in.
     _disk: Mount,
+    scene: Scene,
     /// Below the scene.
     source: PathBuf,
 }
