@@ -26,6 +26,8 @@ pub(crate) struct Rehearsal {
     pub(crate) walk_ahead_bytes: usize,
     /// In a hundred, how often a worker dies before and after it has done its task.
     pub(crate) deaths_percent: u64,
+    /// The worker that gets the first task dies when it has done all of it, and nobody has wanted a share.
+    pub(crate) first_dies: bool,
     /// A worker dies whenever it gets a task with this name in it.
     pub(crate) poison: Option<&'static str>,
     pub(crate) seed: u64,
@@ -55,6 +57,7 @@ impl Rehearsal {
             folder,
             walk_ahead_bytes: 0,
             deaths_percent: 0,
+            first_dies: false,
             poison: None,
             seed: 1,
             policy: Policy::default(),
@@ -136,14 +139,15 @@ impl Rehearsal {
             if !unasked.is_empty() {
                 continue;
             }
-            lanes.want(scheduler.n_idle_workers());
+            let is_first = self.first_dies && played.n_tasks == 0;
+            lanes.want(if is_first { 0 } else { scheduler.n_idle_workers() });
             if waiting.is_empty() {
                 break;
             }
             let draw = random.below(1 << 20) as usize;
             n_safe -= i32::from(n_safe > 0);
             let dies = n_safe == 0 && random.below(100) < self.deaths_percent;
-            let dies_late = dies && random.below(2) == 0;
+            let dies_late = is_first || (dies && random.below(2) == 0);
             n_safe = if dies { 10 } else { n_safe };
             let task = waiting.swap_remove(draw % waiting.len());
             played.n_tasks += 1;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
 use crate::rehearsal::{Random, Rehearsal, grow_tree, look, set_mtime};
-use crate::request::Durability;
+use crate::request::{Durability, Existing, Policy};
 use crate::task::Cause;
 
 #[test]
@@ -44,6 +44,25 @@ fn deaths_at_any_time_change_neither_the_tree_nor_the_books() {
         assert!(played.failures.is_empty(), "seed {seed}: {:?}", played.failures);
         assert_eq!(look(&rehearsal.source()), look(&rehearsal.destination()), "seed {seed}");
         assert_eq!(played.counts.n_copied, 641, "seed {seed}");
+    }
+}
+
+/// Whoever does the task again gives back names under which the dead worker has already made something.
+#[test]
+fn what_a_dead_worker_made_is_known_by_those_who_share_its_task() {
+    for (is_new, existing) in [(true, Existing::Replace), (true, Existing::Keep), (false, Existing::Keep)] {
+        let policy = Policy { existing, ..Policy::default() };
+        let rehearsal = Rehearsal { first_dies: true, policy, ..Rehearsal::new() };
+        grow_tree(&rehearsal.source(), 5, 300, 9);
+        if !is_new {
+            fs::create_dir(rehearsal.destination()).unwrap();
+        }
+        let played = rehearsal.play();
+        assert_eq!(played.n_deaths, 1);
+        played.assert_books();
+        assert!(played.failures.is_empty(), "{is_new} {existing:?}: {:?}", played.failures);
+        assert_eq!(look(&rehearsal.source()), look(&rehearsal.destination()), "{is_new} {existing:?}");
+        assert_eq!(played.counts.n_copied, 305 + u64::from(is_new), "{is_new} {existing:?}");
     }
 }
 

@@ -55,6 +55,11 @@ impl Scheduler {
             FolderRef::Item(idx) => pieces.get(idx as usize).map(|piece| piece.node),
             FolderRef::New(idx) => new_nodes.get(idx as usize).copied(),
         };
+        // What a dead worker may have made in a folder: in one that a task was about, that tells whether the task is done again.
+        let is_redone = |scheduler: &Self, folder: FolderRef, node: NodeIdx| match folder {
+            FolderRef::Item(idx) => pieces[idx as usize].is_redone,
+            FolderRef::New(_) => scheduler.nodes.get(node).arrival == Arrival::Redone,
+        };
         for folder in &answer.folders {
             let Some(parent) = resolve(folder.parent, &new_nodes) else {
                 continue;
@@ -73,7 +78,7 @@ impl Scheduler {
             let Some(node) = resolve(leftover.folder, &new_nodes) else {
                 continue;
             };
-            let is_redone = self.nodes.get(node).arrival == Arrival::Redone;
+            let is_redone = is_redone(self, leftover.folder, node);
             // The last that is pushed is done first: what is known goes before what is not, so that little waits.
             if let Some(from) = leftover.rest {
                 self.push(node, is_redone, Job::List { from });
@@ -94,11 +99,7 @@ impl Scheduler {
             let Some(node) = resolve(shared.folder, &new_nodes) else {
                 continue;
             };
-            let is_redone = match shared.folder {
-                FolderRef::Item(idx) => pieces[idx as usize].is_redone,
-                FolderRef::New(_) => self.nodes.get(node).arrival == Arrival::Redone,
-            };
-            self.take_shared(node, shared, is_redone);
+            self.take_shared(node, shared, is_redone(self, shared.folder, node));
         }
         for uncommitted in answer.uncommitted.drain(..) {
             if let Some(node) = resolve(uncommitted.folder, &new_nodes) {
