@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::processes::ProcessInfo;
 
 /// Far longer than any fact takes to come, far shorter than for ever.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks again and again until something is so.
 ///

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use brigade::{CallError, ManagedDict, ManagedList, Manager, Queue, Service};
-use torture::facts::PATIENCE;
 
 #[test]
 fn calls_from_many_processes_lose_nothing() {
@@ -307,7 +306,7 @@ fn an_object_lives_until_nobody_can_reach_it() {
     copy.call(5, |life, n| life.put(n).unwrap()).unwrap();
     assert_eq!(life.get(), Ok(5));
     drop(copy);
-    assert_eq!(life.get_timeout(PATIENCE), Err(brigade::GetTimeoutError::Disconnected));
+    assert_eq!(life.get_timeout(Duration::from_secs(5)), Err(brigade::GetTimeoutError::Disconnected));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use brigade::{Consumer, GetError, Process, Producer, PutError, Queue, TryGetError, TryPutError};
 use rustix::process::{Pid, Signal, kill_process};
-use torture::facts::{PATIENCE, assert_wakes, wait_until};
+use torture::facts::{assert_wakes, wait_until};
 use torture::processes::ProcessInfo;
 
 #[test]
@@ -109,7 +109,7 @@ fn trying_is_answered_though_a_stopped_process_may_have_the_lock() {
                 // Nobody hears it if it came too late.
                 let _ = say.send(());
             });
-            let answer = said.recv_timeout(PATIENCE);
+            let answer = said.recv_timeout(Duration::from_secs(5));
             signal(Signal::CONT);
             assert!(answer.is_ok(), "round {round}");
         });
@@ -213,7 +213,7 @@ fn killed_producers_and_consumers_leave_the_queue_whole() {
             }
         })
         .unwrap();
-        let (round, bytes) = queue.get_timeout(PATIENCE).unwrap();
+        let (round, bytes) = queue.get_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!(bytes, vec![round as u8; 100]);
         putter.kill();
         getter.kill();

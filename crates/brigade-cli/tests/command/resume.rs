@@ -24,7 +24,7 @@ fn cut_off(scene: &Scene, arguments: &[&str], below: &str, n_files: u64) {
         Rule::of("fchmod", Act::SignalParent(Signal::KILL)).by(Role::Worker).below(below).when(When::Nth(n_files));
     let mut command = scene.copy(["-j1"]);
     command.args(arguments);
-    let ended = run(command, vec![rule], Duration::from_secs(60)).unwrap();
+    let ended = run(command, vec![rule], Duration::from_secs(30)).unwrap();
     assert_eq!((ended.n_done[0], ended.output.status.signal()), (1, Some(Signal::KILL.as_raw())), "{ended:?}");
     assert_eq!(scene.records().len(), 1);
 }

@@ -191,7 +191,7 @@ fn a_second_signal_ends_at_once() {
     // Longer than what counts as the same wish; nothing ends by itself in that time.
     assert!(facts::end_of(&mut child, Duration::from_millis(500)).unwrap().is_none(), "it did not wait");
     kill_process(pid, Signal::INT).unwrap();
-    let status = facts::end_of(&mut child, facts::PATIENCE).unwrap().expect("the second signal ends it");
+    let status = facts::end_of(&mut child, Duration::from_secs(5)).unwrap().expect("the second signal ends it");
     assert_eq!(status.signal(), Some(2));
     facts::wait_until("its workers have ended too", || processes::group_memory_bytes(child.id()) == 0);
 }

@@ -21,7 +21,7 @@ use torture::{facts, leakcheck};
 /// Set where a test runs in a process of its own.
 const ALONE: &str = "BRIGADE_TEST_ALONE";
 /// A test that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Runs a test in a process of its own, and fails if that leaves anything behind or does not end.
 fn checked<F: FnOnce()>(test: F) {

@@ -14,14 +14,14 @@ pub fn is_host() -> bool {
 
 /// Runs the named test of this file as a host. `script` prepares it and ends with `exec "$@"`.
 ///
-/// The program is a copy that everybody may execute. It is killed after three minutes, which counts as a failure.
+/// The program is a copy that everybody may execute. It is killed after a minute, which counts as a failure.
 pub fn run_host(test: &str, script: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = folder.path().join("host");
     copy_this_program(&program, 0o755);
     Command::new("timeout")
-        .args(["-s", "KILL", "180", "bash", "-c", script, "bash"])
+        .args(["-s", "KILL", "60", "bash", "-c", script, "bash"])
         .arg(&program)
         .args(["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(ROLE, "1")
