@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 use torture::facts::wait_until;
 use torture::faultline::cutoff::{Copier, Options, Report, campaign};
-use torture::faultline::{Act, Role, Rule, When, run};
+use torture::faultline::{Act, Answer, Role, Rule, When, run};
 use torture::mounts::{Mount, need_root};
 
 use crate::support::{Scene, ended};
@@ -250,7 +250,7 @@ fn a_place_that_takes_no_records_disturbs_nothing() {
 fn a_run_that_is_under_way_keeps_its_record() {
     let scene = Scene::new();
     scene.many_files("a", 2000);
-    let mut first = scene.copy(["--bwlimit=4K", "-q", "a"]).spawn().unwrap();
+    let mut first = scene.copy(["--bwlimit=256", "-q", "a"]).spawn().unwrap();
     wait_until("it has begun", || scene.path("a_copy").exists() && scene.records().len() == 1);
     assert!(scene.run(["a"]).status.success());
     assert_copied(&scene, "a", "a_copy_2");
@@ -351,6 +351,34 @@ fn what_a_killed_run_has_left_is_removed_and_nothing_else() {
     ];
     let is_wanted = |path: &String| wanted.iter().any(|name| path == name || path == &format!("inner/{name}"));
     assert!(left.len() == wanted.len() && left.iter().all(is_wanted), "{left:?}");
+}
+
+#[test]
+fn what_the_source_has_too_is_kept_with_no_clobber_whatever_its_name() {
+    let scene = Scene::new();
+    scene.file(format!("a/{LITTER}"), "source");
+    scene.file(format!("b/{LITTER}"), "there before");
+    assert!(scene.run(["-n", "-T", "a", "b"]).status.success());
+    assert_eq!(fs::read(scene.path(format!("b/{LITTER}"))).unwrap(), b"there before");
+}
+
+/// Somebody who does not show that he is there may be at it.
+#[test]
+fn what_is_touched_while_a_run_is_under_way_is_not_removed() {
+    let scene = Scene::new();
+    scene.file("a/x", "x");
+    let litter = ['0', '1', '2'].map(|digit| scene.path(format!("b/{}", LITTER.replace('f', &digit.to_string()))));
+    litter.iter().for_each(|file| scene.file(file, "litter"));
+    let touched = litter.clone();
+    // When the first is about to be removed.
+    let touch = move |_: &_| {
+        touched.iter().for_each(|file| fs::write(file, "somebody is at it").unwrap());
+        Answer::GoOn
+    };
+    let rule = Rule::of("unlinkat", Act::Hook(Box::new(touch))).by(Role::Worker).when(When::Nth(1));
+    let ended = run(scene.copy(["-j1", "-T", "a", "b"]), vec![rule], Duration::from_secs(30)).unwrap();
+    assert_eq!((ended.n_done[0], ended.output.status.code()), (1, Some(0)), "{ended:?}");
+    assert_eq!(litter.iter().filter(|file| file.exists()).count(), 2);
 }
 
 #[test]
