@@ -203,8 +203,10 @@ fn fault_by_name(call: &Call, is_in_held_folder: bool, no_files: &BTreeSet<Strin
     (ALTERS.contains(&call.name.as_str()) && !may_be_altered).then(|| "a file altered by name".into())
 }
 
+/// A process that works is confined. One that only looks ahead, where a mount may not answer, is not: that belongs to start-up.
 fn is_worker(thread: &Thread) -> bool {
-    thread.calls.iter().any(|call| call.name == "execve" && call.text(0) == Some("/proc/self/exe"))
+    let is_own = |call: &Call| call.name == "execve" && call.text(0) == Some("/proc/self/exe");
+    thread.calls.iter().any(is_own) && thread.calls.iter().any(|call| call.name == "seccomp")
 }
 
 /// The first call of a worker on one of the trees: with a name, relative to a folder that is held.
