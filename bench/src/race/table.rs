@@ -129,8 +129,11 @@ fn notes(race: &Race) -> String {
         notes.push(format!("**The data were divided by {}: these figures say nothing.**", race.scale));
     }
     let versions = race.runners.iter().filter(|runner| !runner.name.starts_with(BRIGADE));
-    let versions = versions.filter_map(|runner| Some(format!("{} {}", runner.name, runner.version.as_ref()?)));
-    notes.push(format!("Versions: {}.", versions.collect::<Vec<_>>().join(", ")));
+    let versions: Vec<_> =
+        versions.filter_map(|runner| Some(format!("{} {}", runner.name, runner.version.as_ref()?))).collect();
+    if !versions.is_empty() {
+        notes.push(format!("Versions: {}.", versions.join(", ")));
+    }
     if !race.missing.is_empty() {
         notes.push(format!("Not installed, and so not measured: {}.", race.missing.join(", ")));
     }
