@@ -2,7 +2,7 @@
 //! to be looked at. Where there is something to wait on, as a process's end, that is waited on.
 
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -12,6 +12,78 @@ use crate::processes::ProcessInfo;
 
 /// Far longer than any fact takes to come, far shorter than for ever.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Measures how long something takes while this machine runs us: what is promised within a second is not late because a busy host
+/// let nobody run for two. Beside the clock a thread wakes often; where it could not, that time does not count.
+#[derive(Debug)]
+pub struct Stopwatch {
+    running: Arc<Mutex<Running>>,
+    /// Ends the thread when it is dropped.
+    _end: mpsc::Sender<()>,
+}
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[must_use]
+    pub fn start() -> Self {
+        let running = Arc::new(Mutex::new(Running::since(Instant::now())));
+        let (end, ended) = mpsc::channel();
+        let beating = Arc::clone(&running);
+        std::thread::spawn(move || {
+            while ended.recv_timeout(Running::BEAT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                locked(&beating).beat(Instant::now());
+            }
+        });
+        Self { running, _end: end }
+    }
+
+    /// The time since the start in which this process could run.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        let mut running = locked(&self.running);
+        running.beat(Instant::now());
+        running.time()
+    }
+}
+
+fn locked(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time in which somebody who wakes every [`Running::BEAT`] could do so.
+#[derive(Debug)]
+struct Running {
+    start: Instant,
+    last_beat: Instant,
+    standstill: Duration,
+}
+
+impl Running {
+    const BEAT: Duration = Duration::from_millis(10);
+    /// Longer than a thread that may run waits for its turn.
+    const LATE: Duration = Duration::from_millis(100);
+
+    const fn since(start: Instant) -> Self {
+        Self { start, last_beat: start, standstill: Duration::ZERO }
+    }
+
+    /// What passed since the last beat was work of our own.
+    fn work(&mut self, now: Instant) {
+        self.last_beat = now;
+    }
+
+    fn beat(&mut self, now: Instant) {
+        let since = now - self.last_beat;
+        if since > Self::LATE {
+            self.standstill += since - Self::BEAT;
+        }
+        self.last_beat = now;
+    }
+
+    fn time(&self) -> Duration {
+        self.last_beat - self.start - self.standstill
+    }
+}
 
 /// Looks again and again until something is so.
 ///
@@ -28,11 +100,13 @@ pub fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
 /// If it takes longer than `limit`.
 #[track_caller]
 pub fn wait_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let mut running = Running::since(Instant::now());
     while !is_so() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        running.work(Instant::now());
+        assert!(running.time() < limit, "not within {limit:?}: {what}");
         // There is nothing that would wake us.
         std::thread::sleep(Duration::from_millis(1));
+        running.beat(Instant::now());
     }
 }
 
@@ -115,6 +189,25 @@ pub fn assert_takes_less_than(limit: Duration, mut call: impl FnMut()) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_passes_while_nobody_runs_does_not_count() {
+        let start = Instant::now();
+        let mut running = Running::since(start);
+        for (beat_ms, time_ms) in [(10, 10), (30, 30), (2000, 40), (2090, 130), (9000, 140)] {
+            running.beat(start + Duration::from_millis(beat_ms));
+            assert_eq!(running.time(), Duration::from_millis(time_ms), "at {beat_ms} ms");
+        }
+        running.work(start + Duration::from_secs(19));
+        assert_eq!(running.time(), Duration::from_millis(10_140));
+    }
+
+    #[test]
+    fn what_passes_while_somebody_waits_counts() {
+        let watch = Stopwatch::start();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(watch.elapsed() > Duration::from_millis(200), "{:?}", watch.elapsed());
+    }
 
     #[test]
     fn the_end_of_a_child_is_heard_and_not_waited_for_too_long() {

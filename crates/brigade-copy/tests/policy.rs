@@ -15,6 +15,7 @@ use brigade_copy::{
     Writing,
 };
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use torture::facts::Stopwatch;
 use torture::mounts::{Mount, Scratch, need_root};
 
 /// Longer than any of these copies takes, however loaded the machine is.
@@ -277,7 +278,7 @@ fn copy(root: &Path, policy: Policy, answer: Answer) -> (Summary, Vec<Event>) {
             event => sink.lock().unwrap().push(event),
         })
         .unwrap();
-    let began = std::time::Instant::now();
+    let began = Stopwatch::start();
     let summary = loop {
         if let Some(summary) = running.wait_timeout(Duration::from_millis(5)) {
             break summary;
@@ -374,7 +375,7 @@ fn every_existing_entry_fares_under_every_policy_as_the_table_says() {
 /// Ends worker processes as they come, until the copy is over.
 fn storm(running: &brigade_copy::Running, pids: &mpsc::Receiver<u32>) -> (Summary, usize) {
     let mut n_kills = 0;
-    let began = std::time::Instant::now();
+    let began = Stopwatch::start();
     loop {
         assert!(began.elapsed() < WATCHDOG, "the copy does not end");
         // Workers that have just begun have hardly done anything: they get a little time.

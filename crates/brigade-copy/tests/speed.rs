@@ -4,9 +4,10 @@
 use std::fs;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade_copy::{Event, Limit, Plan, Request, Running, Summary, Target};
+use torture::facts::Stopwatch;
 use torture::fuse::{FaultFs, Options};
 use torture::mounts::{Scratch, need_root};
 
@@ -84,7 +85,7 @@ fn an_order_to_stop_does_not_wait_for_the_rate() {
     }
     let running = start(request(&scratch, 64 << 10));
     torture::facts::wait_until("bytes move", || running.progress().bytes_done > 0);
-    let began = Instant::now();
+    let began = Stopwatch::start();
     running.stop();
     let summary = running.wait_timeout(WATCHDOG).unwrap();
     assert!(summary.interrupted);

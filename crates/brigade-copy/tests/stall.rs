@@ -5,9 +5,10 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade_copy::{Event, PathError, Plan, Reason, Refusal, Request, Summary, Target};
+use torture::facts::Stopwatch;
 use torture::fuse::{Fault, FaultFs, Operation, Options, Rule};
 use torture::mounts::{Mount, Scratch, need_root};
 
@@ -113,7 +114,7 @@ fn a_hung_mount_and_a_hung_file_are_named_and_everything_outside_is_copied() {
     for fault_fs in [&folder_fs, &file_fs] {
         fault_fs.add(Rule::new(Fault::Hang));
     }
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let (summary, told) = copy(request(&source, &scratch.path("copy"), PATIENCE));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(told.failures(), [hung_folder.as_path(), &hung_file]);
@@ -272,7 +273,7 @@ fn a_source_that_does_not_answer_at_all_is_refused_by_name() {
     let source = scratch.folder("source");
     let fault_fs = mounted(&scratch, "behind", &source);
     fault_fs.add(Rule::new(Fault::Hang));
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let refused = Plan::new(request(&source, &scratch.path("copy"), PATIENCE));
     assert!(matches!(&refused, Err(Refusal::NoAnswer { path, pid }) if *path == source && *pid > 0), "{refused:?}");
     assert!(began.elapsed() < PATIENCE + Duration::from_secs(3), "{:?}", began.elapsed());
@@ -291,7 +292,7 @@ fn an_order_to_stop_does_not_wait_for_a_worker_that_hangs() {
     let running =
         Plan::new(request(&source, &scratch.path("copy"), Duration::from_secs(60))).unwrap().start(|_| {}).unwrap();
     torture::facts::wait_until("a worker hangs", || fault_fs.n_hung() > 0);
-    let asked = Instant::now();
+    let asked = Stopwatch::start();
     running.stop();
     let summary = running.wait();
     drop(running);

@@ -2,13 +2,13 @@
 //! nobody. And that nothing is left behind.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{
     CallError, GetError, ManagedDict, ManagedEvent, ManagedLock, ManagedQueue, Manager, ManagerDied, OwnerDied,
     PutError, Queue, Service, TryGetError, TryLockError,
 };
-use torture::facts::wait_within;
+use torture::facts::{Stopwatch, wait_within};
 use torture::processes::is_running;
 
 /// Longest time until somebody hears of a death.
@@ -60,7 +60,7 @@ fn whoever_waits_for_a_killed_manager_is_told_within_one_second() {
         (0..4).for_each(|_| ready.get().unwrap());
         // Not to wait for anything, but so that the kill comes at another moment in each round: before they sleep, or after.
         std::thread::sleep(Duration::from_millis(round));
-        let before = Instant::now();
+        let before = Stopwatch::start();
         kill(manager.pid());
         let told: Told = (
             clients.0.join().unwrap(),
@@ -112,7 +112,7 @@ fn dropping_a_manager_ends_the_waits_for_its_objects() {
             })
         });
         begun.get().unwrap();
-        let (pid, before) = (manager.pid(), Instant::now());
+        let (pid, before) = (manager.pid(), Stopwatch::start());
         let status = manager.shutdown();
         assert_eq!(waiting.join().unwrap(), Err(CallError::ManagerDied));
         assert!(before.elapsed() < LIMIT, "{:?}", before.elapsed());
@@ -165,7 +165,7 @@ fn clients_killed_at_any_moment_leave_whole_calls_behind() {
         // Only so that the kill comes at another moment each time.
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         client.kill();
-        let before = Instant::now();
+        let before = Stopwatch::start();
         let items = dict.timeout(LIMIT).items().unwrap();
         assert!(before.elapsed() < LIMIT);
         let (low, high): (Vec<_>, Vec<_>) = items.into_iter().partition(|(key, _)| *key < 1000);
@@ -209,7 +209,7 @@ fn a_lock_whose_holder_was_killed_is_free_within_one_second() {
         .unwrap();
         locked.get().unwrap();
         assert!(matches!(lock.try_lock(), Ok(Err(TryLockError::WouldBlock))));
-        let before = Instant::now();
+        let before = Stopwatch::start();
         holder.kill();
         assert!(matches!(lock.lock(), Ok(Err(OwnerDied(_)))));
         assert!(before.elapsed() < LIMIT, "{:?}", before.elapsed());
@@ -320,7 +320,7 @@ fn managers_leave_neither_processes_nor_descriptors() {
         }
         assert!(brigade::active_children().is_empty());
         // The thread that heard of a manager's end may just be putting its descriptors away.
-        let since = Instant::now();
+        let since = Stopwatch::start();
         while n_descriptors() > before {
             assert!(since.elapsed() < LIMIT, "{} descriptors more", n_descriptors() - before);
             std::thread::yield_now();

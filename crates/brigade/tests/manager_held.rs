@@ -1,11 +1,12 @@
 //! What a manager promises of locks and their kin that it holds: they do what the plain ones do, and end with the manager.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{
     LockTimeoutError, ManagedBarrier, ManagedCondition, ManagedEvent, ManagedLock, ManagedReentrantLock, ManagedRwLock,
     ManagedSemaphore, Manager, ManagerDied, OwnerDied, Queue, TryLockError,
 };
+use torture::facts::Stopwatch;
 
 /// Longest time until somebody hears of a death.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -120,15 +121,15 @@ where
             let (object, wait) = (&object, &wait);
             move || {
                 started.send(()).expect("the test waits for it");
-                (wait(object), Instant::now())
+                wait(object)
             }
         });
         begun.recv().expect("the thread begins");
-        let before = Instant::now();
+        let watch = Stopwatch::start();
         let pid = rustix::process::Pid::from_raw(manager.pid() as i32).expect("a process has a number");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("nobody has waited for it");
-        let (outcome, at) = waiting.join().expect("the wait does not panic");
-        assert!(at.duration_since(before) < LIMIT, "{:?}", at.duration_since(before));
+        let outcome = waiting.join().expect("the wait does not panic");
+        assert!(watch.elapsed() < LIMIT, "{:?}", watch.elapsed());
         outcome
     })
 }

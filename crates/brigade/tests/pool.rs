@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{Pool, PoolBroken, PoolError, Queue, Retry, SharedSlice, SubmitError, TaskError, WorkerState};
+use torture::facts::Stopwatch;
 
 fn pid_of_worker(_: u32) -> u32 {
     std::process::id()
@@ -223,7 +224,7 @@ fn a_closed_pool_refuses_and_a_terminated_one_ends_at_once() {
     let tasks: Vec<_> = (0..100)
         .map(|_| pool.apply_async((), |()| std::thread::park_timeout(Duration::from_secs(60))).unwrap())
         .collect();
-    let before = Instant::now();
+    let before = Stopwatch::start();
     pool.terminate();
     pool.join();
     assert!(before.elapsed() < Duration::from_secs(5));

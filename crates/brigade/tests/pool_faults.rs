@@ -11,7 +11,7 @@ use brigade::{
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use torture::facts::{PATIENCE, wait_until};
+use torture::facts::{PATIENCE, Stopwatch, wait_until};
 
 fn kill(pid: u32) -> bool {
     let pid = Pid::from_raw(pid as i32).expect("pids are positive");
@@ -378,7 +378,7 @@ fn a_program_that_ends_without_shutdown_leaves_no_worker() {
         }
         pool.workers().iter().map(|worker| worker.pid).collect::<Vec<_>>()
     });
-    let before = Instant::now();
+    let before = Stopwatch::start();
     let pids = process.unwrap().join().unwrap();
     assert_eq!(pids.len(), 2);
     wait_until("the workers are gone", || !pids.iter().any(|&pid| is_there(pid)));

@@ -1,9 +1,10 @@
 //! A worker that the kernel cannot end: it waits for a file system that never answers. It costs its own task, and nobody waits for it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{Pool, TaskError};
+use torture::facts::Stopwatch;
 use torture::fuse::{Fault, FaultFs, Operation, Options, Rule};
 use torture::mounts::{Scratch, need_root};
 
@@ -41,7 +42,7 @@ fn read(path: String) -> usize {
 #[test]
 fn an_abandoned_worker_costs_its_own_task_and_nobody_waits_for_it() {
     let trap = Trap::new();
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let pool = Pool::new(1).unwrap();
     let stuck = pool.apply_async(trap.file(), read).unwrap();
     trap.wait_for_victim();
@@ -74,7 +75,7 @@ fn a_dropped_pool_leaves_a_worker_behind_that_cannot_be_ended() {
     let pool = Pool::new(2).unwrap();
     let _stuck = pool.apply_async(trap.file(), read).unwrap();
     trap.wait_for_victim();
-    let began = Instant::now();
+    let began = Stopwatch::start();
     drop(pool);
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }

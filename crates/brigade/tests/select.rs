@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brigade::{Consumer, Process, Queue, Receiver, Sender, pipe, wait};
-use torture::facts::assert_wakes;
+use torture::facts::{Stopwatch, assert_wakes};
 
 /// Far longer than anything below takes, far shorter than for ever.
 const PATIENCE: Option<Duration> = Some(torture::facts::PATIENCE);
@@ -17,7 +17,7 @@ fn park(_: ()) {
 
 #[test]
 fn nothing_to_wait_for_is_no_wait() {
-    let start = Instant::now();
+    let start = Stopwatch::start();
     assert!(wait(&[], None).is_empty());
     assert!(wait(&[], PATIENCE).is_empty());
     assert!(start.elapsed() < Duration::from_secs(1));

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use brigade::{JoinableQueue, Manager, Pool, Process, ProcessError, Queue, SpawnError};
 use hosts::{copy_this_program, host_succeeds, is_host, run_host, text};
 use rustix::process::{Resource, Rlimit, WaitOptions};
+use torture::facts::Stopwatch;
 
 /// A process with a queue, and a pool of two.
 fn use_everything() {
@@ -159,7 +160,7 @@ fn a_host_without_proc_can_use_everything_while_its_file_is_there() {
     every_end_is_told_without_proc();
     let file = PathBuf::from(std::env::var_os("HOST_FOLDER").unwrap()).join("host");
     std::fs::remove_file(&file).unwrap();
-    let start = Instant::now();
+    let start = Stopwatch::start();
     let refused = brigade::spawn((), |()| ());
     assert!(matches!(&refused, Err(SpawnError::System { cause, .. }) if cause.errno() == Some(2)), "{refused:?}");
     std::fs::copy("/bin/true", &file).unwrap();

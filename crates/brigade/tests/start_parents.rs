@@ -5,12 +5,12 @@ mod hosts;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{OnParentExit, Process, Queue, SharedSlice};
 use hosts::{host_succeeds, is_host, run_host, text};
 use rustix::process::Signal;
-use torture::facts::wait_until;
+use torture::facts::{Stopwatch, wait_until};
 
 fn park() {
     loop {
@@ -99,7 +99,7 @@ fn a_detached_process_that_ends_before_its_parent_leaves_no_zombie() {
 #[test]
 fn at_the_end_of_main_the_joined_are_waited_for_and_the_others_terminated() {
     if !is_host() {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let output = run_host("at_the_end_of_main_the_joined_are_waited_for_and_the_others_terminated", r#"exec "$@""#);
         assert!(output.status.success(), "{}", text(&output));
         let text = text(&output);

@@ -69,8 +69,8 @@ fn assert_figures(events: &[Value], scene: &Scene) {
     assert_eq!(fs::metadata(first).unwrap().ino(), fs::metadata(second).unwrap().ino());
 }
 
-fn copy_with_figures(scene: &Scene, mut each: impl FnMut(&Value)) -> Vec<Value> {
-    let mut command = scene.copy(["--bwlimit=1M", "--progress=json", "-T", "a", "b"]);
+fn copy_with_figures(scene: &Scene, bwlimit: &str, mut each: impl FnMut(&Value)) -> Vec<Value> {
+    let mut command = scene.copy(["--bwlimit", bwlimit, "--progress=json", "-T", "a", "b"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut events = Vec::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
@@ -85,7 +85,7 @@ fn copy_with_figures(scene: &Scene, mut each: impl FnMut(&Value)) -> Vec<Value> 
 #[test]
 fn the_figures_for_programs_never_fall_never_exceed_and_end_at_what_is_there() {
     let scene = mixed_scene();
-    let events = copy_with_figures(&scene, |_| {});
+    let events = copy_with_figures(&scene, "1M", |_| {});
     assert_figures(&events, &scene);
 }
 
@@ -94,7 +94,8 @@ fn the_figures_hold_when_workers_die_and_their_work_is_done_again() {
     let scene = mixed_scene();
     let mut workers = Vec::new();
     let mut n_progress = 0;
-    let events = copy_with_figures(&scene, |event| {
+    // Slow enough that those who are to be killed are still at work when they are.
+    let events = copy_with_figures(&scene, "200K", |event| {
         if event["event"] == "worker" && event["state"] == "started" {
             workers.push(i32::try_from(number(event, "pid")).unwrap());
         }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use torture::fullness::{Kind, campaign};
 use torture::fuse::{Fault, FaultFs, Operation, Options, Rule, Spelling};
@@ -11,6 +11,7 @@ use torture::mounts::{Image, Mount, Scratch, need_root, run};
 use torture::random::Random;
 
 use crate::support::{Ended, Scene, ended};
+use torture::facts::Stopwatch;
 
 /// Fill levels of a slice: two of each kind of file system.
 const N_LEVELS: u64 = 14;
@@ -108,7 +109,7 @@ fn disturbed(image: &Image<'_>, argument: &str, disturb: impl FnOnce(&Mount, &Pa
     torture::facts::wait_until("the copy has begun", || {
         std::fs::read_dir(mount.at().join("copy")).is_ok_and(|mut made| made.next().is_some())
     });
-    let began = Instant::now();
+    let began = Stopwatch::start();
     disturb(&mount, &file);
     let ended = copied.join().unwrap();
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());

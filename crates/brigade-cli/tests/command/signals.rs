@@ -204,9 +204,17 @@ fn shell(scene: &Scene) -> Terminal {
     Terminal::run(&mut command, 120, 24)
 }
 
-/// The command that is typed, slow enough to be met in its midst.
+/// Minutes for 2 000 small files, so that whatever is to meet the copy in its midst does.
+const SLOWLY: &str = "--bwlimit=100";
+
+/// The command that is typed.
 fn slow_copy() -> String {
-    format!("{} copy --bwlimit=10K a b\n", env!("CARGO_BIN_EXE_brigade"))
+    format!("{} copy {SLOWLY} a b\n", env!("CARGO_BIN_EXE_brigade"))
+}
+
+fn wait_for_a_copied_file(scene: &Scene) {
+    let has_one = || fs::read_dir(scene.path("b/000")).is_ok_and(|mut entries| entries.next().is_some());
+    facts::wait_until("something is copied", has_one);
 }
 
 /// C-37. The terminal sends the signal to the workers too, and the shell tells what the command died of.
@@ -223,10 +231,10 @@ fn ctrl_c_in_a_terminal_is_told_to_the_shell_and_the_printed_command_goes_on() {
         let mut terminal = shell(&scene);
         terminal.types(&format!("export LC_ALL={language}\n"));
         terminal.types(&slow_copy());
-        facts::wait_until("something is copied", || scene.path("b/000").exists());
+        wait_for_a_copied_file(&scene);
         terminal.types("\u{3}");
         terminal.until(told);
-        terminal.until(&format!("{to_go_on} copy --bwlimit=10K -T a b\r\n"));
+        terminal.until(&format!("{to_go_on} copy {SLOWLY} -T a b\r\n"));
         terminal.types("echo status $?\n");
         terminal.until("status 130\r\n");
         terminal.types(&format!("{} copy -T a b; echo status $?\n", env!("CARGO_BIN_EXE_brigade")));
@@ -247,8 +255,8 @@ fn an_end_that_takes_its_time_says_so() {
     ] {
         let scene = Scene::new();
         scene.many_files("a", 2000);
-        let mut terminal = Terminal::run(scene.copy(["--bwlimit=10K", "a", "b"]).env("LANG", language), 120, 24);
-        facts::wait_until("something is copied", || scene.path("b/000").exists());
+        let mut terminal = Terminal::run(scene.copy([SLOWLY, "a", "b"]).env("LANG", language), 120, 24);
+        wait_for_a_copied_file(&scene);
         let is_worker = |process: &ProcessInfo| process.parent_pid == terminal.pid();
         for worker in processes::family().into_iter().filter(is_worker) {
             kill_process(Pid::from_raw(worker.pid.cast_signed()).unwrap(), Signal::STOP).unwrap();
@@ -268,7 +276,7 @@ fn a_shell_sees_of_which_signal_a_copy_has_died() {
         scene.many_files("a", 2000);
         let mut terminal = shell(&scene);
         terminal.types(&slow_copy().replace('\n', " &\n"));
-        facts::wait_until("something is copied", || scene.path("b/000").exists());
+        wait_for_a_copied_file(&scene);
         terminal.types(&format!("kill -{signal} $!; wait $!; echo status $?\n"));
         terminal.until(&format!("status {number}\r\n"));
         assert!(support::tree(&scene.path("b")).keys().all(|name| !name.to_string_lossy().contains(".brigade-")));
@@ -285,7 +293,7 @@ fn a_copy_whose_terminal_is_lost_ends_cleanly_and_can_be_gone_on_with() {
     age(&scene.path("a"));
     let mut terminal = shell(&scene);
     terminal.types(&slow_copy());
-    facts::wait_until("something is copied", || scene.path("b/000").exists());
+    wait_for_a_copied_file(&scene);
     let is_the_copy = |process: &ProcessInfo| process.name == "brigade" && process.parent_pid == terminal.pid();
     let copy = processes::family().into_iter().find(is_the_copy).unwrap();
     terminal.hang_up();

@@ -1,12 +1,13 @@
 //! File systems that do not answer, as the user sees it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use torture::fuse::{Fault, FaultFs, Options, Rule};
 use torture::mounts::{Scratch, need_root};
 
 use crate::support::{Ended, Scene, ended, tree};
+use torture::facts::Stopwatch;
 
 /// A folder with files, in which a mount has died.
 struct Dead {
@@ -45,7 +46,7 @@ fn a_stuck_worker_and_its_file_are_named_and_the_command_ends_with_1() {
     let scene = Scene::new();
     scene.many_files("source/alive", 300);
     let _dead = Dead::below(&scene, "source/dead");
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let ended = scene.run(["--stall-timeout=700ms", "source", "copy"]);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
@@ -112,7 +113,7 @@ fn interrupting_a_copy_that_hangs_ends_it_soon() {
     let dead = Dead::below(&scene, "source/dead");
     let mut child = scene.copy(["--stall-timeout=0", "source", "copy"]).spawn().unwrap();
     torture::facts::wait_until("a worker hangs", || dead.fault_fs.n_hung() > 0);
-    let asked = Instant::now();
+    let asked = Stopwatch::start();
     rustix::process::kill_process(
         rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap(),
         rustix::process::Signal::INT,

@@ -5,14 +5,14 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{
     Cancellation, Event, Pool, PoolBroken, PoolError, Process, Queue, SharedSlice, Stdio, SubmitError, Task, TaskError,
 };
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use torture::facts::wait_until;
+use torture::facts::{Stopwatch, wait_until};
 
 use crate::{checked, signal, sleep_for_ever};
 
@@ -500,7 +500,7 @@ fn results_come_as_they_are_ready() {
 #[test]
 fn a_failing_initializer_breaks_the_pool() {
     checked(|| {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let made = Pool::builder().workers(2).initializer((), |()| panic!("not today")).build();
         let told = match made {
             Ok(pool) => pool.apply(1, square).unwrap_err().to_string(),

@@ -1,11 +1,11 @@
 //! The manager: containers, objects of one's own, primitives, and what happens when it or a client dies.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{CallError, ManagedDict, ManagedList, ManagedQueue, Manager, ManagerError, Queue, Service};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use torture::facts::{wait_until, wait_within};
+use torture::facts::{Stopwatch, wait_until, wait_within};
 use torture::processes::is_running;
 
 use crate::{checked, signal, sleep_for_ever};
@@ -227,7 +227,7 @@ fn a_killed_manager_is_told_within_a_second() {
             brigade::spawn(event.clone(), |event| event.wait().is_err()).unwrap(),
         ];
         signal(manager.pid(), Signal::KILL);
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let told = || value.get() == Err(CallError::ManagerDied);
         wait_within(Duration::from_secs(1), "a call says so", told);
         for waiter in waiters {
@@ -258,7 +258,7 @@ fn a_killed_client_disturbs_nobody() {
             ready.get().unwrap();
             caller.kill();
             holder.kill();
-            let start = Instant::now();
+            let start = Stopwatch::start();
             // Whether it tells of the death or not, the lock is ours.
             drop(lock.lock());
             assert!(value.get().is_ok());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use brigade::{Cancellation, Event, Pool, Process, ProcessGroup, Queue, TaskError};
 use rustix::process::Signal;
-use torture::facts::wait_until;
+use torture::facts::{Stopwatch, wait_until};
 use torture::processes::is_running;
 
 use crate::{checked, signal, sleep_for_ever};
@@ -105,7 +105,7 @@ fn a_killed_host_leaves_no_grandchildren() {
         let family: Vec<u32> = (0..3).map(|_| heard.get().unwrap()).collect();
         assert!(family.iter().all(|pid| is_running(*pid)));
         host.kill();
-        let start = Instant::now();
+        let start = Stopwatch::start();
         wait_until("all have ended", || !family.iter().any(|pid| is_running(*pid)));
         assert!(start.elapsed() < Duration::from_secs(1));
     });
@@ -187,7 +187,7 @@ fn a_worker_that_ignores_termination_is_ended() {
         });
         let task = task.unwrap();
         ready.get().unwrap();
-        let start = Instant::now();
+        let start = Stopwatch::start();
         pool.terminate();
         pool.join();
         assert!(start.elapsed() < Duration::from_secs(5));
@@ -201,7 +201,7 @@ fn ending_with_large_results_waiting_does_not_hang() {
         let pool = Pool::new(2).unwrap();
         let tasks: Vec<_> = (0..20).map(|_| pool.apply_async((), |()| vec![0_u8; 1 << 20]).unwrap()).collect();
         wait_until("results are there", || tasks.iter().any(brigade::Task::is_ready));
-        let start = Instant::now();
+        let start = Stopwatch::start();
         pool.terminate();
         pool.join();
         assert!(start.elapsed() < Duration::from_secs(5));

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use brigade::{OnParentExit, Pool, Process, ProcessError, Queue, SpawnError, Stdio};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use torture::facts::wait_until;
+use torture::facts::{Stopwatch, wait_until};
 use torture::processes::is_running;
 
 use crate::{checked, signal, sleep_for_ever};
@@ -586,7 +586,7 @@ fn a_handle_can_be_handed_on_to_a_grandchild() {
 #[test]
 fn an_executable_that_is_not_there_is_a_clear_error() {
     checked(|| {
-        let start = Instant::now();
+        let start = Stopwatch::start();
         let refused = Process::builder().exe("/nowhere/at/all").spawn((), |()| ());
         let Err(SpawnError::System { attempt, cause }) = refused else { panic!("it was started") };
         assert_eq!(cause.errno(), Some(rustix::io::Errno::NOENT.raw_os_error()), "{attempt}");

@@ -7,7 +7,7 @@ use brigade::{
     ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
 };
 
-use torture::facts::{assert_takes_less_than, wait_until, wait_within};
+use torture::facts::{Stopwatch, assert_takes_less_than, wait_until, wait_within};
 
 use crate::{checked, sleep_for_ever};
 
@@ -61,7 +61,7 @@ fn the_next_locker_after_a_killed_owner_is_told_once() {
             let _guard = lock.lock();
             say_and_sleep(&ready)
         });
-        let start = Instant::now();
+        let start = Stopwatch::start();
         kill(holder);
         let OwnerDied(guard) = lock.lock().expect_err("its owner was killed");
         assert!(start.elapsed() < SECOND);
@@ -347,7 +347,7 @@ fn a_killed_party_breaks_the_barrier() {
         let victim = brigade::spawn(barrier.clone(), |barrier: Barrier| barrier.wait().is_ok()).unwrap();
         let other = brigade::spawn(barrier.clone(), |barrier| barrier.wait()).unwrap();
         wait_until("both wait", || barrier.n_waiting() == 2);
-        let start = Instant::now();
+        let start = Stopwatch::start();
         kill(victim);
         assert_eq!(other.join().unwrap(), Err(BarrierError::Broken(BarrierBroken::PartyDied)));
         assert!(start.elapsed() < SECOND && barrier.wait().is_err());
@@ -427,7 +427,7 @@ fn killed_waiters_never_hold_up_a_notification() {
             ];
             wait_until("one waits for the condition", || condition.n_waiting() == 1);
             victims.into_iter().for_each(kill);
-            let start = Instant::now();
+            let start = Stopwatch::start();
             condition.notify_all();
             event.set();
             drop(permit);

@@ -1,6 +1,7 @@
 //! Parties that wait for each other, and what breaks that.
 
 use super::*;
+use torture::facts::Stopwatch;
 
 const fn broken(why: BarrierBroken) -> Result<usize, BarrierError> {
     Err(BarrierError::Broken(why))
@@ -189,7 +190,7 @@ fn a_death_is_found_out_even_while_the_parent_of_the_dead_is_stopped() {
     let signal = |pid: u32, signal| kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
     signal(parent.pid(), Signal::STOP);
     let others = parties(&barrier, 1);
-    let before = Instant::now();
+    let before = Stopwatch::start();
     signal(victim, Signal::KILL);
     join_all(others, broken(BarrierBroken::PartyDied));
     assert!(before.elapsed() < ANSWER);

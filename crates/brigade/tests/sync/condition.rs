@@ -1,6 +1,7 @@
 //! Waiting for a change under a lock: who is notified, and what becomes of the notification of a dead one.
 
 use super::*;
+use torture::facts::Stopwatch;
 
 /// Waiters that count themselves when they are woken: two processes with a thread each, and a thread of this one.
 struct Waiters {
@@ -200,7 +201,7 @@ fn a_killed_waiter_is_forgotten() {
         victim.kill();
         victim.wait();
         // The dead one waited longer, and yet the notification is for the one who lives.
-        let before = Instant::now();
+        let before = Stopwatch::start();
         assert_eq!(condition.notify(1), 1);
         other.join().unwrap();
         assert!(before.elapsed() < ANSWER);

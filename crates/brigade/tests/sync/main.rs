@@ -19,7 +19,7 @@ use brigade::{
     Permit, Process, ProcessState, Queue, ReentrantLock, RwLock, Semaphore, SharedSlice, TryLockError,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use torture::facts::{PATIENCE, assert_takes_less_than, assert_wakes, wait_for_sleep};
+use torture::facts::{PATIENCE, Stopwatch, assert_takes_less_than, assert_wakes, wait_for_sleep};
 
 /// How long after a death everybody has an answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -36,10 +36,10 @@ fn stay() -> ! {
 
 /// Kills a process and runs `work`, which must not take longer than everybody has to wait for an answer.
 fn answered_after_kill<T>(victim: &Process<()>, work: impl FnOnce() -> T) -> T {
-    let before = Instant::now();
+    let watch = Stopwatch::start();
     victim.kill();
     let result = work();
-    let took = before.elapsed();
+    let took = watch.elapsed();
     assert!(took < ANSWER, "the answer came after {took:?}");
     assert_eq!(victim.wait().signal(), Some(9));
     result
