@@ -79,7 +79,7 @@ const NOW: Timestamps = Timestamps {
     last_modification: rustix::fs::Timespec { tv_sec: 5, tv_nsec: 5 },
 };
 
-const ATTACKS: [Attack; 46] = [
+const ATTACKS: [Attack; 47] = [
     attack("read a file outside", Fail, Fail, Some(Pass), |f| opened(CWD, f.outside(), READ)),
     attack("write a file outside", Fail, Fail, Some(Pass), |f| opened(CWD, f.outside(), OFlags::WRONLY)),
     attack("truncate a file outside", Fail, Fail, Some(Pass), |f| {
@@ -139,6 +139,9 @@ const ATTACKS: [Attack; 46] = [
     }),
     attack("remove a file outside", Fail, Fail, None, |f| unlinkat(CWD, f.outside(), AtFlags::empty())),
     attack("write to the source", Fail, Fail, Some(Pass), |f| opened(&f.source, c"file", OFlags::RDWR)),
+    attack("truncate a file of the source", Fail, Fail, Some(Pass), |f| {
+        opened(&f.source, c"file", OFlags::WRONLY | OFlags::TRUNC)
+    }),
     attack("make a file in the source", Fail, Fail, Some(Pass), |f| {
         opened(&f.source, c"new", OFlags::WRONLY | OFlags::CREATE)
     }),

@@ -34,7 +34,9 @@ pub(super) fn restrict<'a>(
     trees: impl Iterator<Item = (BorrowedFd<'a>, BorrowedFd<'a>)>,
     purpose: Purpose,
 ) -> Result<(), Lack> {
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    // With each opening the kernel asks for Truncate too, and where a tree does not have it, in every folder up to the root of all.
+    // It allows nothing here: what may not be written is not opened for it, and truncate(2) is none of the calls of calls.rs.
+    let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Truncate;
     let written = match purpose {
         Purpose::Comparing => read,
         Purpose::Copying | Purpose::CopyingWhatLinksPointTo => written(),

@@ -4,7 +4,7 @@
 use std::io;
 
 /// Calls that with arguments of zero change no memory of the caller, and mean nothing that would succeed.
-pub const ATTEMPTS: [(&str, libc::c_long); 28] = [
+pub const ATTEMPTS: [(&str, libc::c_long); 29] = [
     ("ptrace", libc::SYS_ptrace),
     ("bpf", libc::SYS_bpf),
     ("keyctl", libc::SYS_keyctl),
@@ -30,6 +30,7 @@ pub const ATTEMPTS: [(&str, libc::c_long); 28] = [
     ("mount_setattr", libc::SYS_mount_setattr),
     ("fspick", libc::SYS_fspick),
     ("setns", libc::SYS_setns),
+    ("truncate", libc::SYS_truncate),
     ("execve", libc::SYS_execve),
     ("execveat", libc::SYS_execveat),
     ("pidfd_getfd", libc::SYS_pidfd_getfd),
