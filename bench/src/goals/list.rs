@@ -54,6 +54,8 @@ const fn race(
 const FEW_ROUNDS: u16 = 5;
 /// For differences that are small.
 const MANY_ROUNDS: u16 = 15;
+/// For those that are smallest.
+const MOST_ROUNDS: u16 = 20;
 
 /// Nobody who keeps less is faster once we keep as little.
 const NOT_SLOWER: &[Wanted] = &[
@@ -139,6 +141,8 @@ pub(crate) const GOALS: &[Goal] = &[
         FEW_ROUNDS,
         &[TimesAsFast(BRIGADE, 1.8, "cp -a && sync -f"), TimesAsFast(BRIGADE, 15.0, "rsync -a --fsync")],
     ),
+    race("sandbox", LineUp::Sandbox, B, Tmpfs, MOST_ROUNDS, &[AtMostOf(BRIGADE, 1.05, UNCONFINED)]),
+    race("sandbox-durable", LineUp::Sandbox, B, Ext4, MOST_ROUNDS, &[AtMostOf(BRIGADE, 1.03, UNCONFINED)]),
     race("equal-A", LineUp::Equal, A, Tmpfs, MANY_ROUNDS, NOT_SLOWER),
     race("equal-B", LineUp::Equal, B, Tmpfs, MANY_ROUNDS, NOT_SLOWER),
     race("equal-C", LineUp::Equal, C, Tmpfs, MANY_ROUNDS, NOT_SLOWER),

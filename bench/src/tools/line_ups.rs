@@ -21,7 +21,7 @@ pub enum LineUp {
     Holes,
     /// Who is not held up by a file system that answers late.
     Slow,
-    /// What confining the workers costs.
+    /// What confining the workers costs, of all that is done by default.
     Sandbox,
     /// What the display costs.
     Display,
@@ -90,6 +90,7 @@ const OURS_ARCHIVE: Entry =
     ours(ARCHIVE, &["copy", "-T", "--sync=none", "--sandbox=off", "--preserve=mode,ownership,timestamps"]);
 const OURS_CONTENTS: Entry = ours(CONTENTS, &["copy", "-T", "--sync=none", "--sandbox=off", "--no-preserve=all"]);
 const OURS_DURABLE: Entry = ours(BRIGADE, &["copy", "-T"]);
+const OURS_DURABLE_UNCONFINED: Entry = ours(UNCONFINED, &["copy", "-T", "--sandbox=off"]);
 const CP_DURABLE: Entry = entry("cp -a && sync -f", "cp", &["-aT"]).wrapped(Wrap::Flush);
 const CPZ_DURABLE: Entry = entry("cpz && sync -f", "cpz", &["-f"]).wrapped(Wrap::Flush);
 const RSYNC_DURABLE: Entry = entry("rsync -a --fsync", "rsync", &["-a", "--fsync"]).form(Form::Slashes);
@@ -199,7 +200,7 @@ impl LineUp {
             Self::Slow => {
                 &[OURS, OURS_DEFAULT, OURS_MODES_AND_TIMES, CP_A, CP_R, XCP, FCP, CPZ, CPX, SYQ, RCP, WIDE_FLOOR]
             }
-            Self::Sandbox => &[OURS, OURS_UNCONFINED],
+            Self::Sandbox => &[OURS_DURABLE, OURS_DURABLE_UNCONFINED],
             Self::Display => &[OURS_WITH_BAR, OURS_WITHOUT_BAR],
             // fcp copies into no folder that is there.
             Self::Overwrite => &[OURS, OURS_UNCONFINED, CP_A, CP_R, RSYNC_ALL, XCP, CPZ, CPX, SYQ, RCP, TAR_TAR],
