@@ -12,7 +12,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use brigade::Descriptor;
 use brigade_sys::kernel::mounts;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
@@ -165,15 +164,11 @@ fn try_out(level: Confinement, purpose: Purpose) -> Result<(), Lack> {
         let (source, destination) =
             (root().map_err(|errno| Wall::Root.lacking(errno))?, root().map_err(|errno| Wall::Root.lacking(errno))?);
         mounts::stand_alone().map_err(|error| Wall::Root.lacking(error))?;
-        let cell = match level {
-            Confinement::Jail => {
-                jail::check(purpose)?;
-                drop(jail::clone_tree(&source, jail::Side::Source, jail::Depth::Top)?);
-                Some(jail::new_cell()?.into())
-            }
-            _ => None,
-        };
-        Walls { level, purpose, cell }.close([(source.as_fd(), destination.as_fd())].into_iter())
+        if level == Confinement::Jail {
+            jail::check(purpose)?;
+            drop(jail::clone_tree(&source, jail::Side::Source, jail::Depth::Top)?);
+        }
+        Walls { level, purpose }.close([(source.as_fd(), destination.as_fd())].into_iter())
     });
     let tried = tried.map_err(|error| Wall::SystemCalls.lacking(error))?;
     tried.join().unwrap_or_else(|_| Err(Wall::SystemCalls.lacking(io::ErrorKind::Other)))
@@ -184,34 +179,42 @@ impl Found {
         self.level
     }
 
-    /// Puts the trees behind walls, and returns what a worker is to be given to close itself in.
+    /// Puts the trees behind walls.
     ///
     /// # Errors
     /// [`Lack`], if what is required turns out not to work for these trees. They are then as they were.
-    pub(crate) fn enclose(self, trees: &mut [Trees<'_>]) -> Result<Walls, Lack> {
+    pub(crate) fn enclose(self, trees: &mut [Trees<'_>]) -> Result<Enclosed, Lack> {
         let Self { sandbox, purpose, level } = self;
+        let enclosed = |level, mounts| Enclosed { walls: Walls { level, purpose }, mounts };
         if level != Confinement::Jail {
-            return Ok(Walls { level, purpose, cell: None });
+            return Ok(enclosed(level, Vec::new()));
         }
         match jail::build(trees, purpose) {
-            Ok(cell) => Ok(Walls { level, purpose, cell: Some(cell.into()) }),
+            Ok(mounts) => Ok(enclosed(level, mounts)),
             Err(lack) if sandbox == Sandbox::Require => Err(lack),
             Err(_) => {
                 let next = [Confinement::Files, Confinement::Calls].into_iter();
                 let level = next.into_iter().find(|&level| try_out(level, purpose).is_ok()).unwrap_or_default();
-                Ok(Walls { level, purpose, cell: None })
+                Ok(enclosed(level, Vec::new()))
             }
         }
     }
 }
 
+/// Trees behind walls.
+#[derive(Debug)]
+pub(crate) struct Enclosed {
+    pub(crate) walls: Walls,
+    /// The mounts of their own through which destinations are seen. The kernel has a short way to close a file in a mount that
+    /// somebody holds; in one that nobody holds each file might be the last.
+    pub(crate) mounts: Vec<OwnedFd>,
+}
+
 /// What a worker needs to close itself in.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Walls {
     level: Confinement,
     purpose: Purpose,
-    /// The empty folder that becomes its root.
-    cell: Option<Descriptor>,
 }
 
 impl Walls {
@@ -223,14 +226,14 @@ impl Walls {
     pub(crate) fn close<'a>(self, trees: impl Iterator<Item = (BorrowedFd<'a>, BorrowedFd<'a>)>) -> Result<(), Lack> {
         // What the kernel tells a program about itself is asked for once, and in the jail it cannot be asked.
         let _ = (rustix::param::page_size(), rustix::time::clock_gettime(rustix::time::ClockId::Monotonic));
-        match (self.level, self.cell) {
-            (Confinement::Off, _) => return Ok(()),
-            (Confinement::Jail, Some(cell)) => {
-                jail::enter(cell.into_owned_fd())?;
+        match self.level {
+            Confinement::Off => return Ok(()),
+            Confinement::Jail => {
+                jail::enter_cell()?;
                 files::restrict_scope()?;
             }
-            (Confinement::Jail | Confinement::Files, _) => files::restrict(trees, self.purpose)?,
-            (Confinement::Calls, _) => {}
+            Confinement::Files => files::restrict(trees, self.purpose)?,
+            Confinement::Calls => {}
         }
         jail::give_up_capabilities()?;
         calls::restrict(self.purpose)

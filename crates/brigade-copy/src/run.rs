@@ -8,6 +8,7 @@ mod start;
 mod state;
 mod undurable;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub struct Running {
     shared: Arc<Shared>,
     journal: Journal,
     /// Held to the end.
-    _claims: Claims,
+    _held: (Claims, Vec<OwnedFd>),
 }
 
 /// A run whose workers are gone. Dropping it forgets the run, unless it was cut off: the same request does not go on with it.
@@ -94,9 +95,9 @@ impl Running {
             Ok(shared) => {
                 let shared = Arc::new(shared);
                 shared.tell(journal.take_notes().into_iter().map(Event::Note));
-                let claims = std::mem::take(&mut beginning.claims);
+                let held = (std::mem::take(&mut beginning.claims), std::mem::take(&mut beginning.mounts));
                 shared.begin(beginning);
-                Ok(Self { shared, journal, _claims: claims })
+                Ok(Self { shared, journal, _held: held })
             }
             Err(refusal) => {
                 beginning.undo();

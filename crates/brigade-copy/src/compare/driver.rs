@@ -13,7 +13,7 @@ use brigade::TaskError;
 use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
-use crate::confine::{self, Confinement, Purpose, Walls};
+use crate::confine::{self, Confinement, Enclosed, Purpose, Walls};
 use crate::crew::{Answered, Board, Crew, Due, Ending, Silent, StallWatch, n_workers_wanted};
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
@@ -125,7 +125,7 @@ impl Drop for Comparing {
 
 impl Shared {
     fn new(comparison: Comparison, mut opened: Opened, sink: Sink, began: Instant) -> Result<Self, Refusal> {
-        let walls = confine::find(Sandbox::Auto, Purpose::Comparing)
+        let Enclosed { walls, .. } = confine::find(Sandbox::Auto, Purpose::Comparing)
             .and_then(|found| found.enclose(&mut [(&mut opened.source, &mut opened.destination)]))
             .map_err(Refusal::Sandbox)?;
         let sandbox = walls.level();

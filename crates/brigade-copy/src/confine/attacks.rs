@@ -234,9 +234,9 @@ fn results(level: Confinement, is_plain: bool, chosen: Vec<usize>) -> (Vec<(usiz
     let base = scratch.path("");
     let open = |name: &str| openat(CWD, base.join(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let (mut source, mut destination) = (open("source"), open("destination"));
-    let cell = (level == Confinement::Jail)
-        .then(|| super::jail::build(&mut [(&mut source, &mut destination)], Purpose::Copying).unwrap().into());
-    let walls = Walls { level, purpose: Purpose::Copying, cell };
+    let _mounts = (level == Confinement::Jail)
+        .then(|| super::jail::build(&mut [(&mut source, &mut destination)], Purpose::Copying).unwrap());
+    let walls = Walls { level, purpose: Purpose::Copying };
     let start = Start {
         source: source.into(),
         destination: destination.into(),
@@ -311,7 +311,7 @@ fn a_worker_has_nothing_but_the_trees_and_the_line_to_its_parent() {
         destination: open("destination").into(),
         base: String::new(),
         parent: std::process::id() as i32,
-        walls: Walls { level, purpose: Purpose::Copying, cell: None },
+        walls: Walls { level, purpose: Purpose::Copying },
         is_plain: false,
     };
     let pool = Pool::builder().workers(1).env_clear().initializer(start, begin).build().unwrap();

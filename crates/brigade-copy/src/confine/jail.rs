@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use brigade_sys::kernel::mounts::{self, Restrictions};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen, open_tree,
 };
@@ -77,8 +78,8 @@ fn is_unbindable(line: &[u8]) -> bool {
     fields.take_while(|&field| field != b"-").any(|field| field == b"unbindable")
 }
 
-/// Has each tree seen through a mount of its own, and makes the empty root folder. After an error nothing is changed.
-pub(super) fn build(trees: &mut [Trees<'_>], purpose: Purpose) -> Result<OwnedFd, Lack> {
+/// Has each tree seen through a mount of its own, and returns those of the destinations. After an error nothing is changed.
+pub(super) fn build(trees: &mut [Trees<'_>], purpose: Purpose) -> Result<Vec<OwnedFd>, Lack> {
     check(purpose)?;
     let side = if purpose == Purpose::Comparing { Side::Source } else { Side::Destination };
     let mut destinations = Clones { side, made: Vec::new() };
@@ -86,12 +87,11 @@ pub(super) fn build(trees: &mut [Trees<'_>], purpose: Purpose) -> Result<OwnedFd
     for (source, destination) in &*trees {
         clones.push((clone_tree(source, Side::Source, Depth::All)?, destinations.of(destination)?));
     }
-    let cell = new_cell()?;
     for ((source, destination), (new_source, new_destination)) in trees.iter_mut().zip(clones) {
         **source = new_source;
         **destination = new_destination;
     }
-    Ok(cell)
+    Ok(destinations.made.into_iter().map(|(_, clone)| clone).collect())
 }
 
 /// The mount of its own through which a tree is seen.
@@ -153,23 +153,21 @@ fn path_of(folder: &OwnedFd) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(path.as_bytes()))
 }
 
-/// An empty folder in which nothing can be made.
-pub(super) fn new_cell() -> Result<OwnedFd, Lack> {
-    let mounted = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|context| {
-        fsconfig_create(context.as_fd())?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-    });
-    mounted.map_err(|errno| Wall::Mounts.lacking(errno))
-}
-
-/// Makes the cell the root and the current folder.
-pub(super) fn enter(cell: OwnedFd) -> Result<(), Lack> {
+/// Makes an empty folder in which nothing can be made the root and the current folder.
+pub(super) fn enter_cell() -> Result<(), Lack> {
+    let cell = new_cell().map_err(|errno| Wall::Mounts.lacking(errno))?;
     let entered = rustix::process::fchdir(&cell).and_then(|()| rustix::process::chroot(c"."));
     entered.map_err(|errno| Wall::Root.lacking(errno))
+}
+
+fn new_cell() -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Gives up all rights of root but those that copying needs.

@@ -53,7 +53,7 @@ pub struct GroupLimits {
 
 impl Default for GroupLimits {
     fn default() -> Self {
-        Self { n_bytes: 256 << 20, n_files: 16 << 10, age: Duration::from_secs(2) }
+        Self { n_bytes: 256 << 20, n_files: 8 << 10, age: Duration::from_secs(2) }
     }
 }
 

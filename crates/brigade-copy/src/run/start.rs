@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::claims::Claims;
 use super::random_number;
 use crate::calls::{fstat, mkdirat, openat, statat, unlinkat};
-use crate::confine::{Found, Walls};
+use crate::confine::{Enclosed, Found, Walls};
 use crate::error::{Action, EntryName, PathError, Refusal};
 use crate::event::Outcome;
 use crate::names::{Bytes, Kind, Names, name_of};
@@ -46,6 +46,8 @@ pub(super) struct Beginning {
     writing: Writing,
     /// The folders that are copied to, as other runs see it.
     pub(super) claims: Claims,
+    /// Through which workers see those folders, to be held as long as they work.
+    pub(super) mounts: Vec<OwnedFd>,
     pub(super) roots: Vec<OpenRoot>,
     pub(super) tops: Vec<(u32, Top)>,
     /// As many workers as could have something to do at a time.
@@ -154,10 +156,11 @@ impl Beginning {
     /// Puts the trees behind walls.
     pub(super) fn enclose(&mut self, found: Found) -> Result<Walls, Refusal> {
         let mut trees: Vec<_> = self.roots.iter_mut().map(|root| (&mut root.source, &mut root.destination)).collect();
-        let walls = found.enclose(&mut trees).map_err(Refusal::Sandbox)?;
+        let Enclosed { walls, mounts } = found.enclose(&mut trees).map_err(Refusal::Sandbox)?;
         for (_, destination) in trees {
             open_if_readable(destination);
         }
+        self.mounts = mounts;
         Ok(walls)
     }
 
