@@ -18,13 +18,7 @@ impl Spread {
     pub fn of(values: impl IntoIterator<Item = Duration>) -> Option<Self> {
         let mut values: Vec<Duration> = values.into_iter().collect();
         values.sort_unstable();
-        let (min, max) = (*values.first()?, *values.last()?);
-        let middle_idx = values.len() / 2;
-        let median = if values.len().is_multiple_of(2) {
-            (values[middle_idx - 1] + values[middle_idx]) / 2
-        } else {
-            values[middle_idx]
-        };
+        let (min, median, max) = middle(&values, |one, other| (one + other) / 2)?;
         Some(Self { median, min, max })
     }
 }
@@ -45,13 +39,7 @@ impl Middle {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let middle_idx = values.len() / 2;
-        let median = if values.len().is_multiple_of(2) {
-            f64::midpoint(values[middle_idx - 1], values[middle_idx])
-        } else {
-            values[middle_idx]
-        };
+        let (min, median, max) = middle(&values, f64::midpoint)?;
         Some(Self { median, min, max })
     }
 
@@ -64,6 +52,14 @@ impl Middle {
     pub fn text(self) -> String {
         format!("{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
     }
+}
+
+/// The least, the middle and the greatest of values that are sorted.
+fn middle<T: Copy>(sorted: &[T], between: impl Fn(T, T) -> T) -> Option<(T, T, T)> {
+    let (least, greatest) = (*sorted.first()?, *sorted.last()?);
+    let half = sorted.len() / 2;
+    let middle = if sorted.len().is_multiple_of(2) { between(sorted[half - 1], sorted[half]) } else { sorted[half] };
+    Some((least, middle, greatest))
 }
 
 /// A unit for a column of durations, so that all its figures can be compared at a glance.

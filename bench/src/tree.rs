@@ -29,33 +29,33 @@ pub struct Survey {
 /// Counts.
 pub fn survey(root: &Path) -> Result<Survey, BenchError> {
     let mut survey = Survey { n_folders: 1, ..Survey::default() };
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                survey.n_folders += 1;
-                folders.push(entry.path());
-            } else if kind.is_symlink() {
-                survey.n_symlinks += 1;
-            } else if kind.is_file() {
-                survey.n_files += 1;
-                survey.bytes += entry.metadata()?.len();
-            } else {
-                survey.n_special += 1;
-            }
+    for_each(root, |entry, kind| {
+        if kind.is_dir() {
+            survey.n_folders += 1;
+        } else if kind.is_symlink() {
+            survey.n_symlinks += 1;
+        } else if kind.is_file() {
+            survey.n_files += 1;
+            survey.bytes += entry.metadata()?.len();
+        } else {
+            survey.n_special += 1;
         }
-    }
+        Ok(())
+    })?;
     Ok(survey)
 }
 
 /// Removes every second file.
 pub fn thin_out(root: &Path) -> Result<(), BenchError> {
     let mut n_files: u64 = 0;
-    for_each(root, |entry| {
-        n_files += 1;
-        if n_files.is_multiple_of(2) { Ok(fs::remove_file(entry.path())?) } else { Ok(()) }
+    for_each(root, |entry, kind| {
+        if !kind.is_dir() {
+            n_files += 1;
+            if n_files.is_multiple_of(2) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     })
 }
 
@@ -63,8 +63,8 @@ pub fn thin_out(root: &Path) -> Result<(), BenchError> {
 pub fn alter(root: &Path) -> Result<(), BenchError> {
     let long_ago = Timespec { tv_sec: 1, tv_nsec: 0 };
     let times = Timestamps { last_access: long_ago, last_modification: long_ago };
-    for_each(root, |entry| {
-        if !entry.file_type()?.is_file() {
+    for_each(root, |entry, kind| {
+        if !kind.is_file() {
             return Ok(());
         }
         let file = File::options().read(true).write(true).open(entry.path())?;
@@ -79,10 +79,9 @@ pub fn alter(root: &Path) -> Result<(), BenchError> {
 /// The first entry whose bytes or target `copy` has not as `source` has them.
 pub fn first_difference(source: &Path, copy: &Path) -> Result<Option<PathBuf>, BenchError> {
     let mut first = None;
-    for_each(source, |entry| {
+    for_each(source, |entry, kind| {
         let path = entry.path();
         let other = copy.join(path.strip_prefix(source)?);
-        let kind = entry.file_type()?;
         let is_same = if kind.is_symlink() {
             fs::read_link(&path)? == fs::read_link(&other)?
         } else {
@@ -111,17 +110,20 @@ fn have_same_bytes(one: &Path, other: &Path) -> Result<bool, BenchError> {
     }
 }
 
-/// All entries but folders.
-fn for_each(root: &Path, mut visit: impl FnMut(&fs::DirEntry) -> Result<(), BenchError>) -> Result<(), BenchError> {
+/// All entries below it.
+fn for_each(
+    root: &Path,
+    mut visit: impl FnMut(&fs::DirEntry, fs::FileType) -> Result<(), BenchError>,
+) -> Result<(), BenchError> {
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
                 folders.push(entry.path());
-            } else {
-                visit(&entry)?;
             }
+            visit(&entry, kind)?;
         }
     }
     Ok(())
