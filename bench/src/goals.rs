@@ -84,7 +84,7 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
             Ok(outcome) => {
                 fs::write(file_of(&request.into, goal), serde_json::to_vec_pretty(&outcome)?)?;
                 println!("{}", section(goal, &outcome)?);
-                println!("{}", judged(goal, Some(&outcome)).join("\n"));
+                println!("{}", judged(goal, &outcome).join("\n"));
             }
             Err(error) => {
                 eprintln!("bench: row {} FAILED: {error}", goal.key);
@@ -117,14 +117,16 @@ pub fn report(request: &Report) -> Result<(), BenchError> {
             }
             Err(error) => return Err(error.into()),
         };
-        summary.extend(judged(goal, outcome.as_ref()));
-        if let Some(outcome) = outcome {
-            sections.push((key_in_document(goal, &outcome), section(goal, &outcome)?));
-            if !request.dry {
-                fs::create_dir_all(PLOTS)?;
-                for (name, picture) in pictures(goal, &outcome) {
-                    fs::write(Path::new(PLOTS).join(name), picture)?;
-                }
+        let Some(outcome) = outcome else {
+            summary.push(format!("| {} | | | **not measured** |", goal.key));
+            continue;
+        };
+        summary.extend(judged(goal, &outcome));
+        sections.push((key_in_document(goal, &outcome), section(goal, &outcome)?));
+        if !request.dry {
+            fs::create_dir_all(PLOTS)?;
+            for (name, picture) in pictures(goal, &outcome) {
+                fs::write(Path::new(PLOTS).join(name), picture)?;
             }
         }
     }
@@ -171,41 +173,27 @@ fn pictures(goal: &Goal, outcome: &Outcome) -> Vec<(String, String)> {
 }
 
 /// A line of the summary for each thing that is wanted.
-fn judged(goal: &Goal, outcome: Option<&Outcome>) -> Vec<String> {
-    let line = |wanted: &str, measured: &str, is_reached: Option<bool>| {
-        let verdict = match is_reached {
-            Some(true) => "reached",
-            Some(false) => "**not reached**",
-            None => "**not measured**",
+fn judged(goal: &Goal, outcome: &Outcome) -> Vec<String> {
+    let line = |wanted: &str, judgement: Option<(String, bool)>| {
+        let (measured, verdict) = match judgement {
+            Some((measured, true)) => (measured, "reached"),
+            Some((measured, false)) => (measured, "**not reached**"),
+            None => (String::new(), "**not measured**"),
         };
         format!("| {} | {wanted} | {measured} | {verdict} |", goal.key)
     };
     match (&goal.what, outcome) {
-        (What::Race(_, wanted), outcome) => {
-            let race = outcome.and_then(|outcome| if let Outcome::Race(race) = outcome { Some(race) } else { None });
+        (What::Race(_, wanted), Outcome::Race(race)) => {
+            let addition = if race.scale > 1 { ", of too few data" } else { "" };
             let judge = |wanted: &Wanted| {
-                let judgement = race.and_then(|race| wanted.judge(race));
-                let (measured, is_reached) = judgement.map_or((String::new(), None), |(text, is)| (text, Some(is)));
-                let is_small = race.is_some_and(|race| race.scale > 1);
-                line(
-                    &wanted.words(),
-                    &format!("{measured}{}", if is_small { ", of too few data" } else { "" }),
-                    is_reached,
-                )
+                let judgement = wanted.judge(race);
+                line(&wanted.words(), judgement.map(|(measured, is_reached)| (measured + addition, is_reached)))
             };
             wanted.iter().map(judge).collect()
         }
-        (What::Memory, Some(Outcome::Memory(rows))) => {
-            let (measured, is_reached) = memory::judge(rows);
-            vec![line(memory::WANTED, &measured, Some(is_reached))]
-        }
-        (What::Cost, Some(Outcome::Cost(cost))) => {
-            let judgement = cost::judge(cost);
-            let (measured, is_reached) = judgement.map_or((String::new(), None), |(text, is)| (text, Some(is)));
-            vec![line(cost::WANTED, &measured, is_reached)]
-        }
-        (What::Memory, _) => vec![line(memory::WANTED, "", None)],
-        (What::Cost, _) => vec![line(cost::WANTED, "", None)],
+        (What::Memory, Outcome::Memory(rows)) => vec![line(memory::WANTED, Some(memory::judge(rows)))],
+        (What::Cost, Outcome::Cost(cost)) => vec![line(cost::WANTED, cost::judge(cost))],
+        _ => vec![format!("| {} | | its file holds something else | **not measured** |", goal.key)],
     }
 }
 
