@@ -313,8 +313,9 @@ mod tests {
         let text = section(goal, &outcome).unwrap();
         assert_eq!(text, section(goal, &read).unwrap());
         assert!(text.contains("Not installed, and so not measured: rcp --preserve."), "{text}");
-        assert!(judged(goal, Some(&read))[0].ends_with("| reached |"));
-        assert!(judged(goal, None)[0].ends_with("| **not measured** |"));
+        assert!(judged(goal, &read)[0].ends_with("| reached |"));
+        let with_a_floor = GOALS.iter().find(|goal| goal.key == "B").unwrap();
+        assert!(judged(with_a_floor, &read)[2].ends_with("| **not measured** |"));
         assert!(pictures(goal, &read)[0].1.contains("<rect"));
     }
 }
