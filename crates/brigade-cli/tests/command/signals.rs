@@ -213,7 +213,9 @@ fn slow_copy() -> String {
 }
 
 fn wait_for_a_copied_file(scene: &Scene) {
-    let has_one = || fs::read_dir(scene.path("b/000")).is_ok_and(|mut entries| entries.next().is_some());
+    // Which folder comes first is up to the file system.
+    let copy = scene.path("b");
+    let has_one = || copy.exists() && support::tree(&copy).values().any(Option::is_some);
     facts::wait_until("something is copied", has_one);
 }
 
