@@ -12,20 +12,34 @@ that is named, and only there.
 
 /// Replaces the section called `key`, or appends it. A missing document is begun.
 pub fn write_section(document: &Path, key: &str, section: &str) -> io::Result<()> {
-    let text = match fs::read_to_string(document) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => INTRODUCTION.to_owned(),
-        Err(error) => return Err(error),
-    };
-    fs::write(document, with_section(&text, key, section))
+    fs::write(document, with_section(&read(document)?, key, section))
+}
+
+/// The whole document; a missing one has its introduction.
+pub fn read(document: &Path) -> io::Result<String> {
+    match fs::read_to_string(document) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(INTRODUCTION.to_owned()),
+        outcome => outcome,
+    }
+}
+
+/// The section called `key` as it stands there, with its markers.
+pub fn section<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let [begin, end] = markers(key);
+    let start = text.find(&begin)?;
+    let length = text[start..].find(&end)? + end.len();
+    Some(&text[start..start + length])
+}
+
+fn markers(key: &str) -> [String; 2] {
+    [format!("<!-- begin {key} -->"), format!("<!-- end {key} -->")]
 }
 
 fn with_section(text: &str, key: &str, section: &str) -> String {
-    let (begin, end) = (format!("<!-- begin {key} -->"), format!("<!-- end {key} -->"));
+    let [begin, end] = markers(key);
     let block = format!("{begin}\n{}\n{end}", section.trim_end());
-    let old = text.find(&begin).and_then(|start| Some((start, start + text[start..].find(&end)? + end.len())));
-    match old {
-        Some((start, stop)) => format!("{}{block}{}", &text[..start], &text[stop..]),
+    match self::section(text, key) {
+        Some(old) => text.replacen(old, &block, 1),
         None => format!("{}\n\n{block}\n", text.trim_end()),
     }
 }

@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{self, Cost};
+use crate::display::{self, Display};
 use crate::memory;
 use crate::place::{self, FileSystem};
 use crate::race::{self, Means, Race, table};
@@ -51,10 +52,13 @@ enum Outcome {
     Race(Race),
     Memory(Vec<memory::Row>),
     Cost(Cost),
+    Display(Display),
 }
 
 const DOCUMENT: &str = "docs/measurements.md";
 const PLOTS: &str = "docs/plots";
+/// The section with a line for each thing that is wanted.
+const LIST: &str = "goals";
 
 /// Measures row by row; each is written down before the next one begins, and one that fails does not end the others.
 pub fn run(request: &Request) -> Result<(), BenchError> {
@@ -65,7 +69,7 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
     let goals: Vec<&Goal> = GOALS.iter().filter(is_wanted).collect();
     let in_memory = goals.iter().map(|goal| match &goal.what {
         What::Race(course, _) => course.on,
-        What::Memory | What::Cost => FileSystem::Tmpfs,
+        What::Memory | What::Cost | What::Display => FileSystem::Tmpfs,
     });
     let ballast = request.means.ballast(in_memory)?;
     let mut failed = Vec::new();
@@ -78,6 +82,7 @@ pub fn run(request: &Request) -> Result<(), BenchError> {
             }
             What::Memory => memory::measure(&request.means).map(Outcome::Memory),
             What::Cost => cost::measure(&request.means, request.rounds).map(Outcome::Cost),
+            What::Display => display::measure(&request.means, request.rounds).map(Outcome::Display),
         };
         interrupt::check()?;
         match outcome {
@@ -107,18 +112,19 @@ pub fn report(request: &Report) -> Result<(), BenchError> {
         "| row | wanted | measured | |".to_owned(),
         "|---|---|---|---|".to_owned(),
     ];
+    let document = document::read(Path::new(DOCUMENT))?;
     let mut sections = Vec::new();
     for goal in GOALS {
         let outcome = match fs::read(file_of(&request.from, goal)) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|error| format!("row {}: {error}", goal.key))?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                eprintln!("bench: row {} was not measured", goal.key);
+                eprintln!("bench: row {} has no outcome here: what the document says of it stays", goal.key);
                 None
             }
             Err(error) => return Err(error.into()),
         };
         let Some(outcome) = outcome else {
-            summary.push(format!("| {} | | | **not measured** |", goal.key));
+            summary.extend(standing(&document, goal));
             continue;
         };
         summary.extend(judged(goal, &outcome));
@@ -130,7 +136,7 @@ pub fn report(request: &Report) -> Result<(), BenchError> {
             }
         }
     }
-    sections.insert(0, ("goals".to_owned(), summary.join("\n") + "\n"));
+    sections.insert(0, (LIST.to_owned(), summary.join("\n") + "\n"));
     for (key, section) in sections {
         println!("{section}");
         if !request.dry {
@@ -138,6 +144,14 @@ pub fn report(request: &Report) -> Result<(), BenchError> {
         }
     }
     Ok(())
+}
+
+/// What the document says of a row; nothing was measured of one that it does not know.
+fn standing(document: &str, goal: &Goal) -> Vec<String> {
+    let begin = format!("| {} |", goal.key);
+    let list = document::section(document, LIST).unwrap_or_default();
+    let lines: Vec<String> = list.lines().filter(|line| line.starts_with(&begin)).map(str::to_owned).collect();
+    if lines.is_empty() { vec![format!("{begin} | | **not measured** |")] } else { lines }
 }
 
 fn file_of(folder: &Path, goal: &Goal) -> PathBuf {
@@ -148,7 +162,7 @@ fn file_of(folder: &Path, goal: &Goal) -> PathBuf {
 fn key_in_document(goal: &Goal, outcome: &Outcome) -> String {
     match outcome {
         Outcome::Race(race) => table::key(race),
-        Outcome::Memory(_) | Outcome::Cost(_) => goal.key.to_owned(),
+        Outcome::Memory(_) | Outcome::Cost(_) | Outcome::Display(_) => goal.key.to_owned(),
     }
 }
 
@@ -160,6 +174,7 @@ fn section(goal: &Goal, outcome: &Outcome) -> Result<String, BenchError> {
         }
         Outcome::Memory(rows) => memory::section(rows),
         Outcome::Cost(cost) => Ok(cost::section(cost)),
+        Outcome::Display(display) => Ok(display::section(display)),
     }
 }
 
@@ -167,7 +182,7 @@ fn section(goal: &Goal, outcome: &Outcome) -> Result<String, BenchError> {
 fn pictures(goal: &Goal, outcome: &Outcome) -> Vec<(String, String)> {
     match outcome {
         Outcome::Race(race) => vec![(format!("copy-{}.svg", goal.key), table::picture(race))],
-        Outcome::Memory(_) => Vec::new(),
+        Outcome::Memory(_) | Outcome::Display(_) => Vec::new(),
         Outcome::Cost(cost) => cost::pictures(cost),
     }
 }
@@ -193,6 +208,7 @@ fn judged(goal: &Goal, outcome: &Outcome) -> Vec<String> {
         }
         (What::Memory, Outcome::Memory(rows)) => vec![line(memory::WANTED, Some(memory::judge(rows)))],
         (What::Cost, Outcome::Cost(cost)) => vec![line(cost::WANTED, cost::judge(cost))],
+        (What::Display, Outcome::Display(display)) => vec![line(display::WANTED, display::judge(display))],
         _ => vec![format!("| {} | | its file holds something else | **not measured** |", goal.key)],
     }
 }
@@ -303,6 +319,15 @@ mod tests {
         assert_eq!(later, ("-100.00 ms (-200.00–-20.00)".to_owned(), true));
         assert!(!Wanted::WorkAtMostOf(BRIGADE, 0.4, "cp -a").judge(&race).unwrap().1);
         assert!(Wanted::AtMostOf(BRIGADE, 1.1, "rcp --preserve").judge(&race).is_none());
+    }
+
+    #[test]
+    fn what_was_not_measured_again_stays_as_it_stands() {
+        let goal = GOALS.iter().find(|goal| goal.key == "D").unwrap();
+        let list = "| D | fast | 1.0 | reached |\n| D | faster | 0.9 | reached |";
+        let text = format!("| D | elsewhere |\n<!-- begin goals -->\n{list}\n| E | x |\n<!-- end goals -->\n");
+        assert_eq!(standing(&text, goal).join("\n"), list);
+        assert_eq!(standing("", goal), ["| D | | | **not measured** |"]);
     }
 
     #[test]

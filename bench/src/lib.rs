@@ -1,7 +1,7 @@
 //! Measures brigade against its peers: every tool in turn, in one run, on the same data, each result checked.
 //! The workspace's `cargo xtask bench` builds what is needed and starts the program `bench` of this package.
 //!
-//! `copy`, `memory` and `cost` are the benches of the command, `goals` what is wanted of it, `dangers` what it must survive, `library`
+//! `copy`, `memory`, `cost` and `display` are the benches of the command, `goals` what is wanted of it, `dangers` what it must survive, `library`
 //! the bench of the library; the rest serves them all.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod memory;
 mod ballast;
 mod cost;
 mod data;
+mod display;
 mod document;
 mod interrupt;
 mod kept;

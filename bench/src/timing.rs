@@ -77,9 +77,10 @@ mod tests {
         let (busy, status) =
             run(Command::new("sh").args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"])).unwrap();
         assert!(status.success());
-        let (idle, _) = run(Command::new("sleep").arg("0.2")).unwrap();
-        assert!(idle.wall >= Duration::from_millis(200));
-        assert!(idle.processor < busy.processor, "{idle:?} {busy:?}");
+        // What children of other tests use meanwhile counts, too: there is a time without any.
+        let sleep = || run(Command::new("sleep").arg("0.2")).unwrap().0;
+        let idle = (0..50).map(|_| sleep()).find(|idle| idle.processor < busy.processor / 10);
+        assert!(idle.is_some_and(|idle| idle.wall >= Duration::from_millis(200)), "{busy:?}");
     }
 
     #[test]

@@ -158,10 +158,11 @@ impl<'a> Scene<'a> {
         let garden = Garden::grow(&scratch.path("source"), options.size, random)?;
         let (base, has_old) = (scratch.path("base.image"), random.below(2) == 0);
         let mount_options = options.kind.options()[random.below(2) as usize];
-        // Few enough to be flushed one by one, or enough to be flushed together; otherwise all are one group.
-        let n_group_files = match random.below(4) {
+        // A real copy has many groups: here mostly twenty, in a small tree of so few files that each is flushed by itself,
+        // else seven; one tree of eight is a single group.
+        let n_group_files = match random.below(8) {
             0 => None,
-            1 => Some(options.size.n_files / 20),
+            1..=4 => Some(options.size.n_files / 20),
             _ => Some(options.size.n_files / 7),
         };
         let n_group_files = n_group_files.map(|n_files| n_files.max(1));

@@ -23,7 +23,7 @@ pub enum LineUp {
     Slow,
     /// What confining the workers costs, of all that is done by default.
     Sandbox,
-    /// What the display costs.
+    /// What the display costs, with the counting ahead that it asks for.
     Display,
     /// Who replaces files of other contents fastest.
     Overwrite,
@@ -112,6 +112,8 @@ const RCP: Entry = entry("rcp --preserve", "rcp", &["--preserve", "--overwrite"]
 const TAR_TAR: Entry = entry("tar \\| tar", "tar", &[]).wrapped(Wrap::Pipe);
 const PYTHON: Entry = Entry { reach: Reach::FewFiles, ..entry("Python's Pool", "python3", &[PYTHON_COPIER]) };
 const EQUAL_FLOOR: Entry = entry(FLOOR, "floor", &["--equal-work"]);
+/// What is left to gain for whoever has all of it on the disk at the end, and no order in which it gets there.
+const FLOOR_DURABLE: Entry = entry("floor, equal work && sync -f", "floor", &["--equal-work"]).wrapped(Wrap::Flush);
 const BARE_FLOOR: Entry = entry("floor, bare", "floor", &[]);
 const WIDE_FLOOR: Entry = entry("floor, bare, 32 processes", "floor", &["--processes", "32"]);
 
@@ -130,7 +132,7 @@ impl LineUp {
             Self::Equal => "; with only what each of the others keeps, too",
             Self::Durable => "; on the disk when it is done",
             Self::Sandbox => "; what confining the workers costs",
-            Self::Display => "; what the display costs",
+            Self::Display => "; with the display, and what it asks to be counted",
             Self::Overwrite => "; every file is there, with other contents",
             Self::Again => "; the copy is there, there is nothing to do",
             Self::Rest => "; every second file is there",
@@ -195,7 +197,7 @@ impl LineUp {
                 RCP,
                 TAR_TAR,
             ],
-            Self::Durable => &[OURS_DURABLE, CP_DURABLE, CPZ_DURABLE, RSYNC_DURABLE],
+            Self::Durable => &[OURS_DURABLE, CP_DURABLE, CPZ_DURABLE, RSYNC_DURABLE, FLOOR_DURABLE],
             Self::Holes => &[OURS, OURS_UNCONFINED, CP_A, CP_R, XCP, CPX],
             Self::Slow => {
                 &[OURS, OURS_DEFAULT, OURS_MODES_AND_TIMES, CP_A, CP_R, XCP, FCP, CPZ, CPX, SYQ, RCP, WIDE_FLOOR]
