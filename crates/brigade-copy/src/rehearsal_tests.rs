@@ -1,13 +1,19 @@
 //! What the scheduler and the workers together promise, whatever the order of events.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use crate::error::{Action, Reason};
 use crate::event::{EntryKind, Outcome};
+use crate::names::{Bytes, Kind};
 use crate::rehearsal::{Random, Rehearsal, grow_tree, look, set_mtime};
-use crate::request::{Durability, Existing, Policy};
-use crate::task::Cause;
+use crate::request::{Durability, Existing, GroupLimits, Policy};
+use crate::scheduler::{Commits, Scheduler, Top};
+use crate::task::{
+    Batch, Cause, CopyAnswer, FileTimes, Flushed, FolderRef, Medium, PendingFile, Step, Uncommitted, Work,
+};
 
 #[test]
 fn a_tree_is_copied_with_all_that_belongs_to_it() {
@@ -367,4 +373,48 @@ fn random_numbers_are_spread() {
     let mut seen = [0; 8];
     (0..8_000).for_each(|_| seen[random.below(8) as usize] += 1);
     assert!(seen.iter().all(|&n| n > 800), "{seen:?}");
+}
+
+const FLUSH: Duration = Duration::from_millis(20);
+
+/// A folder has so many files that wait for their disk: how long workers have been flushing a whole disk while that is done, and
+/// when it is.
+fn time_in_flush_of(n_files: u32) -> (Duration, Duration) {
+    let commits = Commits::new(Durability::Batch, GroupLimits::default(), false);
+    let mut scheduler = Scheduler::new(2, 0, commits);
+    scheduler.add(0, Top::Folder { path: Bytes::default(), outcome: Outcome::Copied });
+    let mut batch = Batch::default();
+    for inode in 0..n_files {
+        batch.names.push(Kind::File, &CString::new(inode.to_string()).unwrap());
+        batch.files.push(PendingFile {
+            inode: inode.into(),
+            mode: None,
+            times: FileTimes { access: (0, 0), modification: (0, 0) },
+            n_bytes: 1,
+            step: Step::Stay,
+            shared: None,
+            is_failed: false,
+            hash: None,
+        });
+    }
+    let uncommitted = vec![Uncommitted { folder: FolderRef::Item(0), device: 1, medium: Medium::Disk, batch }];
+    let visit = scheduler.next_task().unwrap();
+    scheduler.on_answer(visit.id, CopyAnswer { n_reached: 1, uncommitted, ..CopyAnswer::default() });
+    let flush = scheduler.next_task().unwrap();
+    assert!(matches!(flush.items[0].work, Work::Flush { .. }), "{:?}", flush.items);
+    std::thread::sleep(FLUSH);
+    let during = scheduler.time_in_flush();
+    scheduler.on_answer(flush.id, CopyAnswer { n_reached: 1, flushed: vec![Flushed::Done], ..CopyAnswer::default() });
+    let after = scheduler.time_in_flush();
+    std::thread::sleep(FLUSH);
+    assert_eq!(scheduler.time_in_flush(), after);
+    (during, after)
+}
+
+#[test]
+fn the_time_of_a_flush_counts_where_more_workers_do_not_hasten_it() {
+    let (during, after) = time_in_flush_of(100);
+    assert!(during >= FLUSH && after >= during, "{during:?} {after:?}");
+    // So few are flushed one by one.
+    assert_eq!(time_in_flush_of(10), (Duration::ZERO, Duration::ZERO));
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use brigade::TaskError;
 
 use crate::confine::{Confinement, Found};
-use crate::crew::{Crew, Due, Ending, Look, MOST_WORKERS, Silent, Waits, n_workers_wanted};
+use crate::crew::{Crew, Due, Ending, MOST_WORKERS, Silent, Waits, n_workers_wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
@@ -391,10 +391,10 @@ impl Shared {
 
     /// Looks whether another number of workers does more, and has so many at work.
     fn adapt(self: &Arc<Self>) {
-        let look = self.crew.busy().map(|busy| Look { at: Instant::now(), n_steps: 0, busy });
         self.waits.look(&self.crew.lanes);
+        let busy = self.crew.busy();
         let mut core = self.core();
-        let Some(look) = look.map(|look| Look { n_steps: core.n_steps(&self.crew.lanes), ..look }) else {
+        let Some(look) = busy.map(|busy| core.look(&self.crew.lanes, busy)) else {
             // A kernel that does not tell how long workers wait.
             core.width = None;
             return;
@@ -408,7 +408,7 @@ impl Shared {
         let busy = self.crew.busy().unwrap_or_default();
         let mut events = Vec::new();
         let mut core = self.core();
-        let look = Look { at: Instant::now(), n_steps: core.n_steps(&self.crew.lanes), busy };
+        let look = core.look(&self.crew.lanes, busy);
         let n_workers = wanted.min(n_started);
         core.scheduler.set_width(n_workers, n_started);
         if let Some(width) = &mut core.width {

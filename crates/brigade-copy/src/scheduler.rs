@@ -18,6 +18,7 @@ mod seeds;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::event::Outcome;
 use crate::names::{Bytes, Names};
@@ -66,6 +67,7 @@ pub(crate) struct Scheduler {
     /// What was left of tasks whose workers got stuck: done when there is nothing else, since it may get stuck again.
     deferred: Vec<Flight>,
     flights: HashMap<u64, Flight>,
+    in_flush: InFlush,
     /// Pieces that may find more entries.
     n_walk_pieces: usize,
     n_walks_in_flight: usize,
@@ -84,6 +86,12 @@ pub(crate) struct Scheduler {
     /// Where workers got stuck: told with every task from then on.
     stuck: StuckPlaces,
     pub(crate) commits: Commits,
+}
+
+/// How long workers have been flushing whole disks, all of them together.
+struct InFlush {
+    until: Instant,
+    so_far: Duration,
 }
 
 /// What is copied from a root.
@@ -109,6 +117,7 @@ impl Scheduler {
             retries: Vec::new(),
             deferred: Vec::new(),
             flights: HashMap::new(),
+            in_flush: InFlush { until: Instant::now(), so_far: Duration::ZERO },
             n_walk_pieces: 0,
             n_walks_in_flight: 0,
             next_task_id: 1,
@@ -164,6 +173,7 @@ impl Scheduler {
         let id = self.next_task_id;
         self.next_task_id += 1;
         self.n_walks_in_flight += usize::from(flight.is_walk());
+        self.time_in_flush();
         let items = flight.pieces.iter().map(|piece| self.item_of(piece)).collect();
         let task = CopyTask { id, budget: flight.budget, stuck: self.stuck.told(), items };
         self.flights.insert(id, flight);
@@ -185,6 +195,15 @@ impl Scheduler {
             self.begin_last_flushes();
         }
         self.next_flush()
+    }
+
+    /// How long workers have been flushing whole disks. It is to be asked for before one begins and after one ends.
+    pub(crate) fn time_in_flush(&mut self) -> Duration {
+        let n_workers = self.flights.values().filter(|flight| flight.flushes_all()).count();
+        let now = Instant::now();
+        let since = now.duration_since(std::mem::replace(&mut self.in_flush.until, now));
+        self.in_flush.so_far += since * n_workers as u32;
+        self.in_flush.so_far
     }
 
     fn n_flushing(&self) -> usize {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::room::Room;
 use super::undurable::Undurable;
 use crate::confine::Confinement;
-use crate::crew::{Answered, StallWatch, Width};
+use crate::crew::{Answered, Look, StallWatch, Width};
 use crate::event::{Limit, Progress, SlowEntry, Summary};
 use crate::lanes::Lanes;
 use crate::request::{Report, Request, Writing};
@@ -84,8 +84,14 @@ impl Core {
         self.shown.clone()
     }
 
+    /// What there is to see of the run now, where the workers were `busy` for so long. A flush of a whole disk keeps its worker busy,
+    /// too: more workers do not hasten it.
+    pub(super) fn look(&mut self, lanes: &Lanes, busy: Duration) -> Look {
+        Look { at: Instant::now(), n_steps: self.n_steps(lanes), busy: busy + self.scheduler.time_in_flush() }
+    }
+
     /// What has been done, in steps that take about the same time: entries and blocks.
-    pub(super) fn n_steps(&self, lanes: &Lanes) -> u64 {
+    fn n_steps(&self, lanes: &Lanes) -> u64 {
         const BLOCK_BYTES: u64 = 128 << 10;
         let counts = &self.scheduler.counts;
         let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));

@@ -44,6 +44,7 @@ impl Scheduler {
 
     /// A task that is with no worker any more.
     pub(super) fn take_flight(&mut self, task_id: u64) -> Option<Flight> {
+        self.time_in_flush();
         let flight = self.flights.remove(&task_id)?;
         self.n_walks_in_flight -= usize::from(flight.is_walk());
         Some(flight)

@@ -121,6 +121,12 @@ impl Flight {
         self.pieces.iter().any(|piece| matches!(piece.job, Job::Flush { .. }))
     }
 
+    /// It waits for all that a disk has been given, which more workers do not hasten.
+    pub(super) fn flushes_all(&self) -> bool {
+        let is_whole = |job: &Job| matches!(job, Job::Flush { scope: Scope::FileSystem { .. }, .. });
+        self.pieces.iter().any(|piece| is_whole(&piece.job))
+    }
+
     pub(super) fn is_walk(&self) -> bool {
         self.pieces.iter().any(|piece| piece.job.is_walk())
     }
