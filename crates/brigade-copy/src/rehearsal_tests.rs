@@ -418,3 +418,16 @@ fn the_time_of_a_flush_counts_where_more_workers_do_not_hasten_it() {
     // So few are flushed one by one.
     assert_eq!(time_in_flush_of(10), (Duration::ZERO, Duration::ZERO));
 }
+
+#[test]
+fn a_few_large_files_are_a_task_each_and_a_few_small_ones_are_not() {
+    for (n_bytes, n_tasks) in [(8 << 20, 7..=9), (8, 1..=3)] {
+        let rehearsal = Rehearsal::new();
+        for idx in 0..6 {
+            fs::File::create(rehearsal.source().join(format!("file {idx}"))).unwrap().set_len(n_bytes).unwrap();
+        }
+        let played = rehearsal.play();
+        assert_eq!(look(&rehearsal.source()), look(&rehearsal.destination()));
+        assert!(n_tasks.contains(&played.n_tasks), "{} tasks for files of {n_bytes} bytes", played.n_tasks);
+    }
+}

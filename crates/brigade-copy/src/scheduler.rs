@@ -35,9 +35,6 @@ use removal::Removal;
 /// Names in a task at most: some milliseconds of work, so that messages cost little and a death costs little.
 const MAX_NAMES: usize = 256;
 
-/// Names in a task at least, if there are as many.
-const MIN_NAMES: usize = 16;
-
 /// Sub-folders in a task at most. Each may turn out to be large: then a part of it comes back.
 const MAX_FOLDERS: usize = 32;
 
@@ -295,7 +292,7 @@ impl Scheduler {
             self.walk_ahead_bytes > 0 && self.n_walks_in_flight == 0 && self.ready.n_bytes < self.walk_ahead_bytes;
         if self.folders.is_empty() || (!self.ready.is_empty() && !is_walk_due) {
             let most = MAX_NAMES.min(self.commits.limits().n_files as usize);
-            let n_units = portion(self.ready.n_units, self.n_workers, MIN_NAMES.min(most), most);
+            let n_units = portion(self.ready.n_units, self.n_workers, 1, most);
             return self.take(Side::Ready, n_units, self.visit());
         }
         let budget = if self.walk_ahead_bytes > 0 { WALK } else { self.visit() };

@@ -27,6 +27,7 @@ mod unread;
 mod verify;
 mod visit;
 mod whereabouts;
+mod worth;
 
 use std::ffi::CStr;
 use std::num::NonZeroU64;
@@ -382,7 +383,7 @@ impl Worker {
     /// Does something with each name until the task is over. Returns whether all were begun.
     fn each(&mut self, names: &crate::names::Names, mut act: impl FnMut(&mut Self, Kind, &CStr)) -> bool {
         for (kind, name) in names.iter() {
-            if self.is_over() {
+            if self.is_over() || self.is_for_another(kind, name) {
                 return false;
             }
             self.begin_unit();

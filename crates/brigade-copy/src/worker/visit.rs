@@ -224,7 +224,7 @@ impl Worker {
         };
         let (mut files, arrival) = (std::mem::take(&mut frame.files), frame.arrival);
         while let Some((kind, name, next)) = files.next() {
-            if self.is_over() {
+            if self.is_over() || self.is_for_another(kind, name) {
                 break;
             }
             match &pair {

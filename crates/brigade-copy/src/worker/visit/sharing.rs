@@ -4,12 +4,10 @@
 use std::ffi::CStr;
 
 use super::super::Worker;
+use super::super::worth::is_worth_sharing;
 use crate::names::{Bytes, Kind, Names};
 use crate::selection::Links;
 use crate::task::{Asked, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
-
-/// Less than this is not worth giving back.
-const LEAST_TO_SHARE: usize = 32;
 
 impl Worker {
     /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
@@ -101,6 +99,11 @@ impl Worker {
     }
 
     fn has_enough_to_share(&self) -> bool {
-        self.n_left + self.n_items_left + self.n_given >= LEAST_TO_SHARE
+        is_worth_sharing(self.n_left_in_all(), self.n_copied, self.task_began)
+    }
+
+    /// Names that this task has not begun, those included that are given back already.
+    pub(in crate::worker) fn n_left_in_all(&self) -> usize {
+        self.n_left + self.n_items_left + self.n_given
     }
 }
