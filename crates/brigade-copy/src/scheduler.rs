@@ -35,6 +35,9 @@ use removal::Removal;
 /// Names in a task at most: some milliseconds of work, so that messages cost little and a death costs little.
 const MAX_NAMES: usize = 256;
 
+/// Names in a task at least, if there are as many.
+const MIN_NAMES: usize = 16;
+
 /// Sub-folders in a task at most. Each may turn out to be large: then a part of it comes back.
 const MAX_FOLDERS: usize = 32;
 
@@ -292,12 +295,18 @@ impl Scheduler {
             self.walk_ahead_bytes > 0 && self.n_walks_in_flight == 0 && self.ready.n_bytes < self.walk_ahead_bytes;
         if self.folders.is_empty() || (!self.ready.is_empty() && !is_walk_due) {
             let most = MAX_NAMES.min(self.commits.limits().n_files as usize);
-            let n_units = portion(self.ready.n_units, self.n_workers, 1, most);
+            let least = if self.is_large_next() { 1 } else { MIN_NAMES.min(most) };
+            let n_units = portion(self.ready.n_units, self.n_workers, least, most);
             return self.take(Side::Ready, n_units, self.visit());
         }
         let budget = if self.walk_ahead_bytes > 0 { WALK } else { self.visit() };
         let n_units = portion(self.folders.n_units, self.n_workers, 1, MAX_FOLDERS);
         self.take(Side::Folders, n_units, budget)
+    }
+
+    /// Whether what is next is in a folder with large files.
+    fn is_large_next(&self) -> bool {
+        self.ready.last().is_some_and(|piece| self.nodes.get(piece.node).has_large)
     }
 
     /// What a worker that visits folders may do before it answers: never more than a group of files is.

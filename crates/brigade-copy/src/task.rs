@@ -159,6 +159,8 @@ pub(crate) struct CopyAnswer {
     pub(crate) folders: Vec<OpenFolder>,
     /// What was found in them and not begun.
     pub(crate) leftovers: Vec<Leftover>,
+    /// A large file was not begun, so that others who have nothing to do get some of what is left.
+    pub(crate) has_large: bool,
     /// Files with several names, found and not copied.
     pub(crate) shared: Vec<SharedFile>,
     /// Entries in whose places there is something, which somebody must be asked about.

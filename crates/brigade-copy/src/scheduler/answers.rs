@@ -36,6 +36,7 @@ impl Scheduler {
                 n_reached -= n_units;
                 self.complete(piece, &mut results);
             } else {
+                self.nodes.get_mut(piece.node).has_large |= answer.has_large;
                 let rest = skip_units(piece, std::mem::take(&mut n_reached) as usize);
                 self.put_back(rest);
             }
@@ -80,6 +81,7 @@ impl Scheduler {
                 continue;
             };
             let is_redone = is_redone(self, leftover.folder, node);
+            self.nodes.get_mut(node).has_large |= answer.has_large;
             // The last that is pushed is done first: what is known goes before what is not, so that little waits.
             if let Some(from) = leftover.rest {
                 self.push(node, is_redone, Job::List { from });

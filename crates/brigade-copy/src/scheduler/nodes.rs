@@ -20,6 +20,8 @@ pub(super) struct Node {
     /// What it will be once it is finished. `None`: a folder that is not ours to finish.
     pub(super) outcome: Option<Outcome>,
     pub(super) arrival: Arrival,
+    /// A worker has met a large file in it while another had nothing to do: what is left of it is handed out one by one.
+    pub(super) has_large: bool,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +32,7 @@ pub(super) struct Nodes {
 
 impl Nodes {
     pub(super) fn insert_top(&mut self, root: u32, path: Bytes, outcome: Option<Outcome>, arrival: Arrival) -> NodeIdx {
-        self.put(Node { root, parent: None, name: path.0.into(), n_open: 0, outcome, arrival })
+        self.put(Node { root, parent: None, name: path.0.into(), n_open: 0, outcome, arrival, has_large: false })
     }
 
     /// Adds a sub-folder, which keeps its parent open.
@@ -45,7 +47,7 @@ impl Nodes {
         above.n_open += 1;
         let root = above.root;
         let name = name.0.as_slice().into();
-        self.put(Node { root, parent: Some(parent), name, n_open: 0, outcome, arrival })
+        self.put(Node { root, parent: Some(parent), name, n_open: 0, outcome, arrival, has_large: false })
     }
 
     pub(super) fn get(&self, node: NodeIdx) -> &Node {

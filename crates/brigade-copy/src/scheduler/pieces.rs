@@ -153,6 +153,11 @@ impl Stack {
         Some(piece)
     }
 
+    /// What is popped next.
+    pub(super) fn last(&self) -> Option<&Piece> {
+        self.pieces.last()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

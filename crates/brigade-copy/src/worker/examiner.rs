@@ -6,7 +6,6 @@ mod entry;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
-use std::time::Instant;
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -15,7 +14,6 @@ use super::contents::new_buffer;
 use super::entry::n_bytes_of;
 use super::folders::{Chain, Pair, list, open_folder};
 use super::unread::Unread;
-use super::worth::is_worth_sharing;
 use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
 use crate::calls::{fstat, statat, syncfs};
 use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};
@@ -23,6 +21,9 @@ use crate::error::{Action, Reason};
 use crate::lanes::{OwnLane, Words};
 use crate::names::{Bytes, Kind, Names, append, cut, joined};
 use crate::stuck::Stuck;
+
+/// Less than this is not worth giving back.
+const LEAST_TO_SHARE: usize = 32;
 
 /// Names that a worker reads from folders before it answers.
 const MOST_LISTED: u64 = 8192;
@@ -47,7 +48,6 @@ pub(crate) struct Examiner {
     frames: Vec<Frame>,
     /// Entries that were found in this task and not begun.
     n_left: usize,
-    task_began: Instant,
     is_task_over: bool,
 }
 
@@ -99,7 +99,6 @@ impl Examiner {
             stuck: Vec::new(),
             frames: Vec::new(),
             n_left: 0,
-            task_began: Instant::now(),
             is_task_over: false,
         }
     }
@@ -112,7 +111,6 @@ impl Examiner {
         self.lane.begin_task(task.id);
         self.lane.verifying();
         self.n_entries = u64::from(task.n_entries);
-        self.task_began = Instant::now();
         self.n_left = task.items.iter().map(CompareItem::n_units).sum();
         self.is_task_over = false;
         self.stuck = task.stuck;
@@ -354,13 +352,9 @@ impl Examiner {
             self.is_task_over = self.lane.must_stop()
                 || self.answer.counts.n_found >= MOST_LISTED
                 || (self.n_entries > 0 && self.answer.counts.n_done() >= self.n_entries)
-                || (self.lane.is_work_wanted() && self.has_enough_to_share() && self.lane.take_wish());
+                || (self.lane.is_work_wanted() && self.n_left >= LEAST_TO_SHARE && self.lane.take_wish());
         }
         self.is_task_over
-    }
-
-    fn has_enough_to_share(&self) -> bool {
-        is_worth_sharing(self.n_left, self.answer.counts.n_done(), self.task_began)
     }
 }
 

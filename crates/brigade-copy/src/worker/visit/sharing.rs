@@ -4,10 +4,12 @@
 use std::ffi::CStr;
 
 use super::super::Worker;
-use super::super::worth::is_worth_sharing;
 use crate::names::{Bytes, Kind, Names};
 use crate::selection::Links;
 use crate::task::{Asked, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
+
+/// Less than this is not worth giving back.
+const LEAST_TO_SHARE: usize = 32;
 
 impl Worker {
     /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
@@ -99,7 +101,7 @@ impl Worker {
     }
 
     fn has_enough_to_share(&self) -> bool {
-        is_worth_sharing(self.n_left_in_all(), self.n_copied, self.task_began)
+        self.n_left_in_all() >= LEAST_TO_SHARE
     }
 
     /// Names that this task has not begun, those included that are given back already.
