@@ -130,7 +130,7 @@ fn head(title: &str, note: &str, height: f64) -> String {
 
 /// A name that fits beside a bar; the table below has all of it.
 fn fitted(name: &str) -> String {
-    const MOST_LETTERS: usize = 30;
+    const MOST_LETTERS: usize = 28;
     let name = name.replace("brigade copy --", "brigade --").replace('\\', "");
     let short: String = name.chars().take(MOST_LETTERS).collect();
     escaped(&if short.len() < name.len() { short + "…" } else { short })
