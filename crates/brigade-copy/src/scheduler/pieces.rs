@@ -121,10 +121,10 @@ impl Flight {
         self.pieces.iter().any(|piece| matches!(piece.job, Job::Flush { .. }))
     }
 
-    /// It waits for all that a disk has been given, which more workers do not hasten.
+    /// It waits for all that a disk has been given, alone; more workers do not hasten that.
     pub(super) fn flushes_all(&self) -> bool {
-        let is_whole = |job: &Job| matches!(job, Job::Flush { scope: Scope::FileSystem { .. }, .. });
-        self.pieces.iter().any(|piece| is_whole(&piece.job))
+        let first = self.pieces.first().map(|piece| &piece.job);
+        matches!(first, Some(Job::Flush { scope: Scope::FileSystem { .. }, .. }))
     }
 
     pub(super) fn is_walk(&self) -> bool {
