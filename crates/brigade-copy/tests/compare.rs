@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use brigade_copy::{
-    Aspect, CompareEvent, CompareRequest, Comparing, Comparison, Plan, Progress, Reason, Refusal, Request, Target,
-    Totals, Verdict,
+    Aspect, CompareEvent, CompareRequest, Comparing, Comparison, LaneState, Plan, Progress, Reason, Refusal, Request,
+    Target, Totals, Verdict,
 };
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::{Pid, Signal, kill_process};
@@ -307,6 +307,33 @@ fn a_worker_that_is_killed_costs_nothing() {
         is_told
     });
     assert!(was_killed, "each comparison ended before a worker could be killed");
+}
+
+/// Whether two of the workers were seen comparing at the same time, where reading takes time.
+fn is_shared_among_workers(n_bytes: u64) -> bool {
+    need_root();
+    let scratch = Scratch::in_memory();
+    scratch.folder("source");
+    for idx in 0..6 {
+        fs::File::create(scratch.path(format!("source/{idx}"))).unwrap().set_len(n_bytes).unwrap();
+    }
+    copy(&scratch.path("source"), &scratch.path("destination"));
+    let options = Options { delay: Duration::from_millis(2), ..Options::default() };
+    let slow = FaultFs::mount(&scratch.path("source"), &scratch.folder("slow"), options).unwrap();
+    let (comparing, _) = start(request(slow.point(), &scratch.path("destination")));
+    let mut most = 0;
+    while comparing.wait_timeout(Duration::from_millis(1)).is_none() {
+        let lanes = comparing.progress().lanes;
+        most = most.max(lanes.iter().filter(|lane| lane.state == LaneState::Verifying).count());
+    }
+    assert_eq!(end(&comparing).n_same, 7);
+    most > 1
+}
+
+#[test]
+fn a_few_large_files_are_compared_side_by_side_and_a_few_small_ones_are_not() {
+    assert!(is_shared_among_workers(8 << 20));
+    assert!(!is_shared_among_workers(8));
 }
 
 /// A copy of a folder with files, below each tree of which something does not answer.

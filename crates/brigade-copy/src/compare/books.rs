@@ -14,7 +14,8 @@ use crate::task::{Cause, Identity};
 /// Tasks per worker that are with the pool, so that a worker never waits for us.
 const TASKS_PER_WORKER: usize = 2;
 
-/// Entries in a task at most, and sub-folders: some milliseconds of work.
+/// Entries in a task at least, if there are as many, and at most, and sub-folders: some milliseconds of work.
+const MIN_NAMES: usize = 16;
 const MAX_NAMES: usize = 256;
 const MAX_FOLDERS: usize = 32;
 
@@ -214,7 +215,8 @@ impl Books {
             let items = taken(&mut self.folders, n_folders, &mut 0);
             return Some(Flight { items, n_entries, n_deaths: 0 });
         }
-        let n_names = self.n_fair(&self.files).clamp(16, MAX_NAMES);
+        let least = if self.files.last().is_some_and(|next| next.has_large) { 1 } else { MIN_NAMES };
+        let n_names = self.n_fair(&self.files).clamp(least, MAX_NAMES);
         let mut n_bytes = 0;
         let items = taken(&mut self.files, n_names, &mut n_bytes);
         self.n_waiting_bytes -= n_bytes;
@@ -231,13 +233,13 @@ impl Books {
         if self.is_stopped {
             return;
         }
-        let CompareItem { folder, files, folders, is_whole } = item;
+        let CompareItem { folder, files, folders, is_whole, has_large } = item;
         if !files.is_empty() {
             self.n_waiting_bytes += files.n_bytes();
-            self.files.push(CompareItem { folder: folder.clone(), files, folders: Names::default(), is_whole: false });
+            self.files.push(CompareItem { files, has_large, ..CompareItem::none_in(folder.clone()) });
         }
         if is_whole || !folders.is_empty() {
-            self.folders.push(CompareItem { folder, files: Names::default(), folders, is_whole });
+            self.folders.push(CompareItem { folders, is_whole, ..CompareItem::none_in(folder) });
         }
     }
 
@@ -264,8 +266,9 @@ fn taken(stack: &mut Vec<CompareItem>, n_units: usize, n_bytes: &mut usize) -> V
         if item.n_units() > n_left {
             let files = item.files.take_last(n_left);
             let folders = item.folders.take_last(n_left);
-            let rest = CompareItem { files, folders, folder: item.folder.clone(), is_whole: false };
-            stack.push(std::mem::replace(&mut item, rest));
+            let has_large = item.has_large;
+            let end = CompareItem { files, folders, has_large, ..CompareItem::none_in(item.folder.clone()) };
+            stack.push(std::mem::replace(&mut item, end));
         }
         n_left = n_left.saturating_sub(item.n_units().max(1));
         *n_bytes += item.files.n_bytes();
@@ -276,11 +279,10 @@ fn taken(stack: &mut Vec<CompareItem>, n_units: usize, n_bytes: &mut usize) -> V
 
 /// The same work, an item for each entry.
 fn single_entries(item: CompareItem) -> Vec<CompareItem> {
-    let folder = item.folder;
-    let one = |files, folders, is_whole| CompareItem { folder: folder.clone(), files, folders, is_whole };
-    let files = item.files.iter().map(|(kind, name)| one(Names::one(kind, name), Names::default(), false));
-    let folders = item.folders.iter().map(|(kind, name)| one(Names::default(), Names::one(kind, name), false));
-    let whole = item.is_whole.then(|| one(Names::default(), Names::default(), true));
+    let none = || CompareItem::none_in(item.folder.clone());
+    let files = item.files.iter().map(|(kind, name)| CompareItem { files: Names::one(kind, name), ..none() });
+    let folders = item.folders.iter().map(|(kind, name)| CompareItem { folders: Names::one(kind, name), ..none() });
+    let whole = item.is_whole.then(|| CompareItem { is_whole: true, ..none() });
     files.chain(folders).chain(whole).collect()
 }
 

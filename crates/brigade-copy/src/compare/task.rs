@@ -34,18 +34,24 @@ pub(crate) struct CompareItem {
     pub(crate) folders: Names,
     /// The folder itself is to be compared, too, and then what is in it.
     pub(crate) is_whole: bool,
+    /// Some of the files are large: they are handed out one by one.
+    pub(crate) has_large: bool,
 }
 
 impl CompareItem {
+    /// Nothing yet, in this folder.
+    pub(crate) fn none_in(folder: Bytes) -> Self {
+        Self { folder, files: Names::default(), folders: Names::default(), is_whole: false, has_large: false }
+    }
+
     /// The two trees themselves.
     pub(crate) fn whole() -> Self {
-        let (files, folders) = (Names::default(), Names::default());
-        Self { folder: Bytes::default(), files, folders, is_whole: true }
+        Self { is_whole: true, ..Self::none_in(Bytes::default()) }
     }
 
     /// One entry in the folders that are held.
     pub(crate) fn entry(kind: Kind, name: &CStr) -> Self {
-        Self { files: Names::one(kind, name), is_whole: false, ..Self::whole() }
+        Self { files: Names::one(kind, name), ..Self::none_in(Bytes::default()) }
     }
 
     /// How many entries it names.

@@ -14,6 +14,7 @@ use super::contents::new_buffer;
 use super::entry::n_bytes_of;
 use super::folders::{Chain, Pair, list, open_folder};
 use super::unread::Unread;
+use super::worth::is_large;
 use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
 use crate::calls::{fstat, statat, syncfs};
 use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};
@@ -48,6 +49,8 @@ pub(crate) struct Examiner {
     frames: Vec<Frame>,
     /// Entries that were found in this task and not begun.
     n_left: usize,
+    /// The task ended before a large file of the current folder.
+    has_large: bool,
     is_task_over: bool,
 }
 
@@ -99,6 +102,7 @@ impl Examiner {
             stuck: Vec::new(),
             frames: Vec::new(),
             n_left: 0,
+            has_large: false,
             is_task_over: false,
         }
     }
@@ -219,11 +223,12 @@ impl Examiner {
             return;
         };
         let mut files = std::mem::take(&mut frame.files);
-        while let Some((_, name, next)) = files.next() {
+        while let Some((kind, name, next)) = files.next() {
             if self.is_over() {
                 break;
             }
             match &pair {
+                Ok(pair) if self.is_for_another(pair, kind, name) => break,
                 Ok(pair) => self.compare_and_book(pair, name),
                 Err(trouble) => self.fail(name, trouble),
             }
@@ -233,6 +238,19 @@ impl Examiner {
         if let Some(frame) = self.frames.last_mut() {
             frame.files = files;
         }
+    }
+
+    /// Whether it is better not to begin with a large file while others have nothing to do, and to give it back with what else is left.
+    fn is_for_another(&mut self, pair: &Pair, kind: Kind, name: &CStr) -> bool {
+        let is_asked = kind == Kind::File && self.n_left > 1 && self.lane.is_work_wanted();
+        if !is_asked || self.refuse_stuck(name).is_err() {
+            return false;
+        }
+        self.ask(Side::Source);
+        self.lane.entry(&self.path, name.to_bytes());
+        self.is_task_over = is_large(&pair.source, name) && self.lane.take_wish();
+        self.has_large = self.is_task_over;
+        self.is_task_over
     }
 
     /// Compares a sub-folder and goes into it, unless it is in one of the trees only.
@@ -319,8 +337,7 @@ impl Examiner {
     fn give_files_back(&mut self, frame: &mut Frame) {
         let files = frame.files.take_rest();
         if !files.is_empty() {
-            let folder = Bytes(self.path.clone());
-            self.answer.leftovers.push(CompareItem { folder, files, folders: Names::default(), is_whole: false });
+            self.answer.leftovers.push(CompareItem { files, ..CompareItem::none_in(Bytes(self.path.clone())) });
         }
     }
 
@@ -340,7 +357,8 @@ impl Examiner {
             let (files, folders) = (frame.files.take_rest(), frame.folders.take_rest());
             if !files.is_empty() || !folders.is_empty() {
                 let folder = Bytes(self.path.clone());
-                self.answer.leftovers.push(CompareItem { folder, files, folders, is_whole: false });
+                let has_large = std::mem::take(&mut self.has_large);
+                self.answer.leftovers.push(CompareItem { folder, files, folders, is_whole: false, has_large });
             }
             self.ascend();
         }

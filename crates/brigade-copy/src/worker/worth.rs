@@ -1,6 +1,7 @@
 //! Whether a file is better left to a worker that has nothing to do. How it is given back is said where the task is done.
 
 use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::AtFlags;
 
@@ -21,10 +22,12 @@ impl Worker {
         }
         let Ok(pair) = self.chain_current() else { return false };
         self.lane.entry(&self.path, name.to_bytes());
-        let found = statat(&pair.source, name, AtFlags::SYMLINK_NOFOLLOW);
-        let is_large = found.is_ok_and(|found| found.st_size as u64 >= LARGE_BYTES);
-        self.is_task_over = is_large && self.lane.take_wish();
+        self.is_task_over = is_large(&pair.source, name) && self.lane.take_wish();
         self.answer.has_large |= self.is_task_over;
         self.is_task_over
     }
+}
+
+pub(super) fn is_large(folder: &OwnedFd, name: &CStr) -> bool {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| found.st_size as u64 >= LARGE_BYTES)
 }
