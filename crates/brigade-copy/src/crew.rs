@@ -1,6 +1,7 @@
 //! The worker processes of a run, whether it copies or compares: started, given tasks, counted, given up and ended here. The one
 //! place that knows the pool. Which tasks, and what their answers mean, is decided in run.rs and compare/driver.rs.
 
+mod adapt;
 mod snapshot;
 mod stall;
 mod waits;
@@ -18,10 +19,12 @@ use serde::de::DeserializeOwned;
 
 use crate::lanes::{Lanes, Words, n_words};
 use crate::procfs;
+pub(crate) use adapt::Adapts;
 pub(crate) use snapshot::Answered;
 pub(crate) use stall::{Due, Silent, StallWatch};
 pub(crate) use waits::Waits;
-pub(crate) use width::{Look, MOST_WORKERS, Width};
+use width::MOST_WORKERS;
+pub(crate) use width::{Look, Width, n_steps};
 
 /// Restarts of workers within ten seconds beyond which something is wrong with more than a file.
 const MAX_RESTARTS: u32 = 1000;
@@ -52,11 +55,10 @@ pub(crate) enum Ending {
 }
 
 impl Crew {
-    /// Starts so many workers, or as many as the limits on processes, files and memory allow; later there may be up to `most`.
-    /// `begin` runs in each of them with what `start` makes.
+    /// Starts as many workers as are wanted, or as many as the limits on processes, files and memory allow. `begin` runs in each
+    /// of them with what `start` makes.
     pub(crate) fn start<S: Serialize + DeserializeOwned>(
-        n_wanted: usize,
-        most: usize,
+        Wanted { at_first, most }: Wanted,
         start: impl FnOnce(Board) -> S,
         begin: impl Fn(S) + Copy + 'static,
     ) -> Result<Self, StartError> {
@@ -72,7 +74,7 @@ impl Crew {
             .restart_limit(MAX_RESTARTS, Duration::from_secs(10))
             .initializer(start(Board { words, n_lanes }), begin)
             .build()?;
-        let n_workers = AtomicUsize::new(widen(&pool, 1, n_wanted));
+        let n_workers = AtomicUsize::new(widen(&pool, 1, at_first));
         Ok(Self { pool: RwLock::new(Some(pool)), lanes, n_workers })
     }
 
@@ -82,14 +84,14 @@ impl Crew {
     }
 
     /// Sees to it that there are so many workers, if the limits allow it. Those that are there stay.
-    pub(crate) fn widen(&self, n_wanted: usize) {
+    fn widen(&self, n_wanted: usize) {
         if let Some(pool) = self.pool().as_ref() {
             self.n_workers.store(widen(pool, self.n_workers(), n_wanted), Ordering::Relaxed);
         }
     }
 
     /// For how long the workers together have run, or have waited for a processor. `None` where the kernel does not tell.
-    pub(crate) fn busy(&self) -> Option<Duration> {
+    fn busy(&self) -> Option<Duration> {
         self.pids()?.into_iter().map(busy).sum()
     }
 
@@ -161,9 +163,20 @@ impl Crew {
     }
 }
 
-/// As many workers as were asked for, or one for each processor.
-pub(crate) fn n_workers_wanted(asked: Option<NonZeroUsize>) -> usize {
-    asked.map_or_else(brigade::available_cpus, usize::from)
+/// How many workers a run is to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) at_first: usize,
+    pub(crate) most: usize,
+}
+
+impl Wanted {
+    /// As many as were asked for, or one for each processor and more if they wait; but no more than are useful.
+    pub(crate) fn new(asked: Option<NonZeroUsize>, are_more_tried: bool, n_useful: usize) -> Self {
+        let wanted = asked.map_or_else(brigade::available_cpus, usize::from);
+        let most = if asked.is_none() && are_more_tried { MOST_WORKERS.max(wanted) } else { wanted };
+        Self { at_first: wanted.min(n_useful).max(1), most: most.min(n_useful).max(1) }
+    }
 }
 
 /// For how long a process has run, or has waited for a processor.

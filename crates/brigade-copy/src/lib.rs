@@ -32,6 +32,7 @@ mod crew;
 mod error;
 mod event;
 mod facet;
+mod hands;
 mod lanes;
 mod names;
 mod pace;

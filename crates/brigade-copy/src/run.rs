@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use brigade::TaskError;
 
 use crate::confine::{Confinement, Found};
-use crate::crew::{Crew, Due, Ending, MOST_WORKERS, Silent, Waits, n_workers_wanted};
+use crate::crew::{Crew, Due, Ending, Silent, Waits, Wanted};
 use crate::error::{Action, PathError, Refusal};
 use crate::event::{EntryKind, Event, Note, Outcome, Progress, Question, SlowEntry, Summary};
 use crate::facet::Lost;
@@ -239,13 +239,11 @@ impl Shared {
             .unzip();
         let facts = facts_for(request, beginning);
         let start = |board| WorkerStart { facts, roots: given, board, nice: request.nice, walls };
-        let n_wanted = n_workers_wanted(request.workers).min(beginning.n_useful_workers).max(1);
         // Who waits for the sake of a limit is not waiting for want of workers.
-        let is_found_out = request.workers.is_none() && request.bytes_per_second.is_none();
-        let most =
-            if is_found_out { MOST_WORKERS.max(n_wanted).min(beginning.n_useful_workers).max(1) } else { n_wanted };
-        let crew = Crew::start(n_wanted, most, start, begin_worker).map_err(Refusal::Workers)?;
-        let mut core = Core::new(request, crew.n_workers(), most, room);
+        let are_more_tried = request.bytes_per_second.is_none();
+        let wanted = Wanted::new(request.workers, are_more_tried, beginning.n_useful_workers);
+        let crew = Crew::start(wanted, start, begin_worker).map_err(Refusal::Workers)?;
+        let mut core = Core::new(request, crew.n_workers(), wanted.most, room);
         (0..).zip(devices).for_each(|(root, device)| core.scheduler.commits.note_root(root, device));
         Ok(Self {
             core: Mutex::new(core),
@@ -389,33 +387,13 @@ impl Shared {
         events.extend(core.room.exceeded(&core.scheduler.counts).into_iter().map(Event::Note));
     }
 
-    /// Looks whether another number of workers does more, and has so many at work.
     fn adapt(self: &Arc<Self>) {
         self.waits.look(&self.crew.lanes);
-        let busy = self.crew.busy();
-        let mut core = self.core();
-        let Some(look) = busy.map(|busy| core.look(&self.crew.lanes, busy)) else {
-            // A kernel that does not tell how long workers wait.
-            core.width = None;
+        if !self.crew.adapt(|| self.core()) {
             return;
-        };
-        let are_all_busy = core.scheduler.are_all_busy() && !core.stopped;
-        let wanted = core.width.as_mut().and_then(|width| width.judge(look, are_all_busy));
-        drop(core);
-        let Some(wanted) = wanted else { return };
-        self.crew.widen(wanted);
-        let n_started = self.crew.n_workers();
-        let busy = self.crew.busy().unwrap_or_default();
-        let mut events = Vec::new();
-        let mut core = self.core();
-        let look = core.look(&self.crew.lanes, busy);
-        let n_workers = wanted.min(n_started);
-        core.scheduler.set_width(n_workers, n_started);
-        if let Some(width) = &mut core.width {
-            width.set(n_workers, look);
         }
-        self.look_at_workers(&mut core, &mut events);
-        drop(core);
+        let mut events = Vec::new();
+        self.look_at_workers(&mut self.core(), &mut events);
         self.tell(events);
         self.go_on();
     }

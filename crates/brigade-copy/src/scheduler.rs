@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::event::Outcome;
+use crate::hands::Hands;
 use crate::names::{Bytes, Names};
 use crate::stuck::StuckPlaces;
 use crate::task::{Arrival, Budget, Chore, CopyTask, Counts, Digest, Failure, Item, Place, Position, Work};
@@ -41,9 +42,6 @@ const MIN_NAMES: usize = 16;
 /// Sub-folders in a task at most. Each may turn out to be large: then a part of it comes back.
 const MAX_FOLDERS: usize = 32;
 
-/// Tasks per worker that are with the pool, so that a worker never waits for us.
-const TASKS_PER_WORKER: usize = 2;
-
 /// What a worker that visits folders may do before it answers.
 const VISIT: Budget = Budget { n_copied: 1024, n_listed: 8192 };
 
@@ -52,9 +50,8 @@ const WALK: Budget = Budget { n_copied: 0, n_listed: 8192 };
 
 /// Hands out tasks and takes answers.
 pub(crate) struct Scheduler {
-    n_workers: usize,
-    /// Tasks with the pool at once, flushes left aside.
-    most_flights: usize,
+    /// They are given work beside the flushes.
+    hands: Hands,
     /// Bytes of names up to which a walk runs ahead of the copying; 0: whoever visits a folder copies what is in it.
     walk_ahead_bytes: usize,
     nodes: Nodes,
@@ -107,8 +104,7 @@ pub(crate) enum Top {
 impl Scheduler {
     pub(crate) fn new(n_workers: usize, walk_ahead_bytes: usize, commits: Commits) -> Self {
         Self {
-            n_workers,
-            most_flights: n_workers * TASKS_PER_WORKER,
+            hands: Hands::new(n_workers),
             walk_ahead_bytes,
             nodes: Nodes::default(),
             groups: Groups::default(),
@@ -134,16 +130,14 @@ impl Scheduler {
         }
     }
 
-    /// From now on so many workers are to be at work. If the pool has more, each task may go to one of its own.
-    pub(crate) fn set_width(&mut self, n_workers: usize, n_in_pool: usize) {
-        self.n_workers = n_workers;
-        self.most_flights = if n_workers < n_in_pool { n_workers } else { n_workers * TASKS_PER_WORKER };
+    pub(crate) fn set_hands(&mut self, hands: Hands) {
+        self.hands = hands;
     }
 
     /// Nearly all workers have something to do, and there is more.
     pub(crate) fn are_all_busy(&self) -> bool {
         let n_left = self.counts.n_found.saturating_sub(self.counts.n_done());
-        self.n_idle_workers() * 4 <= self.n_workers && (!self.is_walk_finished() || n_left > 2 * self.n_workers as u64)
+        self.hands.are_all_busy(self.n_working(), n_left, self.is_walk_finished())
     }
 
     /// Adds what is to be copied. Files are found by this; a folder has been found by whoever made it.
@@ -182,7 +176,7 @@ impl Scheduler {
 
     /// The next task that is no flush, if the pool has too few.
     fn next_work(&mut self) -> Option<Flight> {
-        if self.flights.len() - self.n_flushing() >= self.most_flights {
+        if self.hands.are_full(self.n_working()) {
             return None;
         }
         let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());
@@ -206,8 +200,9 @@ impl Scheduler {
         self.in_flush.so_far
     }
 
-    fn n_flushing(&self) -> usize {
-        self.flights.values().filter(|flight| flight.is_flush()).count()
+    /// Tasks that are with the pool, flushes left aside.
+    fn n_working(&self) -> usize {
+        self.flights.values().filter(|flight| !flight.is_flush()).count()
     }
 
     /// Everything is copied, and what is left is to make it last.
@@ -219,7 +214,7 @@ impl Scheduler {
 
     /// How many workers have nothing to do and can be given nothing.
     pub(crate) fn n_idle_workers(&self) -> usize {
-        self.n_workers.saturating_sub(self.flights.len() - self.n_flushing())
+        self.hands.n_idle(self.n_working())
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -296,11 +291,11 @@ impl Scheduler {
         if self.folders.is_empty() || (!self.ready.is_empty() && !is_walk_due) {
             let most = MAX_NAMES.min(self.commits.limits().n_files as usize);
             let least = if self.is_large_next() { 1 } else { MIN_NAMES.min(most) };
-            let n_units = portion(self.ready.n_units, self.n_workers, least, most);
+            let n_units = self.hands.portion(self.ready.n_units, least, most);
             return self.take(Side::Ready, n_units, self.visit());
         }
         let budget = if self.walk_ahead_bytes > 0 { WALK } else { self.visit() };
-        let n_units = portion(self.folders.n_units, self.n_workers, 1, MAX_FOLDERS);
+        let n_units = self.hands.portion(self.folders.n_units, 1, MAX_FOLDERS);
         self.take(Side::Folders, n_units, budget)
     }
 
@@ -419,9 +414,4 @@ impl Scheduler {
 enum Side {
     Folders,
     Ready,
-}
-
-/// A fair part of what there is, so that the last tasks of a run are small.
-fn portion(n_units: usize, n_workers: usize, least: usize, most: usize) -> usize {
-    (n_units / (n_workers * TASKS_PER_WORKER)).clamp(least, most)
 }

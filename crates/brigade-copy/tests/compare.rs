@@ -331,6 +331,22 @@ fn is_shared_among_workers(n_bytes: u64) -> bool {
 }
 
 #[test]
+fn trees_that_answer_slowly_are_compared_by_more_workers() {
+    need_root();
+    let scratch = Scratch::in_memory();
+    for idx in 0..400 {
+        scratch.file(&format!("source/{}/{idx}", idx % 10));
+    }
+    copy(&scratch.path("source"), &scratch.path("destination"));
+    let options = Options { delay: Duration::from_millis(5), ..Options::default() };
+    let slow = FaultFs::mount(&scratch.path("source"), &scratch.folder("slow"), options).unwrap();
+    let (verdict, _) = compare(CompareRequest { workers: None, ..request(slow.point(), &scratch.path("destination")) });
+    assert_eq!(verdict.n_same, 411);
+    let n_processors = brigade::available_cpus();
+    assert!(verdict.n_workers > n_processors, "{} workers, {n_processors} processors", verdict.n_workers);
+}
+
+#[test]
 fn a_few_large_files_are_compared_side_by_side_and_a_few_small_ones_are_not() {
     assert!(is_shared_among_workers(8 << 20));
     assert!(!is_shared_among_workers(8));

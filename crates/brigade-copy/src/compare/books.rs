@@ -7,12 +7,10 @@ use std::collections::hash_map::Entry;
 use super::Aspect;
 use super::task::{Aspects, CompareAnswer, CompareCounts, CompareItem, CompareTask, LinkSeen, Side, UnreadEntry};
 use crate::error::{Action, Reason};
+use crate::hands::Hands;
 use crate::names::{Bytes, Names, joined};
 use crate::stuck::{Stuck, StuckPlaces};
 use crate::task::{Cause, Identity};
-
-/// Tasks per worker that are with the pool, so that a worker never waits for us.
-const TASKS_PER_WORKER: usize = 2;
 
 /// Entries in a task at least, if there are as many, and at most, and sub-folders: some milliseconds of work.
 const MIN_NAMES: usize = 16;
@@ -27,7 +25,7 @@ const MAX_DEATHS: u32 = 3;
 
 /// Work, and who has it.
 pub(super) struct Books {
-    n_workers: usize,
+    hands: Hands,
     /// Bytes of names up to which a walk runs ahead; 0: whoever lists a folder compares what is in it.
     walk_ahead_bytes: usize,
     /// Names of folders, last in, first out, so that few are waiting however large the tree is.
@@ -75,7 +73,7 @@ impl Flight {
 impl Books {
     pub(super) fn new(n_workers: usize, walk_ahead_bytes: usize, first: CompareItem) -> Self {
         let mut books = Self {
-            n_workers,
+            hands: Hands::new(n_workers),
             walk_ahead_bytes,
             folders: Vec::new(),
             files: Vec::new(),
@@ -95,9 +93,19 @@ impl Books {
         books
     }
 
+    pub(super) fn set_hands(&mut self, hands: Hands) {
+        self.hands = hands;
+    }
+
+    /// Nearly all workers have something to do, and there is more.
+    pub(super) fn are_all_busy(&self) -> bool {
+        let n_left = self.counts.n_found.saturating_sub(self.counts.n_done());
+        self.hands.are_all_busy(self.flights.len(), n_left, self.is_walk_finished())
+    }
+
     /// The next task for the pool, if there is one and the pool has too few.
     pub(super) fn next_task(&mut self) -> Option<CompareTask> {
-        if self.flights.len() >= self.n_workers * TASKS_PER_WORKER {
+        if self.hands.are_full(self.flights.len()) {
             return None;
         }
         let left = self.retries.pop().or_else(|| self.next_flight()).or_else(|| self.deferred.pop());
@@ -112,7 +120,7 @@ impl Books {
     }
 
     pub(super) fn n_idle_workers(&self) -> usize {
-        self.n_workers.saturating_sub(self.flights.len())
+        self.hands.n_idle(self.flights.len())
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -211,22 +219,16 @@ impl Books {
             self.walk_ahead_bytes > 0 && self.n_walks == 0 && self.n_waiting_bytes < self.walk_ahead_bytes;
         if !self.folders.is_empty() && (self.files.is_empty() || is_walk_due) {
             let n_entries = if self.walk_ahead_bytes > 0 { 0 } else { VISIT };
-            let n_folders = self.n_fair(&self.folders).clamp(1, MAX_FOLDERS);
+            let n_folders = self.hands.portion(n_on_top(&self.folders), 1, MAX_FOLDERS);
             let items = taken(&mut self.folders, n_folders, &mut 0);
             return Some(Flight { items, n_entries, n_deaths: 0 });
         }
         let least = if self.files.last().is_some_and(|next| next.has_large) { 1 } else { MIN_NAMES };
-        let n_names = self.n_fair(&self.files).clamp(least, MAX_NAMES);
+        let n_names = self.hands.portion(n_on_top(&self.files), least, MAX_NAMES);
         let mut n_bytes = 0;
         let items = taken(&mut self.files, n_names, &mut n_bytes);
         self.n_waiting_bytes -= n_bytes;
         (!items.is_empty()).then_some(Flight { items, n_entries: VISIT, n_deaths: 0 })
-    }
-
-    /// A fair part of what is on top of a stack, so that the last tasks of a run are small.
-    fn n_fair(&self, stack: &[CompareItem]) -> usize {
-        let n_units: usize = stack.iter().rev().take(MAX_NAMES).map(CompareItem::n_units).sum();
-        n_units / (self.n_workers * TASKS_PER_WORKER)
     }
 
     fn put(&mut self, item: CompareItem) {
@@ -255,6 +257,11 @@ impl Books {
         let is_one_copy = is_same(&mut self.by_source, link.source, link.destination);
         is_same(&mut self.by_destination, link.destination, link.source) && is_one_copy
     }
+}
+
+/// What the items on top of a stack name.
+fn n_on_top(stack: &[CompareItem]) -> usize {
+    stack.iter().rev().take(MAX_NAMES).map(CompareItem::n_units).sum()
 }
 
 /// Takes about `n_units` names off a stack; an item that has more is cut.

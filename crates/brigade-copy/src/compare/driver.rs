@@ -14,9 +14,11 @@ use super::books::{Books, Findings};
 use super::task::{CompareAnswer, CompareTask, Side, UnreadEntry};
 use super::{CompareEvent, Comparison, Opened, Verdict};
 use crate::confine::{self, Confinement, Enclosed, Purpose, Walls};
-use crate::crew::{Answered, Board, Crew, Due, Ending, Silent, StallWatch, n_workers_wanted};
+use crate::crew::{Adapts, Answered, Board, Crew, Due, Ending, Look, Silent, StallWatch, Wanted, Width, n_steps};
 use crate::error::{EntryName, PathError, Refusal};
 use crate::event::Progress;
+use crate::hands::Hands;
+use crate::lanes::Lanes;
 use crate::request::{Sandbox, Totals};
 use crate::run::process::{EndsByPanic, GivenRoot, close_in, let_go_of_standard_streams};
 use crate::stuck::Stuck;
@@ -46,6 +48,8 @@ struct Core {
     books: Books,
     stopped: bool,
     watch: StallWatch,
+    /// `None`: the kernel does not tell how long workers wait.
+    width: Option<Width>,
     /// Where the workers of these tasks got stuck and are being given up.
     stalled: HashMap<u64, Stuck>,
     broken: Option<String>,
@@ -93,8 +97,17 @@ impl Comparing {
                 return core.verdict.clone();
             }
             let now = Instant::now();
+            let until_look = core.width.as_ref().map(|width| width.due().saturating_duration_since(now));
+            if until_look == Some(Duration::ZERO) {
+                drop(core);
+                self.shared.adapt();
+                core = self.shared.core();
+                continue;
+            }
             let pause = match core.watch.due(&self.shared.crew.lanes, now) {
-                Due::Pause(pause) => pause.min(deadline.saturating_duration_since(now)),
+                Due::Pause(pause) => {
+                    pause.min(until_look.unwrap_or(Duration::MAX)).min(deadline.saturating_duration_since(now))
+                }
                 due => {
                     drop(core);
                     self.shared.lose_patience(due);
@@ -131,15 +144,16 @@ impl Shared {
         let sandbox = walls.level();
         let request = comparison.request;
         let is_single = !opened.first.is_whole;
-        let n_wanted = if is_single { 1 } else { n_workers_wanted(request.workers) };
+        let wanted = Wanted::new(request.workers, true, if is_single { 1 } else { usize::MAX });
         let root = GivenRoot::new(opened.source, opened.destination, opened.renamed, None);
         let wants_sizes = request.totals == Totals::Wanted;
-        let crew =
-            Crew::start(n_wanted, n_wanted, |board| ExaminerStart { root, board, wants_sizes, walls }, begin_examiner)
-                .map_err(Refusal::Workers)?;
+        let crew = Crew::start(wanted, |board| ExaminerStart { root, board, wants_sizes, walls }, begin_examiner)
+            .map_err(Refusal::Workers)?;
+        let n_workers = crew.n_workers();
         Ok(Self {
             core: Mutex::new(Core {
-                books: Books::new(crew.n_workers(), request.totals.walk_ahead_bytes(), opened.first),
+                books: Books::new(n_workers, request.totals.walk_ahead_bytes(), opened.first),
+                width: Some(Width::new(brigade::available_cpus(), n_workers, wanted.most, Instant::now())),
                 stopped: false,
                 watch: StallWatch::new(request.stall_timeout),
                 stalled: HashMap::new(),
@@ -222,6 +236,12 @@ impl Shared {
         self.go_on();
     }
 
+    fn adapt(self: &Arc<Self>) {
+        if self.crew.adapt(|| self.core()) {
+            self.go_on();
+        }
+    }
+
     fn lose_patience(&self, due: Due) {
         match due {
             Due::Abandon(silent) => silent.into_iter().for_each(|silent| self.abandon(silent)),
@@ -288,6 +308,27 @@ impl Shared {
             broken: core.broken.clone(),
         });
         self.has_ended.notify_all();
+    }
+}
+
+impl Adapts for Core {
+    fn width(&mut self) -> &mut Option<Width> {
+        &mut self.width
+    }
+
+    fn look(&mut self, lanes: &Lanes, busy: Duration) -> Look {
+        let counts = self.books.counts;
+        let live = lanes.live_counts(|task_id| self.books.is_in_flight(task_id));
+        let n_steps = n_steps(counts.n_done() + live.n_done, counts.bytes_done + live.n_bytes);
+        Look { at: Instant::now(), n_steps, busy }
+    }
+
+    fn are_all_busy(&self) -> bool {
+        self.books.are_all_busy() && !self.stopped
+    }
+
+    fn set_hands(&mut self, hands: Hands) {
+        self.books.set_hands(hands);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Finds out, while a run goes on, how many workers do the most: more where they wait for a disk, a network or a slow file system,
-//! fewer where they are in each other's way. It only judges; the workers are started in crew.rs.
+//! fewer where they are in each other's way. It only judges; what it wants is done in adapt.rs.
 //!
 //! Workers that wait in the kernel leave the processors to others: with a share `w` of their time spent so, about
 //! `processors / (1 - w)` of them keep the processors busy. So many are tried at once, and kept if more is done than before;
@@ -38,10 +38,16 @@ const FEWEST_STEPS: u64 = 16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     pub(crate) at: Instant,
-    /// What has been done, in steps that take about the same time.
+    /// What has been done, in [steps](n_steps).
     pub(crate) n_steps: u64,
     /// For how long the workers together have run, or have waited for a processor.
     pub(crate) busy: Duration,
+}
+
+/// Steps that take about the same time: entries and blocks.
+pub(crate) fn n_steps(n_entries: u64, n_bytes: u64) -> u64 {
+    const BLOCK_BYTES: u64 = 128 << 10;
+    n_entries + n_bytes / BLOCK_BYTES
 }
 
 /// Judges the number of workers.

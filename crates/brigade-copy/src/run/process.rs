@@ -121,11 +121,11 @@ mod tests {
     use brigade::TaskError;
 
     use super::*;
-    use crate::crew::Crew;
+    use crate::crew::{Crew, Wanted};
 
     #[test]
     fn a_worker_that_panics_in_a_task_tells_of_it_and_does_no_other() {
-        let crew = Crew::start(1, 1, |_| (), |()| {}).unwrap();
+        let crew = Crew::start(Wanted { at_first: 1, most: 1 }, |_| (), |()| {}).unwrap();
         let run = |is_to_panic: bool| {
             let _ends = EndsByPanic;
             assert!(!is_to_panic, "a fact that is none");

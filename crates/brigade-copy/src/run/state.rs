@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::room::Room;
 use super::undurable::Undurable;
 use crate::confine::Confinement;
-use crate::crew::{Answered, Look, StallWatch, Width};
+use crate::crew::{Adapts, Answered, Look, StallWatch, Width, n_steps};
 use crate::event::{Limit, Progress, SlowEntry, Summary};
+use crate::hands::Hands;
 use crate::lanes::Lanes;
 use crate::request::{Report, Request, Writing};
 use crate::scheduler::{Commits, Scheduler};
@@ -42,6 +43,28 @@ pub(super) struct Core {
     pub(super) summary: Option<Summary>,
     /// Entries that the last flush makes durable, if each is to be told.
     pub(super) undurable: Undurable,
+}
+
+impl Adapts for Core {
+    fn width(&mut self) -> &mut Option<Width> {
+        &mut self.width
+    }
+
+    /// A flush of a whole disk keeps its worker busy, too: more workers do not hasten it.
+    fn look(&mut self, lanes: &Lanes, busy: Duration) -> Look {
+        let counts = self.scheduler.counts;
+        let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
+        let n_steps = n_steps(counts.n_done() + live.n_done, counts.bytes_done + live.n_bytes);
+        Look { at: Instant::now(), n_steps, busy: busy + self.scheduler.time_in_flush() }
+    }
+
+    fn are_all_busy(&self) -> bool {
+        self.scheduler.are_all_busy() && !self.stopped
+    }
+
+    fn set_hands(&mut self, hands: Hands) {
+        self.scheduler.set_hands(hands);
+    }
 }
 
 impl Core {
@@ -82,21 +105,6 @@ impl Core {
         let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
         answered.show(live, lanes, self.n_lost_workers, &mut self.shown);
         self.shown.clone()
-    }
-
-    /// What there is to see of the run now, where the workers were `busy` for so long. A flush of a whole disk keeps its worker busy,
-    /// too: more workers do not hasten it.
-    pub(super) fn look(&mut self, lanes: &Lanes, busy: Duration) -> Look {
-        Look { at: Instant::now(), n_steps: self.n_steps(lanes), busy: busy + self.scheduler.time_in_flush() }
-    }
-
-    /// What has been done, in steps that take about the same time: entries and blocks.
-    fn n_steps(&self, lanes: &Lanes) -> u64 {
-        const BLOCK_BYTES: u64 = 128 << 10;
-        let counts = &self.scheduler.counts;
-        let live = lanes.live_counts(|task_id| self.scheduler.is_in_flight(task_id));
-        let n_blocks = (counts.bytes_done + live.n_bytes) / BLOCK_BYTES;
-        counts.n_done() + live.n_done + n_blocks
     }
 
     /// Keeps the entry if it is one of the slowest so far.

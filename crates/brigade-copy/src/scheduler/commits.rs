@@ -10,10 +10,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
+use super::Scheduler;
 use super::groups::Member;
 use super::nodes::NodeIdx;
 use super::pieces::{Flight, Job, Piece};
-use super::{Scheduler, portion};
 use crate::error::{Action, Reason};
 use crate::names::{Bytes, Names, joined};
 use crate::request::{Durability, GroupLimits};
@@ -296,7 +296,7 @@ impl Scheduler {
     /// Files to be made whole, as many as a worker does in some milliseconds.
     pub(super) fn next_commit(&mut self) -> Option<Flight> {
         let n_pieces = self.commits.pieces.len();
-        let n_kept = n_pieces.saturating_sub(portion(n_pieces, self.n_workers, 1, COMMITTED_PIECES));
+        let n_kept = n_pieces.saturating_sub(self.hands.portion(n_pieces, 1, COMMITTED_PIECES));
         let pieces = self.commits.pieces.split_off(n_kept);
         (!pieces.is_empty()).then_some(Flight { pieces, n_deaths: 0, budget: super::VISIT })
     }
