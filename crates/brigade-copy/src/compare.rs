@@ -25,7 +25,7 @@ pub struct CompareRequest {
     pub source: PathBuf,
     /// What it was copied to: exactly this, also if it is a folder.
     pub destination: PathBuf,
-    /// Worker processes; `None` takes one for each processor this process may use.
+    /// Worker processes; `None` takes one for each processor this process may use, and more where they wait and that pays.
     pub workers: Option<NonZeroUsize>,
     /// Whether totals are wanted before the end, for a display.
     pub totals: Totals,

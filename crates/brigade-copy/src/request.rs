@@ -31,7 +31,7 @@ pub struct Request {
     pub target: Target,
     /// Which of their entries are copied.
     pub selection: Selection,
-    /// Worker processes; `None` takes one for each processor this process may use.
+    /// Worker processes; `None` takes one for each processor this process may use, and more where they wait and that pays.
     pub workers: Option<NonZeroUsize>,
     /// Whether [`Event::File`](crate::Event::File) is wanted for each entry.
     pub report: Report,
