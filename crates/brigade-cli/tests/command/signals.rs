@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -212,10 +212,15 @@ fn slow_copy() -> String {
     format!("{} copy {SLOWLY} a b\n", env!("CARGO_BIN_EXE_brigade"))
 }
 
+/// A file that is being copied has its name already, but not the time of its source.
 fn wait_for_a_copied_file(scene: &Scene) {
+    let modified = |path: PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let is_copied = |name: &PathBuf| modified(scene.path("b").join(name)) == modified(scene.path("a").join(name));
     // Which folder comes first is up to the file system.
-    let copy = scene.path("b");
-    let has_one = || copy.exists() && support::tree(&copy).values().any(Option::is_some);
+    let has_one = || {
+        let copy = scene.path("b");
+        copy.exists() && support::tree(&copy).iter().any(|(name, file)| file.is_some() && is_copied(name))
+    };
     facts::wait_until("something is copied", has_one);
 }
 
