@@ -14,7 +14,7 @@ use super::contents::new_buffer;
 use super::entry::n_bytes_of;
 use super::folders::{Chain, Pair, list, open_folder};
 use super::unread::Unread;
-use super::worth::is_large;
+use super::worth::{LEAST_TO_SHARE, is_large};
 use super::{Flaw, LISTING_BYTES, Root, open_root, raise_limit_on_open_files};
 use crate::calls::{fstat, statat, syncfs};
 use crate::compare::{Aspect, Aspects, CompareAnswer, CompareItem, CompareTask, Side, UnreadEntry};
@@ -22,9 +22,6 @@ use crate::error::{Action, Reason};
 use crate::lanes::{OwnLane, Words};
 use crate::names::{Bytes, Kind, Names, append, cut, joined};
 use crate::stuck::Stuck;
-
-/// Less than this is not worth giving back.
-const LEAST_TO_SHARE: usize = 32;
 
 /// Names that a worker reads from folders before it answers.
 const MOST_LISTED: u64 = 8192;

@@ -1,4 +1,4 @@
-//! Whether a file is better left to a worker that has nothing to do. How it is given back is said where the task is done.
+//! Whether what is left of a task, or a file, is better given to a worker that has nothing to do. How it is given back is said where the task is done.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -8,6 +8,9 @@ use rustix::fs::AtFlags;
 use super::Worker;
 use crate::calls::statat;
 use crate::names::Kind;
+
+/// Fewer names than this are not worth giving back.
+pub(super) const LEAST_TO_SHARE: usize = 32;
 
 /// A file of so many bytes takes longer than it takes to give it away.
 const LARGE_BYTES: u64 = 4 << 20;

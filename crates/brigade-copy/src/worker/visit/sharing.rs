@@ -4,12 +4,10 @@
 use std::ffi::CStr;
 
 use super::super::Worker;
+use super::super::worth::LEAST_TO_SHARE;
 use crate::names::{Bytes, Kind, Names};
 use crate::selection::Links;
 use crate::task::{Asked, FolderRef, Identity, Leftover, OpenFolder, SharedFile};
-
-/// Less than this is not worth giving back.
-const LEAST_TO_SHARE: usize = 32;
 
 impl Worker {
     /// Reports a file with several names; its folder cannot be finished before the parent has decided about it.
