@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, inotify, mknodat, open};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-use torture::faultline::{Act, Rule, run};
+use torture::faultline::{Act, Role, Rule, When, run};
 use torture::mounts::need_root;
 
 use crate::support::Scene;
@@ -221,7 +221,77 @@ fn nothing_can_be_read_by_others_before_it_has_its_final_mode() {
     }
 }
 
-/// What the watcher of the test above is worth.
+/// Brings a copy into line that has other modes, ACLs and groups, but for the Nth call of a kind, and returns the mode then.
+fn mode_before(scene: &Scene, call: &str, nth: u64) -> u32 {
+    let nth_fails =
+        Rule::of(call, Act::Fail(Errno::IO)).by(Role::Worker).below(scene.path("copy")).when(When::Nth(nth));
+    let ended = run(scene.copy(["-T", "source", "copy"]), vec![nth_fails], LIMIT).unwrap();
+    assert_eq!((ended.output.status.code(), ended.n_done[0]), (Some(1), 1), "{ended:?}");
+    mode_of(&scene.path("copy/file"))
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A source and its copy, of such a mode.
+fn file_and_copy(scene: Scene, mode: u32) -> Scene {
+    scene.file("source/file", "for the owner and a few others");
+    set_mode(&scene.path("source/file"), mode);
+    assert_eq!(scene.run(["-T", "source", "copy"]).status.code(), Some(0));
+    scene
+}
+
+/// A file system may end an ACL a moment before it sets the mode that comes with it; then what the ACL granted at most is the group's.
+#[test]
+fn an_acl_that_goes_has_granted_no_more_than_the_group_is_to_have() {
+    for scene in [Scene::new(), Scene::on_disk()] {
+        let scene = file_and_copy(scene, 0o640);
+        let copy = scene.path("copy/file");
+        set_acl(&["-m", "u:4242:rwx,g::---,m::rwx"], &copy);
+        assert_eq!(mode_of(&copy), 0o670);
+        assert_eq!(mode_before(&scene, "fsetxattr", 2), 0o640);
+        assert_eq!(scene.run(["-T", "source", "copy"]).status.code(), Some(0));
+        assert_eq!((mode_of(&copy), acl_of(&copy)), (0o640, Err(Errno::NODATA)));
+    }
+}
+
+/// Or it sets the mode first, and then what the ACL is to grant at most is the group's until that is there.
+#[test]
+fn an_acl_that_comes_grants_no_more_than_the_group_has_until_it_is_there() {
+    for scene in [Scene::new(), Scene::on_disk()] {
+        let scene = file_and_copy(scene, 0o640);
+        let (source, copy) = (scene.path("source/file"), scene.path("copy/file"));
+        set_acl(&["-m", "u:4242:rwx,g::---,m::rwx"], &source);
+        assert_eq!(mode_before(&scene, "fsetxattr", 2), 0o640);
+        assert_eq!(scene.run(["-T", "source", "copy"]).status.code(), Some(0));
+        assert_eq!((mode_of(&copy), acl_of(&copy)), (0o670, acl_of(&source)));
+    }
+}
+
+#[test]
+fn a_new_group_gets_no_more_than_it_is_to_have() {
+    need_root();
+    for (acl, mode, before) in [(None, 0o646, 0o644), (Some(["-m", "u:4242:rw,g::---,m::rw"]), 0o666, 0o604)] {
+        let scene = file_and_copy(Scene::new(), 0o664);
+        let (source, copy) = (scene.path("source/file"), scene.path("copy/file"));
+        chown(&source, None, Some(GROUP)).unwrap();
+        set_mode(&source, mode);
+        acl.iter().for_each(|words| set_acl(words, &source));
+        assert_eq!(mode_before(&scene, "fchown", 1), before);
+        assert_eq!(scene.run(["-T", "source", "copy"]).status.code(), Some(0));
+        let data = fs::metadata(&copy).unwrap();
+        assert_eq!((mode_of(&copy), data.gid(), acl_of(&copy)), (mode, GROUP, acl_of(&source)));
+    }
+}
+
+fn acl_of(path: &Path) -> Result<Vec<u8>, Errno> {
+    let mut acl = Vec::with_capacity(100);
+    rustix::fs::getxattr(path, "system.posix_acl_access", rustix::buffer::spare_capacity(&mut acl))?;
+    Ok(acl)
+}
+
+/// What the watcher of the first test is worth.
 #[test]
 fn the_watcher_sees_what_is_closed_too_late() {
     need_root();

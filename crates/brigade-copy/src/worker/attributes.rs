@@ -31,6 +31,14 @@ const HELD_IN_ATTRIBUTES: [Facet; 4] = [Facet::Context, Facet::Xattr, Facet::Acl
 /// A file system with so much room is not full: the largest attribute that the kernel takes has 64 KiB.
 const AMPLE_BYTES: u64 = 1 << 20;
 
+/// An ACL as the kernel takes it, `linux/posix_acl_xattr.h`: its version, then entries, each a tag, permissions and who is meant.
+const ACL_VERSION: u32 = 2;
+const ENTRY_BYTES: usize = 8;
+const OWNER: u16 = 0x01;
+const GROUP: u16 = 0x04;
+const MASK: u16 = 0x10;
+const OTHERS: u16 = 0x20;
+
 /// Bytes of the buffer that is tried first. The kernel allocates as much as it is offered, for every call.
 const FEW_BYTES: usize = 1 << 10;
 
@@ -129,11 +137,9 @@ impl<'a> Bearer<'a> {
     /// Sets the permissions, and nothing else of the mode, as an ACL that says no more than these: the kernel makes a mode of
     /// it, and does not follow a link on the way.
     pub(super) fn set_permissions(&self, mode: u32) -> Result<(), Errno> {
-        const VERSION: u32 = 2;
         const NOBODY: u32 = u32::MAX;
-        let mut acl = VERSION.to_le_bytes().to_vec();
-        // What may be done by the owner, the group and all others, in the numbers of linux/posix_acl.h.
-        for (tag, permissions) in [(0x01_u16, mode >> 6), (0x04, mode >> 3), (0x20, mode)] {
+        let mut acl = ACL_VERSION.to_le_bytes().to_vec();
+        for (tag, permissions) in [(OWNER, mode >> 6), (GROUP, mode >> 3), (OTHERS, mode)] {
             acl.extend_from_slice(&tag.to_le_bytes());
             acl.extend_from_slice(&((permissions & 0o7) as u16).to_le_bytes());
             acl.extend_from_slice(&NOBODY.to_le_bytes());
@@ -162,12 +168,13 @@ impl<'a> Bearer<'a> {
 }
 
 impl Worker {
-    /// Gives an entry the attributes of its source, and counts what cannot be kept.
+    /// Gives an entry whose mode is `present_mode` the attributes of its source, and counts what cannot be kept.
     pub(super) fn set_attributes(
         &mut self,
         source: &Bearer<'_>,
         copy: &Bearer<'_>,
         stat: &Stat,
+        present_mode: u32,
         slate: Slate,
     ) -> Result<(), Flaw> {
         let preserve = self.facts.fidelity.preserve;
@@ -176,7 +183,9 @@ impl Worker {
         }
         let (is_veiled, keeping) = (self.is_acl_veiled, &mut self.keeping);
         let mode = preserve.contains(Facet::Mode).then_some(stat.st_mode);
-        let mut transfer = Transfer { source, copy, mode, slate, preserve, keeping, mode_before: None, is_veiled };
+        let mode_before = None;
+        let mut transfer =
+            Transfer { source, copy, mode, present_mode, slate, preserve, keeping, mode_before, is_veiled };
         let set = transfer.run();
         let restored = transfer.restore_mode();
         set.and(restored)
@@ -275,6 +284,8 @@ struct Transfer<'a> {
     copy: &'a Bearer<'a>,
     /// That the copy is to have, if that is the source's.
     mode: Option<u32>,
+    /// That it has.
+    present_mode: u32,
     slate: Slate,
     preserve: Facets,
     keeping: &'a mut Keeping,
@@ -307,10 +318,25 @@ impl Transfer<'_> {
             Err(Errno::NODATA) => return Ok(()),
             Err(errno) => return self.lose_unread(name, errno),
         };
-        if self.slate == Slate::Used && self.copy.get(name).as_ref() == Ok(&value) {
+        let present = if self.slate == Slate::Used { self.copy.get(name) } else { Err(Errno::NODATA) };
+        if present.as_ref() == Ok(&value) {
             return Ok(());
         }
-        self.alter(name, |copy| copy.set(name, &value)).or_else(|errno| self.lose(name, errno))
+        let set = match present {
+            Err(Errno::NODATA) if name == ACCESS_ACL => self.set_first_acl(&value),
+            _ => self.alter(name, |copy| copy.set(name, &value)),
+        };
+        set.or_else(|errno| self.lose(name, errno))
+    }
+
+    /// Sets an ACL where none is. Some file systems set the mode that comes with it a moment before, and what that says the ACL grants at
+    /// most is the group's until the ACL is there. So no more is granted first than the group has.
+    fn set_first_acl(&self, acl: &[u8]) -> Result<(), Errno> {
+        let first = narrowed(acl.to_vec(), Some(self.present_mode));
+        if first != acl {
+            self.copy.set(ACCESS_ACL, &first)?;
+        }
+        self.copy.set(ACCESS_ACL, acl)
     }
 
     /// Removes from the copy what its source does not have. Labels that the system gives by itself stay.
@@ -319,14 +345,26 @@ impl Transfer<'_> {
         let wanted: HashSet<_> = names(wanted).collect();
         let preserve = self.preserve;
         for name in names(&present).filter(|name| is_removed(name, preserve) && !wanted.contains(name)) {
-            let removed = match self.mode {
-                // Without it what it granted at most would be everybody's in the group, until the mode is set.
-                Some(mode) if name == ACCESS_ACL => self.copy.set_permissions(mode),
-                _ => self.alter(name, |copy| copy.remove(name)),
-            };
+            let removed =
+                if name == ACCESS_ACL { self.remove_acl() } else { self.alter(name, |copy| copy.remove(name)) };
             removed.or_else(|errno| self.lose(name, errno))?;
         }
         Ok(())
+    }
+
+    /// Other file systems end an ACL a moment before they set the mode that comes with that, and what the ACL granted at most is the
+    /// group's until then. So no more is granted first than the group is to have.
+    fn remove_acl(&self) -> Result<(), Errno> {
+        match self.copy.get(ACCESS_ACL) {
+            Ok(acl) => self.copy.set(ACCESS_ACL, &narrowed(acl, self.mode))?,
+            // Removed since the names were read.
+            Err(Errno::NODATA) => {}
+            Err(errno) => return Err(errno),
+        }
+        match self.mode {
+            Some(mode) => self.copy.set_permissions(mode),
+            None => self.copy.remove(ACCESS_ACL),
+        }
     }
 
     fn alter(&mut self, name: &CStr, act: impl Fn(&Bearer<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
@@ -423,26 +461,37 @@ fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
 }
 
 /// An ACL that gives nobody but the owner anything, until the mode is set, which is a part of it: see acl(5).
-fn veiled(mut acl: Vec<u8>) -> Vec<u8> {
-    const ENTRY_BYTES: usize = 8;
-    const VERSION_BYTES: usize = 4;
-    const OWNER: u16 = 0x01;
-    const GROUP: u16 = 0x04;
-    const MASK: u16 = 0x10;
-    const OTHERS: u16 = 0x20;
-    let tag_of = |entry: &[u8]| u16::from_le_bytes([entry[0], entry[1]]);
-    let entries = acl.get_mut(VERSION_BYTES..).unwrap_or_default();
-    let has_mask = entries.chunks_exact(ENTRY_BYTES).any(|entry| tag_of(entry) == MASK);
-    for entry in entries.chunks_exact_mut(ENTRY_BYTES) {
-        let permissions: u16 = match tag_of(entry) {
-            OWNER => 6,
-            MASK | OTHERS => 0,
-            GROUP if !has_mask => 0,
-            _ => continue,
-        };
-        entry[2..4].copy_from_slice(&permissions.to_le_bytes());
+fn veiled(acl: Vec<u8>) -> Vec<u8> {
+    let has_mask = permissions_of(&acl, MASK).is_some();
+    with_permissions(acl, |tag, permissions| match tag {
+        OWNER => 6,
+        MASK | OTHERS => 0,
+        GROUP if !has_mask => 0,
+        _ => permissions,
+    })
+}
+
+/// An ACL that grants at most what the group has by the mode, or else by the ACL itself.
+fn narrowed(acl: Vec<u8>, mode: Option<u32>) -> Vec<u8> {
+    let most = mode.map_or_else(|| permissions_of(&acl, GROUP).unwrap_or(0), |mode| (mode >> 3 & 0o7) as u16);
+    with_permissions(acl, |tag, permissions| if tag == MASK { permissions & most } else { permissions })
+}
+
+fn with_permissions(mut acl: Vec<u8>, of: impl Fn(u16, u16) -> u16) -> Vec<u8> {
+    for entry in acl.get_mut(size_of_val(&ACL_VERSION)..).unwrap_or_default().chunks_exact_mut(ENTRY_BYTES) {
+        let (tag, permissions) = tag_and_permissions(entry);
+        entry[2..4].copy_from_slice(&of(tag, permissions).to_le_bytes());
     }
     acl
+}
+
+fn permissions_of(acl: &[u8], wanted: u16) -> Option<u16> {
+    let entries = acl.get(size_of_val(&ACL_VERSION)..).unwrap_or_default().chunks_exact(ENTRY_BYTES);
+    entries.map(tag_and_permissions).find_map(|(tag, permissions)| (tag == wanted).then_some(permissions))
+}
+
+fn tag_and_permissions(entry: &[u8]) -> (u16, u16) {
+    (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]))
 }
 
 /// Everything but what file systems make up in `system.`, such as the form in which a server keeps its own ACLs.
@@ -491,6 +540,23 @@ mod tests {
         assert_eq!(value.unwrap(), [7; 5_000]);
         assert!(rooms.len() == 2 && rooms[0] < 5_000 && rooms[1] >= MAX_BYTES, "{rooms:?}");
         assert_eq!(read(|_| Err(Errno::IO)), Err(Errno::IO));
+    }
+
+    #[test]
+    fn a_narrowed_acl_grants_what_the_group_is_to_have() {
+        let acl = |mask: u16| {
+            let mut acl = ACL_VERSION.to_le_bytes().to_vec();
+            for (tag, permissions) in [(OWNER, 6), (0x02, 7), (GROUP, 4), (MASK, mask), (OTHERS, 1_u16)] {
+                acl.extend_from_slice(&tag.to_le_bytes());
+                acl.extend_from_slice(&permissions.to_le_bytes());
+                acl.extend_from_slice(&[0xff; 4]);
+            }
+            acl
+        };
+        assert_eq!(narrowed(acl(7), Some(0o100_625)), acl(2));
+        assert_eq!(narrowed(acl(5), Some(0o677)), acl(5));
+        assert_eq!(narrowed(acl(7), None), acl(4));
+        assert!(narrowed(Vec::new(), Some(0o777)).is_empty());
     }
 
     #[test]

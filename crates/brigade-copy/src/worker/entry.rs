@@ -176,39 +176,44 @@ impl Worker {
             return Ok(());
         }
         let mark = open_mark(spot, source)?;
-        let present = mark.stat;
         let slate = if outcome == Outcome::Copied { Slate::Clean } else { Slate::Used };
-        let refuser = Refuser { slate, uid: present.st_uid };
-        let owner = self.set_owner_of_mark(mark.entry.as_fd(), Present::of(&present), source)?;
+        let refuser = Refuser { slate, uid: mark.stat.st_uid };
         let original = Bearer::of_source(&spot.here, spot.name);
         let copy = Bearer::of_destination(&spot.here, spot.destination_name());
         // Links have neither modes nor ACLs.
         let is_special = kind_of(source) == Kind::Special;
+        let mut present = Present::of(&mark.stat);
+        if is_special {
+            let set_mode = |mode| set_mode_of_mark(mark.entry.as_fd(), &copy, mode);
+            present = self.close_to_new_group(present, source, &original, slate, set_mode);
+        }
+        let owner = self.set_owner_of_mark(mark.entry.as_fd(), present, source)?;
         if is_special && slate == Slate::Clean && self.is_acl_inherited(&spot.here, spot.arrival) {
             remove_inherited_acl(&copy).map_err(|errno| Flaw::new(Action::SetAttributes, errno))?;
         }
-        self.set_attributes(&original, &copy, source, slate)?;
+        self.set_attributes(&original, &copy, source, present.mode, slate)?;
         if is_special {
-            self.set_mode_of_special(&mark, &copy, source, owner, refuser)?;
+            self.set_mode_of_special(&mark, present, &copy, source, owner, refuser)?;
         }
-        if mtime_of(&present) == mtime_of(source) {
+        if mtime_of(&mark.stat) == mtime_of(source) {
             return Ok(());
         }
-        self.set_times_of_mark(mark.entry.as_fd(), present.st_dev, FileTimes::of(source), refuser)
+        self.set_times_of_mark(mark.entry.as_fd(), mark.stat.st_dev, FileTimes::of(source), refuser)
     }
 
     fn set_mode_of_special(
         &mut self,
         mark: &Mark,
+        present: Present,
         copy: &Bearer<'_>,
         source: &Stat,
         owner: Owner,
         refuser: Refuser,
     ) -> Result<(), Flaw> {
         // A change of owner cleared these.
-        let is_owner_new = mark.stat.st_uid != source.st_uid || mark.stat.st_gid != source.st_gid;
+        let is_owner_new = present.is_of_another(source);
         match self.mode_for(source, refuser.slate, owner) {
-            Some(mode) if mode != mark.stat.st_mode & 0o7777 || (is_owner_new && mode & SET_ID_BITS != 0) => {
+            Some(mode) if mode != present.mode || (is_owner_new && mode & SET_ID_BITS != 0) => {
                 set_mode_of_mark(mark.entry.as_fd(), copy, mode)
                     .or_else(|errno| self.refused(Facet::Mode, Action::SetMode, errno, refuser))
             }

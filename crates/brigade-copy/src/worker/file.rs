@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{Bearer, Slate, remove_inherited_acl};
-use super::committing::{Pending, Wholeness, flush};
+use super::committing::{Pending, UNFINISHED_MODE, Wholeness, flush};
 use super::contents::{Moved, is_made_up, streams};
 use super::existing::{Like, Verdict, mtime_of};
 use super::folders::{Newborn, Pair, kind_of};
@@ -408,7 +408,7 @@ impl Worker {
         self.hide_from_others(file, present.mode)?;
         self.is_acl_veiled = true;
         let copy = Bearer::open(&open.destination);
-        let set = self.set_attributes(&Bearer::open(&open.source), &copy, &open.before, Slate::Clean);
+        let set = self.set_attributes(&Bearer::open(&open.source), &copy, &open.before, UNFINISHED_MODE, Slate::Clean);
         self.is_acl_veiled = false;
         set?;
         let refuser = Refuser { slate: Slate::Clean, uid: present.uid };

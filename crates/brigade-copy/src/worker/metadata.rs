@@ -19,6 +19,10 @@ use crate::task::FileTimes;
 pub(super) const SET_ID_BITS: u32 = 0o6000;
 const SET_GROUP_ID: u32 = 0o2000;
 
+/// What a mode grants to the group, and to all others.
+const OF_GROUP: u32 = 0o070;
+const OF_OTHERS: u32 = 0o007;
+
 /// The bits of a mode that say what an entry is, `S_IFMT`.
 pub(super) const FILE_TYPE: u32 = 0o170_000;
 const FOLDER_TYPE: u32 = 0o040_000;
@@ -37,6 +41,11 @@ pub(super) struct Present {
 impl Present {
     pub(super) fn of(stat: &Stat) -> Self {
         Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 }
+    }
+
+    /// Whether its owner or its group is not that of the source.
+    pub(super) fn is_of_another(&self, source: &Stat) -> bool {
+        self.uid != source.st_uid || self.gid != source.st_gid
     }
 }
 
@@ -88,16 +97,38 @@ impl Worker {
         original: &Bearer<'_>,
         slate: Slate,
     ) -> Result<(), Flaw> {
+        let set_mode = |mode| calls::fchmod(entry, Mode::from_raw_mode(mode));
+        let present = self.close_to_new_group(present, source, original, slate, set_mode);
         let owner = self.set_owner(present, source, |uid, gid| calls::fchown(entry, uid, gid))?;
-        self.set_attributes(original, &Bearer::open(&entry), source, slate)?;
+        self.set_attributes(original, &Bearer::open(&entry), source, present.mode, slate)?;
         let Some(mode) = self.mode_for(source, slate, owner) else {
             return Ok(());
         };
-        let is_owner_new = present.uid != source.st_uid || present.gid != source.st_gid;
-        if mode == present.mode && !(is_owner_new && mode & SET_ID_BITS != 0) {
+        if mode == present.mode && !(present.is_of_another(source) && mode & SET_ID_BITS != 0) {
             return Ok(());
         }
         self.set_mode(entry, mode, Refuser { slate, uid: present.uid })
+    }
+
+    /// What was there before, and is to have another group, is closed first to those to whom the source is: that group would have what
+    /// the former one has, until the mode is set. Returns what it is now.
+    pub(super) fn close_to_new_group(
+        &self,
+        present: Present,
+        source: &Stat,
+        original: &Bearer<'_>,
+        slate: Slate,
+        set_mode: impl FnOnce(u32) -> Result<(), Errno>,
+    ) -> Present {
+        let is_given_away = self.is_kept(Facet::Ownership) && present.gid != source.st_gid;
+        if slate == Slate::Clean || !is_given_away || !self.is_kept(Facet::Mode) {
+            return present;
+        }
+        // Where an ACL is, the mode does not say what it leaves to the group.
+        let wanted = if original.has_acl() { source.st_mode & !OF_GROUP } else { source.st_mode };
+        let mode = present.mode & (wanted | !(OF_GROUP | OF_OTHERS));
+        // Who may not set the mode may not give it to another group either.
+        if mode != present.mode && set_mode(mode).is_ok() { Present { mode, ..present } } else { present }
     }
 
     /// Gives an open file or folder its mode.
